@@ -1,0 +1,1 @@
+"""dsetpack: the container, the runtime and the trainers for distilled datasets."""

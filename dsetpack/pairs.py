@@ -1,0 +1,109 @@
+"""Pairs: the numbers that name one source decoded by one decoder, across all parts of a pack."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsetpack.formats.errors import FormatError
+
+Int64s = NDArray[np.int64]
+
+
+class PairTable:
+    """Where each pair of a pack lives.
+
+    Pairs are numbered part by part; inside a part with ``K`` slots, pair ``p`` is source ``p // K`` and slot
+    ``p % K``. A slot is a decoder number, or a place in the class's list where the part allows each class its own
+    decoders. Sources are numbered part by part as well, 0..num_sources-1.
+
+    Args:
+        parts: for each part (number of sources >= 0, number of slots >= 1).
+
+    Raises:
+        FormatError: a number out of its range, or more than 2**62 pairs.
+    """
+
+    def __init__(self, parts: Sequence[tuple[int, int]]) -> None:
+        self.parts: tuple[tuple[int, int], ...] = tuple((operator.index(n), operator.index(k)) for n, k in parts)
+        for number, (sources, slots) in enumerate(self.parts):
+            if sources < 0 or slots < 1:
+                raise FormatError(f"part {number}: needs sources >= 0 and slots >= 1, found {sources} and {slots}")
+        if sum(n * k for n, k in self.parts) > 1 << 62:
+            raise FormatError(f"more than 2**62 pairs in parts {self.parts}")
+        self._slots = np.array([k for _, k in self.parts], np.int64)
+        self._first_source = np.cumsum([0] + [n for n, _ in self.parts], dtype=np.int64)
+        self._first_pair = np.cumsum([0] + [n * k for n, k in self.parts], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._first_pair[-1])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PairTable) and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash(self.parts)
+
+    def __repr__(self) -> str:
+        return f"PairTable({list(self.parts)})"
+
+    @property
+    def num_sources(self) -> int:
+        """Sources of all parts together."""
+        return int(self._first_source[-1])
+
+    def locate(self, pairs: ArrayLike) -> tuple[Int64s, Int64s, Int64s]:
+        """Part, source inside the part, and slot of each pair.
+
+        Args:
+            pairs: pair numbers, any shape.
+
+        Returns:
+            three int64 arrays of that shape.
+
+        Raises:
+            IndexError: a pair number outside 0..len-1.
+        """
+        numbers = self._checked(pairs, len(self), "pair")
+        part = np.searchsorted(self._first_pair, numbers, side="right") - 1
+        source, slot = np.divmod(numbers - self._first_pair[part], self._slots[part])
+        return part.astype(np.int64), source, slot
+
+    def slots(self, sources: ArrayLike) -> Int64s:
+        """How many slots each source has; sources numbered across parts.
+
+        Raises:
+            IndexError: a source number outside 0..num_sources-1.
+        """
+        return self._slots[self._part_of(self._checked(sources, self.num_sources, "source"))]
+
+    def pairs(self, sources: ArrayLike, slots: ArrayLike) -> Int64s:
+        """The pair number of each (source, slot); sources numbered across parts, shapes equal.
+
+        Raises:
+            IndexError: a source outside 0..num_sources-1, or a slot that its part does not have.
+        """
+        numbers = self._checked(sources, self.num_sources, "source")
+        chosen = np.asarray(slots, np.int64)
+        part = self._part_of(numbers)
+        width = self._slots[part]
+        if ((chosen < 0) | (chosen >= width)).any():
+            raise IndexError(f"slots must be in 0..K-1 of their part, found {chosen.min()}..{chosen.max()}")
+        return self._first_pair[part] + (numbers - self._first_source[part]) * width + chosen
+
+    def _part_of(self, sources: Int64s) -> NDArray[np.intp]:
+        return np.searchsorted(self._first_source, sources, side="right") - 1
+
+    @staticmethod
+    def _checked(numbers: ArrayLike, stop: int, what: str) -> Int64s:
+        found = np.asarray(numbers)
+        if found.size == 0:
+            return np.zeros(found.shape, np.int64)
+        if found.dtype.kind not in "iu":
+            raise IndexError(f"{what} numbers must be whole numbers, found dtype {found.dtype}")
+        if found.min() < 0 or found.max() >= stop:
+            raise IndexError(f"{what} numbers must be in 0..{stop - 1}, found {found.min()}..{found.max()}")
+        return found.astype(np.int64)

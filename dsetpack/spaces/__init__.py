@@ -1,0 +1,30 @@
+"""Pixel spaces: what the values of a pack's images mean, and the way there and back from raw images in [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from dsetpack.spaces.base import Space, SpaceModel
+from dsetpack.spaces.images import data_digest
+from dsetpack.spaces.normalized import Normalized
+from dsetpack.spaces.raw import Raw
+from dsetpack.spaces.zca import Zca
+
+__all__ = ["Normalized", "Raw", "Space", "SpaceModel", "Zca", "data_digest", "space_from_card"]
+
+_SPACES: dict[str, type[Space]] = {"raw": Raw, "normalized": Normalized, "zca": Zca}
+
+
+def space_from_card(model: SpaceModel, tensors: Mapping[str, Tensor] | None = None) -> Space:
+    """The space that a card describes.
+
+    Args:
+        model: ``card.space``.
+        tensors: the pack's tensors by name; an embedded ZCA reads the two that the model names.
+
+    Raises:
+        FormatError: a tensor that the model names is missing or of a wrong shape or dtype.
+    """
+    return _SPACES[model.kind].from_card(model, tensors or {})

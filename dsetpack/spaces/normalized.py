@@ -1,0 +1,78 @@
+"""``normalized``: each channel minus its mean, divided by its standard deviation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from dsetpack.formats.card import NormalizedSpace
+from dsetpack.formats.errors import FormatError
+from dsetpack.spaces.base import Space, SpaceModel, images
+from dsetpack.spaces.images import raw_batches
+
+
+class Normalized(Space):
+    """``(raw - mean) / std``, channel by channel."""
+
+    def __init__(self, model: NormalizedSpace, device: torch.device | str = "cpu") -> None:
+        self._model = model
+        self._mean = torch.tensor(model.mean, device=device).view(1, -1, 1, 1)
+        self._std = torch.tensor(model.std, device=device).view(1, -1, 1, 1)
+
+    @property
+    def model(self) -> NormalizedSpace:
+        return self._model
+
+    @classmethod
+    def from_card(cls, model: SpaceModel, tensors: Mapping[str, Tensor]) -> Normalized:  # noqa: ARG003
+        if not isinstance(model, NormalizedSpace):
+            raise FormatError(f"the space is {model.kind!r}; expected 'normalized'")
+        return cls(model)
+
+    @classmethod
+    def fit(cls, x: Tensor) -> Normalized:
+        """Mean and population standard deviation of each channel of raw images, accumulated in float64.
+
+        Args:
+            x: [N, C, H, W] float32 in [0, 1] or uint8.
+
+        Raises:
+            FormatError: not such images, or a constant channel.
+        """
+        means = [batch.double().sum((0, 2, 3)) for batch in raw_batches(x)]
+        mean = torch.stack(means).sum(0) / (x.numel() / x.shape[1])
+        squares = [(batch.double() - mean.view(1, -1, 1, 1)).square().sum((0, 2, 3)) for batch in raw_batches(x)]
+        variance = torch.stack(squares).sum(0) / (x.numel() / x.shape[1])
+        return cls(NormalizedSpace(mean=tuple(mean.tolist()), std=stds(variance)))
+
+    def apply(self, x: Tensor) -> Tensor:
+        x, mean, std = self._match(x)
+        return (x - mean) / std
+
+    def invert(self, x: Tensor) -> Tensor:
+        x, mean, std = self._match(x)
+        return x * std + mean
+
+    def to(self, device: torch.device | str) -> Normalized:
+        return Normalized(self._model, device)
+
+    def _match(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x = images(x)
+        if x.shape[1] != self._mean.shape[1]:
+            raise FormatError(f"images have {x.shape[1]} channels; the space has {self._mean.shape[1]}")
+        return x, self._mean.to(x), self._std.to(x)
+
+
+def stds(variance: Tensor) -> tuple[float, ...]:
+    """Standard deviations from variances [C].
+
+    Raises:
+        FormatError: a channel is constant, so nothing can be divided by its deviation.
+    """
+    if flat := (variance <= 0).nonzero().flatten().tolist():
+        raise FormatError(
+            f"channel {flat[0]} has the same value in every pixel of every image: it cannot be normalised"
+        )
+    return tuple(variance.sqrt().tolist())

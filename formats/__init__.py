@@ -1,0 +1,28 @@
+"""Floor 1: bytes <-> named, checked arrays. numpy, h5py and zstandard; never torch.
+
+    write(path, card, parts, tensors, encoding)     arrays -> a .dpk file
+    Reader(where)                                   a .dpk -> header, manifest, and arrays when asked for
+    verify(where)                                   every byte, every value, and the HDF5 view
+"""
+
+from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, LimitError, VersionError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.manifest import Manifest, Part
+from dsetpack.formats.reader import Reader
+from dsetpack.formats.verify import verify
+from dsetpack.formats.writer import encode, write
+
+__all__ = [
+    "DsetpackError",
+    "FormatError",
+    "IntegrityError",
+    "LimitError",
+    "Limits",
+    "Manifest",
+    "Part",
+    "Reader",
+    "VersionError",
+    "encode",
+    "verify",
+    "write",
+]

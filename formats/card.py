@@ -1,0 +1,254 @@
+"""The card: what a pack is and all that is needed to use it, as typed models.
+
+The card is the part of the manifest that people read. Nothing in it is needed to find bytes; everything in it is
+needed to reproduce a result.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from dsetpack.formats.model import Model
+
+Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+Positive = Annotated[int, Field(ge=1)]
+Shape = tuple[Positive, Positive, Positive]
+Share = Annotated[float, Field(ge=0, le=1)]
+Stds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class _Space(Model):
+    """The base of the space models: ``kind`` is written even where defaults are left out; a reader needs it."""
+
+    kind: str
+
+    @model_serializer(mode="wrap")
+    def _keep_kind(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {**dump(self), "kind": self.kind}
+
+
+class RawSpace(_Space):
+    """Pixel values in [0, 1], as read from the image files divided by 255."""
+
+    kind: Literal["raw"] = "raw"
+
+
+class NormalizedSpace(_Space):
+    """``(raw - mean) / std`` for each channel."""
+
+    kind: Literal["normalized"] = "normalized"
+    mean: Annotated[tuple[float, ...], Field(min_length=1)]
+    std: Stds
+
+    @model_validator(mode="after")
+    def _same_channels(self) -> NormalizedSpace:
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"'mean' has {len(self.mean)} channels and 'std' has {len(self.std)}")
+        return self
+
+
+class ZcaSpace(_Space):
+    """ZCA whitening, fitted on the training images that ``fitted_on`` pins.
+
+    With D = C·H·W, pixels in C×H×W order, S and U the eigenvalues and eigenvectors of the covariance of the N images,
+    images as rows: ``whitened = (x - mean) @ matrix``, ``matrix = U diag(f) Uᵀ``. The variants are not interchangeable:
+
+    - ``kornia`` (HaBa, MTT): x is raw in [0, 1], the covariance divides by N - 1, ``f = (S + epsilon)^-1/2``.
+    - ``frepo`` (FRePo, ISA): x is standardised by ``channel_mean`` and ``channel_std`` first, the covariance divides by
+      N, ``f = (S + epsilon · trace / D)^-1/2``; where N < D, f is 1 for the D - N smallest eigenvalues. Images
+      up to 64×64 only: past that the release whitens a checkerboard of blocks, which this model does not describe.
+
+    Attributes:
+        variant: ``kornia`` or ``frepo``.
+        epsilon: the variant's regularisation, 0.1 in both releases.
+        fitted_on: digest of the raw training images (float32, N×C×H×W) the transform was fitted on: SHA-256 over the four
+            sizes as little-endian uint64, then the values as little-endian float32 in C order.
+        storage: ``embed`` keeps mean and matrix as tensors of the pack; ``refit`` keeps only what checks a refit.
+        mean, matrix: names of the embedded tensors: float32 [D] and [D, D].
+        channel_mean, channel_std: the standardisation before whitening (``frepo`` only, and always there).
+        spectrum: the largest eigenvalues of the covariance before regularisation, in falling order; a refit must reproduce
+            them. ``refit`` has at least one.
+    """
+
+    kind: Literal["zca"] = "zca"
+    variant: Literal["kornia", "frepo"]
+    epsilon: Annotated[float, Field(gt=0)]
+    fitted_on: Digest
+    storage: Literal["embed", "refit"]
+    mean: str | None = None
+    matrix: str | None = None
+    channel_mean: tuple[float, ...] | None = None
+    channel_std: Stds | None = None
+    spectrum: tuple[Annotated[float, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _storage_matches(self) -> ZcaSpace:
+        named = {self.mean is not None, self.matrix is not None}
+        if named != {self.storage == "embed"}:
+            raise ValueError("storage 'embed' needs the tensors 'mean' and 'matrix', and 'refit' has neither")
+        if self.storage == "refit" and not self.spectrum:
+            raise ValueError("storage 'refit' needs a 'spectrum' to check the refit against")
+        if list(self.spectrum) != sorted(self.spectrum, reverse=True):
+            raise ValueError("'spectrum' must not rise")
+        return self
+
+    @model_validator(mode="after")
+    def _standardisation_matches(self) -> ZcaSpace:
+        given = {self.channel_mean is not None, self.channel_std is not None}
+        if given != {self.variant == "frepo"}:
+            raise ValueError("variant 'frepo' needs 'channel_mean' and 'channel_std', and 'kornia' has neither")
+        if self.channel_mean is not None and len(self.channel_mean) != len(self.channel_std or ()):
+            raise ValueError("'channel_mean' and 'channel_std' have different numbers of channels")
+        return self
+
+
+Space = Annotated[RawSpace | NormalizedSpace | ZcaSpace, Field(discriminator="kind")]
+
+
+class Labels(Model):
+    """How labels are stored.
+
+    ``hard``: one class number a source. ``soft``: one float a class and source; ``centred`` says that rows sum to
+    about zero (FRePo's targets), so they are regression targets and not probabilities.
+    """
+
+    kind: Literal["hard", "soft"] = "hard"
+    centred: bool = False
+
+
+class Augmentation(Model):
+    """DSA (Zhao & Bilen 2021): the operations to draw from, and their strengths.
+
+    The strengths are the numbers of the released code, in its own terms, and the defaults are its values. U(a, b) is
+    uniform; x is an image in the pack's space (the release does not undo normalisation or whitening first).
+
+    Attributes:
+        ops: which operations, in the paper's order.
+        mode: ``one`` applies one operation drawn for each batch (the release's ``S``); ``all`` every one in order (``M``).
+        brightness: ``color`` adds brightness · U(-0.5, 0.5). 0 leaves the image.
+        saturation: then multiplies the distance to the pixel's mean over channels by U(0, saturation).
+        contrast: then multiplies the distance to the image's mean by U(contrast, contrast + 1).
+        crop: ``crop`` shifts by whole pixels, drawn evenly up to ± this share of the side, filling up with zeros.
+        cutout: ``cutout`` sets a rectangle with sides of this share to zero; its centre may lie anywhere in the image.
+        flip: ``flip`` mirrors left to right with this probability.
+        scale: ``scale`` shrinks height and width, each by its own U(1/scale, scale), filling up with zeros. 1 leaves the
+            image.
+        rotate: ``rotate`` turns by U(-rotate, rotate) degrees, filling up with zeros.
+        align_corners: of the bilinear sampling of ``scale`` and ``rotate``: false in DSA, DC, DM; true in MTT and HaBa.
+    """
+
+    name: Literal["dsa"] = "dsa"
+    ops: Annotated[
+        tuple[Literal["color", "crop", "cutout", "flip", "scale", "rotate"], ...], Field(min_length=1, max_length=6)
+    ]
+    mode: Literal["one", "all"] = "one"
+    brightness: Annotated[float, Field(ge=0)] = 1.0
+    saturation: Annotated[float, Field(ge=0)] = 2.0
+    contrast: Annotated[float, Field(ge=0)] = 0.5
+    crop: Share = 0.125
+    cutout: Share = 0.5
+    flip: Share = 0.5
+    scale: Annotated[float, Field(ge=1)] = 1.2
+    rotate: Annotated[float, Field(ge=0, le=180)] = 15.0
+    align_corners: bool = False
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Augmentation:
+        if len(set(self.ops)) != len(self.ops):
+            raise ValueError(f"'ops' names an operation twice: {', '.join(self.ops)}")
+        return self
+
+
+class Recipe(Model):
+    """How to train a network on the pack: what ``Pack.train`` does.
+
+    Exactly one of ``epochs`` and ``steps`` is set. The learning rate is multiplied by ``gamma`` at each milestone,
+    given as a share of all steps. ``lr`` is the learned one where the method learns it.
+    """
+
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    batch_size: Positive = 256
+    epochs: Positive | None = None
+    steps: Positive | None = None
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    gamma: Annotated[float, Field(gt=0)] = 0.2
+    loss: Literal["cross_entropy", "mse"] = "cross_entropy"
+    arch: str = "convnet3"
+    width: Positive | None = None
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Recipe:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("set exactly one of 'epochs' and 'steps'")
+        return self
+
+
+class Metric(Model):
+    """One measured accuracy: a mean over seeds, on what, by which network. Fractions in [0, 1]."""
+
+    name: str = "accuracy"
+    value: float
+    std: float | None = None
+    seeds: Positive = 1
+    arch: str
+    width: Positive | None = None
+    test_data: str
+    test_digest: Digest | None = None
+    protocol: str = "own"
+    note: str | None = None
+
+
+class Provenance(Model):
+    """Where a pack comes from: the real data, the method with its settings, and what made the file."""
+
+    dataset: str | None = None
+    dataset_digest: Digest | None = None
+    method: str | None = None
+    settings: dict[str, JsonValue] = Field(default_factory=dict)
+    budget_floats: int | None = None
+    software: dict[str, str] = Field(default_factory=dict)
+    created: str | None = None
+
+
+class Card(Model):
+    """What a pack is.
+
+    Attributes:
+        title, description, license, credit: for people.
+        classes: class names; a label is an index into them.
+        shape: of one decoded image, (C, H, W).
+        space: what decoded pixel values mean.
+        labels: hard or soft.
+        epoch_rule: ``paired`` (each source once, a decoder drawn per sample: HaBa, IDC) or ``product`` (every pair: KFS).
+        per_class: images a class and epoch where a part is a generator (DiM's INPC).
+        finite: the decoded tensors hold no NaN and no infinity; a reader checks.
+        augmentation, recipe: how to train on it.
+        provenance, metrics: where it comes from, what was measured.
+        extra: free JSON of the user's.
+    """
+
+    title: str
+    description: str = ""
+    license: str | None = None
+    credit: str | None = None
+    classes: tuple[str, ...] = Field(min_length=1)
+    shape: Shape
+    space: Space = Field(default_factory=RawSpace)
+    labels: Labels = Field(default_factory=Labels)
+    epoch_rule: Literal["paired", "product"] = "product"
+    per_class: Positive | None = None
+    finite: bool = True
+    augmentation: Augmentation | None = None
+    recipe: Recipe | None = None
+    provenance: Provenance = Field(default_factory=Provenance)
+    metrics: tuple[Metric, ...] = ()
+    extra: dict[str, JsonValue] = Field(default_factory=dict)
+
+    def replace(self, **changes: Any) -> Card:
+        """A copy with some fields changed, validated again."""
+        return Card.model_validate({**{k: getattr(self, k) for k in type(self).model_fields}, **changes})

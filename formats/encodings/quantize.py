@@ -1,0 +1,127 @@
+"""``quantize``: floats as affine integer codes of 1 to 8 bits, one code a byte.
+
+    value = float32(code) * scale + offset          (two float32 roundings, in this order)
+
+One scale and offset serve each block; blocks tile the tensor. A block as large as the tensor is per-tensor
+quantization, a block of 1 along one axis is per-axis, a small block is per-patch. Codes of fewer than 8 bits are not
+packed: the entropy stage of zstd stores k-bit codes in about k bits, and plain bytes stay readable through HDF5.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from dsetpack.formats.encodings.base import Array, ArrayCodec, Resolve
+from dsetpack.formats.errors import FormatError
+
+CLIP_STEPS = 40
+"""How many ranges the search for the best clipping tries: the full range and shrunken ones."""
+
+Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+
+
+class Codec(ArrayCodec):
+    """Affine quantization.
+
+    Attributes:
+        bits: 1 to 8; codes run from 0 to 2**bits - 1.
+        block: the block's size along each axis, at most the tensor's; None before encoding means the whole tensor.
+        scale, offset: the numbers themselves for one block, else the names of float32 tensors of shape
+            ceil(shape / block). Given as numbers before encoding they are used as they are, else the pair with the
+            smallest mean squared error of each block is searched.
+    """
+
+    name: ClassVar[str] = "quantize"
+    bits: Annotated[int, Field(ge=1, le=8)]
+    block: Blocks | None = None
+    scale: float | str | None = None
+    offset: float | str | None = None
+
+    @model_validator(mode="after")
+    def _scale_and_offset_agree(self) -> Codec:
+        if type(self.scale) is not type(self.offset):
+            raise ValueError("'scale' and 'offset' are both numbers, both tensor names, or both left out")
+        return self
+
+    def stored_dtype(self, dtype: str) -> str:
+        if dtype != "float32":
+            raise ValueError(f"quantize takes float32, not {dtype}")
+        if self.scale is None:
+            raise ValueError("quantize in a file needs 'scale' and 'offset'")
+        return "uint8"
+
+    def needs(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        block = self.block or shape
+        if len(block) != len(shape) or any(b > n for b, n in zip(block, shape, strict=True)):
+            raise ValueError(f"quantize: blocks of {list(block)} do not fit the shape {list(shape)}")
+        grid = tuple(-(-n // b) for n, b in zip(shape, block, strict=True))
+        if isinstance(self.scale, str) and isinstance(self.offset, str):
+            return {self.scale: grid, self.offset: grid}
+        if any(g != 1 for g in grid):
+            raise ValueError(f"quantize: one scale cannot serve the {list(grid)} blocks of {list(block)}")
+        return {}
+
+    def encode(self, values: Array, name: str) -> tuple[Array, ArrayCodec, dict[str, Array]]:
+        if not bool(np.isfinite(values).all()):
+            raise FormatError(f"tensor {name!r}: NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
+        if isinstance(self.scale, float | int) and isinstance(self.offset, float | int):
+            scale, offset = np.float32(self.scale), np.float32(self.offset)
+            return _codes(values, scale, offset, self.bits), self, {}
+        block = self.block or values.shape
+        blocks = _split(values, block)
+        scale, offset = _best_affine(blocks, self.bits)
+        stored = _codes(values, _spread(scale, block, values.shape), _spread(offset, block, values.shape), self.bits)
+        if scale.size == 1:
+            chosen: dict[str, Any] = {"scale": float(scale.item()), "offset": float(offset.item())}
+            return stored, self.model_copy(update={"block": None, **chosen}), {}
+        chosen = {"block": block, "scale": f"{name}.scale", "offset": f"{name}.offset"}
+        return stored, self.model_copy(update=chosen), {chosen["scale"]: scale, chosen["offset"]: offset}
+
+    def decode(self, stored: Array, dtype: np.dtype[Any], resolve: Resolve) -> Array:
+        if isinstance(self.scale, str) and isinstance(self.offset, str):
+            block = self.block or stored.shape
+            scale = _spread(resolve(self.scale), block, stored.shape)
+            offset = _spread(resolve(self.offset), block, stored.shape)
+            return stored.astype(np.float32) * scale + offset
+        return stored.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+
+
+def _codes(values: Array, scale: Array | np.float32, offset: Array | np.float32, bits: int) -> Array:
+    return np.clip(np.rint((values - offset) / scale), 0, 2**bits - 1).astype(np.uint8)
+
+
+def _split(values: Array, block: tuple[int, ...]) -> Array:
+    """[grid..., elements of a block]; blocks at the edge are filled up by repeating the last values."""
+    padded = np.pad(values, [(0, -n % b) for n, b in zip(values.shape, block, strict=True)], mode="edge")
+    grid = [n // b for n, b in zip(padded.shape, block, strict=True)]
+    folded = padded.reshape([size for pair in zip(grid, block, strict=True) for size in pair])
+    axes = [*range(0, 2 * len(block), 2), *range(1, 2 * len(block), 2)]
+    return folded.transpose(axes).reshape(*grid, -1)
+
+
+def _spread(per_block: Array, block: tuple[int, ...], shape: tuple[int, ...]) -> Array:
+    """A number a block, repeated to ``shape``."""
+    for axis, size in enumerate(block):
+        per_block = np.repeat(per_block, size, axis=axis) if per_block.shape[axis] > 1 else per_block
+    return per_block[tuple(slice(0, n) for n in shape)]
+
+
+def _best_affine(blocks: Array, bits: int) -> tuple[Array, Array]:
+    """Scale and offset of each block by least mean squared error over shrunken ranges; float32, shape [grid...]."""
+    low, high = blocks.min(-1, keepdims=True), blocks.max(-1, keepdims=True)
+    centre, half = (high + low) / 2, (high - low) / 2
+    levels = np.float32(2**bits - 1)
+    best_error = np.full(low.shape, np.inf)
+    best_scale, best_offset = np.ones_like(low), low
+    for shrink in np.linspace(1.0, 0.2, CLIP_STEPS, dtype=np.float32):
+        scale = np.maximum(2 * half * shrink / levels, np.finfo(np.float32).tiny).astype(np.float32)
+        offset = (centre - half * shrink).astype(np.float32)
+        restored = _codes(blocks, scale, offset, bits).astype(np.float32) * scale + offset
+        error = np.mean(np.square(restored.astype(np.float64) - blocks), -1, keepdims=True)
+        better = error < best_error
+        best_error = np.where(better, error, best_error)
+        best_scale, best_offset = np.where(better, scale, best_scale), np.where(better, offset, best_offset)
+    return best_scale[..., 0], best_offset[..., 0]

@@ -1,0 +1,46 @@
+"""``zstd``: one Zstandard frame a chunk (HDF5's registered filter 32015)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import zstandard
+from pydantic import Field
+
+from dsetpack.formats.encodings.base import ByteCodec
+from dsetpack.formats.errors import FormatError
+
+
+class Codec(ByteCodec):
+    """A frame that declares its content size and carries a checksum, so that other tools can check it too."""
+
+    name: ClassVar[str] = "zstd"
+    level: Annotated[int, Field(ge=1, le=22)] = 19
+
+    def encode(self, data: bytes) -> bytes:
+        return zstandard.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True).compress(data)
+
+    def decode(self, data: bytes, size: int) -> bytes:
+        return unpack_frame(data, size)
+
+
+def unpack_frame(data: bytes, size: int) -> bytes:
+    """Decompress exactly one frame of exactly ``size`` bytes.
+
+    The declared size is compared first: ``zstandard`` believes it whatever ``max_output_size`` says, so a frame of
+    32 KB could otherwise take a gigabyte.
+
+    Raises:
+        FormatError: the frame is damaged, declares another size or none, or is followed by other bytes.
+    """
+    try:
+        declared = zstandard.frame_content_size(data)
+        if declared != size:
+            found = "no size" if declared < 0 else f"{declared} bytes"
+            raise FormatError(f"a zstd frame declares {found}, {size} bytes expected")
+        plain = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"a zstd frame is damaged: {error}") from None
+    if len(plain) != size:
+        raise FormatError(f"a zstd frame holds {len(plain)} bytes, {size} expected")
+    return plain

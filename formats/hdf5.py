@@ -1,0 +1,79 @@
+"""The HDF5 part of a file: chunks under the public zstd filter, so that every HDF5 tool can read the tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dsetpack.formats.encodings import ByteCodec
+from dsetpack.formats.hdf5_patch import without_times
+
+ZSTD_FILTER = 32015
+SHUFFLE_FILTER = 2
+
+
+@dataclass(frozen=True)
+class StoredDataset:
+    """A dataset ready to be written: its chunks are encoded already."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    codecs: tuple[ByteCodec, ...]
+    chunks: tuple[bytes, ...]
+    attributes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Image:
+    """An HDF5 file in memory, and where its chunks lie, counted from the end of the user block."""
+
+    data: bytes
+    offsets: dict[str, tuple[int, ...]]
+
+
+def build(datasets: Mapping[str, StoredDataset]) -> Image:
+    """Write datasets into an HDF5 file in memory, in sorted order and without times: equal input gives equal bytes.
+
+    The file has no user block yet; ``hdf5_patch.behind`` says what changes when one is put before it.
+    """
+    import h5py
+
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_fapl_core(block_size=1 << 16, backing_store=False)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_meta_block_size(1)  # reserve no blocks of 2 KB for metadata
+    creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    creation.set_obj_track_times(False)
+    creation.set_file_space_strategy(h5py.h5f.FSPACE_STRATEGY_NONE, False, 1)  # leave no holes
+    with h5py.File(h5py.h5f.create(b"dsetpack", h5py.h5f.ACC_TRUNC, creation, access)) as file:
+        offsets = {name: _write(file, name, datasets[name]) for name in sorted(datasets)}
+        file.flush()
+        return Image(without_times(file.id.get_file_image()), offsets)
+
+
+def _write(file: Any, name: str, dataset: StoredDataset) -> tuple[int, ...]:
+    """Create one dataset, write its chunks as they are, and return their offsets."""
+    import h5py
+
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_chunk(dataset.chunk)
+    creation.set_obj_track_times(False)
+    creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    for codec in dataset.codecs:
+        if codec.name == "shuffle":
+            creation.set_shuffle()
+        else:
+            creation.set_filter(ZSTD_FILTER, h5py.h5z.FLAG_OPTIONAL, (getattr(codec, "level", 0),))
+    stored_type = h5py.h5t.py_create(np.dtype(dataset.dtype).newbyteorder("<"))
+    space = h5py.h5s.create_simple(dataset.shape)
+    made = h5py.Dataset(h5py.h5d.create(file.id, name.encode(), stored_type, space, creation))
+    for number, data in enumerate(dataset.chunks):
+        made.id.write_direct_chunk((number * dataset.chunk[0], *[0] * (len(dataset.shape) - 1)), data)
+    for key, value in sorted(dataset.attributes.items()):
+        made.attrs.create(key, value, dtype="<f4")
+    infos = [made.id.get_chunk_info(n) for n in range(len(dataset.chunks))]
+    return tuple(info.byte_offset for info in infos)

@@ -1,0 +1,166 @@
+"""Checks of a parsed manifest that need no data: the index is sound, and every tensor fits its part's decoder.
+
+After ``check`` a reader may believe every size, offset, shape and name in the manifest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, codec
+from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, VersionError
+from dsetpack.formats.header import Header
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest, Tensor
+from dsetpack.formats.parts import check_card, check_part
+
+
+def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None:
+    """Check index, parts and card against each other, the file's length and the limits.
+
+    Raises:
+        FormatError, VersionError, LimitError: naming the file and the dataset, tensor or part.
+    """
+    try:
+        with _place(name):
+            _check_total(manifest, limits)
+            for key, dataset in manifest.datasets.items():
+                with _place(f"dataset {key!r}"):
+                    _check_dataset(dataset, limits)
+            _check_ranges(manifest, header.file_length - header.user_block)
+            for key, tensor in manifest.tensors.items():
+                with _place(f"tensor {key!r}"):
+                    _check_tensor(tensor, manifest)
+            _check_tiling(manifest)
+            with _place("card"):
+                check_card(manifest)
+            for number, part in enumerate(manifest.parts):
+                with _place(f"part {number}"):
+                    check_part(part, manifest)
+    except VersionError as error:
+        raise VersionError(f"{error}; the file is of format {header.major}.{header.minor}: update dsetpack") from None
+
+
+@contextmanager
+def _place(name: str) -> Iterator[None]:
+    """Put where it happened in front of an error's message."""
+    try:
+        yield
+    except DsetpackError as error:
+        raise type(error)(f"{name}: {error}") from None
+    except ValueError as error:
+        raise FormatError(f"{name}: {error}") from None
+
+
+def _check_total(manifest: Manifest, limits: Limits) -> None:
+    logical = sum(t.size * ITEMSIZE[t.dtype] for t in manifest.tensors.values())
+    plain = sum(d.chunk_bytes * len(d.chunks) for d in manifest.datasets.values())
+    if max(logical, plain) > limits.total:
+        raise LimitError(f"the file declares {max(logical, plain)} bytes of data; the limit is {limits.total}")
+
+
+def _check_dataset(dataset: Dataset, limits: Limits) -> None:
+    if len(dataset.chunk) != len(dataset.shape) or dataset.chunk[1:] != dataset.shape[1:]:
+        raise FormatError(f"chunks of {list(dataset.chunk)} found; only the first axis of {list(dataset.shape)} is cut")
+    if dataset.chunk[0] > dataset.shape[0]:
+        raise FormatError(f"chunks of {list(dataset.chunk)} are larger than the dataset, {list(dataset.shape)}")
+    expected = -(-dataset.shape[0] // dataset.chunk[0])
+    if len(dataset.chunks) != expected:
+        raise FormatError(f"{len(dataset.chunks)} chunks found, {expected} expected")
+    largest = max(dataset.chunk_bytes, *(c.length for c in dataset.chunks), 0)
+    if largest > limits.chunk:
+        raise LimitError(f"a chunk of {largest} bytes; the limit is {limits.chunk}")
+    byte_codecs(dataset)
+
+
+def byte_codecs(dataset: Dataset) -> list[ByteCodec]:
+    """The codecs of a dataset: nothing, shuffle, zstd, or shuffle and zstd; a shuffle of the dtype's size."""
+    steps = [_byte_codec(e) for e in dataset.encodings]
+    names = [s.name for s in steps]
+    if names not in ([], ["shuffle"], ["zstd"], ["shuffle", "zstd"]):
+        raise FormatError(f"encodings {names} found; expected at most shuffle, then zstd")
+    itemsize = ITEMSIZE[dataset.dtype]
+    for encoding in dataset.encodings:
+        if encoding.name == "shuffle" and encoding.configuration.get("itemsize") != itemsize:
+            raise FormatError(f"shuffle of {encoding.configuration} found; {dataset.dtype} has {itemsize} bytes")
+    return steps
+
+
+def _byte_codec(encoding: Encoding) -> ByteCodec:
+    step = codec(encoding)
+    if not isinstance(step, ByteCodec):
+        raise FormatError(f"encoding {encoding.name!r} makes arrays; it belongs to a tensor")
+    return step
+
+
+def array_codecs(tensor: Tensor) -> list[ArrayCodec]:
+    """The codecs of a tensor: at most one, since each makes a dtype that no other takes."""
+    steps = []
+    for encoding in tensor.encodings:
+        step = codec(encoding)
+        if not isinstance(step, ArrayCodec):
+            raise FormatError(f"encoding {encoding.name!r} makes bytes; it belongs to a dataset")
+        steps.append(step)
+    if len(steps) > 1:
+        raise FormatError(f"encodings {[s.name for s in steps]} found; expected at most one of cast and quantize")
+    return steps
+
+
+def _check_ranges(manifest: Manifest, length: int) -> None:
+    """Every chunk lies inside the file, and no two overlap."""
+    chunks = sorted(
+        ((c.offset, c.offset + c.length, key) for key, d in manifest.datasets.items() for c in d.chunks),
+    )
+    end, before = 0, ""
+    for start, stop, key in chunks:
+        if stop > length:
+            raise FormatError(f"dataset {key!r}: a chunk at {start}..{stop} lies outside the {length} bytes there are")
+        if start < end:
+            raise FormatError(f"dataset {key!r}: a chunk at {start}..{stop} overlaps one of dataset {before!r}")
+        end, before = stop, key
+
+
+def _check_tensor(tensor: Tensor, manifest: Manifest) -> None:
+    if tensor.size == 0:
+        if tensor.dataset is not None or tensor.encodings or tensor.start:
+            raise FormatError("a tensor without elements has no dataset, no start and no encodings")
+        return
+    if tensor.dataset not in manifest.datasets:
+        raise FormatError(f"dataset {tensor.dataset!r} is not in the index")
+    dataset = manifest.datasets[tensor.dataset]
+    stored = tensor.dtype
+    for step in array_codecs(tensor):
+        stored = step.stored_dtype(stored)  # type: ignore[assignment]
+        for name, shape in step.needs(tensor.shape).items():
+            _check_side_tensor(name, shape, manifest)
+    if stored != dataset.dtype:
+        raise FormatError(f"its values are stored as {stored}, but dataset {tensor.dataset!r} holds {dataset.dtype}")
+    if tensor.start + tensor.size > math.prod(dataset.shape):
+        raise FormatError(f"elements {tensor.start}..{tensor.start + tensor.size} exceed dataset {tensor.dataset!r}")
+
+
+def _check_side_tensor(name: str, shape: tuple[int, ...], manifest: Manifest) -> None:
+    side = manifest.tensors.get(name)
+    if side is None:
+        raise FormatError(f"needs the tensor {name!r}, which is not in the index")
+    if side.dtype != "float32" or side.shape != shape or side.encodings:
+        raise FormatError(f"needs {name!r} as plain float32 {list(shape)}; found {side.dtype} {list(side.shape)}")
+
+
+def _check_tiling(manifest: Manifest) -> None:
+    """The tensors of a dataset cover it without gap or overlap: no bytes are hidden, none are shared."""
+    slices: dict[str, list[tuple[int, int]]] = {key: [] for key in manifest.datasets}
+    for tensor in manifest.tensors.values():
+        if tensor.dataset is not None:
+            slices[tensor.dataset].append((tensor.start, tensor.start + tensor.size))
+    for key, found in slices.items():
+        end = 0
+        for start, stop in sorted(found):
+            if start != end:
+                raise FormatError(f"dataset {key!r}: a tensor starts at element {start}, {end} expected")
+            end = stop
+        total = math.prod(manifest.datasets[key].shape)
+        if end != total:
+            raise FormatError(f"dataset {key!r}: {end} of {total} elements belong to a tensor")

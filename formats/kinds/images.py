@@ -1,0 +1,18 @@
+"""``images``: the sources are the images; the decoder is the identity."""
+
+from __future__ import annotations
+
+from dsetpack.formats.kinds.base import KindConfig, TensorShapes
+
+
+class Config(KindConfig):
+    """No settings: sources are float32 images [N, C, H, W] in the pack's space."""
+
+    def bank_size(self) -> int:
+        return 1
+
+    def source_shape(self, image: tuple[int, int, int]) -> tuple[int, ...]:
+        return image
+
+    def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
+        return {}

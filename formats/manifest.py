@@ -1,0 +1,167 @@
+"""The manifest: card, parts and tensor index, as typed models, and their JSON (SPEC.md, "Manifest")."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from dsetpack.formats.card import Card, Positive
+from dsetpack.formats.encodings import Encoding
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import Model, problems
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Size = Annotated[int, Field(ge=0, lt=2**63)]
+Dims = Annotated[tuple[Size, ...], Field(max_length=32)]
+DType = Literal[
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"
+]
+ITEMSIZE: dict[str, int] = {d: int(d.lstrip("uintfloa")) // 8 for d in DType.__args__}  # type: ignore[attr-defined]
+
+
+class Chunk(Model):
+    """One stored chunk: where it lies, counted from the end of the user block, and the digest of its stored bytes."""
+
+    offset: Size
+    length: Annotated[int, Field(ge=1, lt=2**63)]
+    sha256: Sha256
+
+
+class Dataset(Model):
+    """One HDF5 dataset: stored values of one or more tensors, chunked along the first axis.
+
+    ``chunk`` equals ``shape`` but along the first axis; the last chunk is filled up with zeros to a whole one.
+    """
+
+    dtype: DType
+    shape: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=32)]
+    chunk: Annotated[tuple[Positive, ...], Field(min_length=1, max_length=32)]
+    encodings: tuple[Encoding, ...] = ()
+    chunks: tuple[Chunk, ...] = Field(min_length=1)
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Plain bytes of one chunk."""
+        return math.prod(self.chunk) * ITEMSIZE[self.dtype]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in the file."""
+        return sum(c.length for c in self.chunks)
+
+
+class Tensor(Model):
+    """One logical tensor: ``shape`` elements in C order from element ``start`` of a dataset.
+
+    A tensor without elements has no dataset. ``encodings`` are those that make an array from an array; the dataset's
+    follow.
+    """
+
+    dtype: DType
+    shape: Dims
+    encodings: tuple[Encoding, ...] = ()
+    dataset: Name | None = None
+    start: Size = 0
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+class Part(Model):
+    """Sources that share one bank of decoders.
+
+    Attributes:
+        kind, config: the decoder kind and its settings.
+        sources: how many there are; 0 for a kind that draws them.
+        tensors: tensor name by role: ``sources``, ``labels`` and the kind's bank roles. Parts share a bank by naming the
+            same tensors.
+        stage: the stage of a continual learner this part was made in.
+        name: what people call it (``train``, ``test``).
+        class_decoders: for each class the decoders its sources may be decoded with, equally many for each; all if left
+            out.
+    """
+
+    kind: str
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    sources: Size
+    tensors: dict[str, Name]
+    stage: Size = 0
+    name: str | None = None
+    class_decoders: tuple[tuple[Size, ...], ...] | None = None
+
+
+class Manifest(Model):
+    """All that a reader needs besides the chunks.
+
+    ``rest`` is the SHA-256 of all bytes after the user block that no chunk covers, in file order.
+    """
+
+    card: Card
+    parts: tuple[Part, ...] = Field(min_length=1)
+    tensors: dict[Name, Tensor]
+    datasets: dict[Name, Dataset]
+    rest: Sha256
+
+    def dump(self) -> bytes:
+        """The JSON bytes that the file stores: sorted keys, no white space, defaults left out, UTF-8."""
+        return canonical(self.model_dump(mode="json", exclude_defaults=True))
+
+    @property
+    def content_digest(self) -> str:
+        """``sha256:...`` over parts, tensor names, dtypes, shapes, encodings and stored bytes: not the card, not offsets."""
+        content = self.model_dump(mode="json", exclude_defaults=True, include={"parts", "tensors", "datasets"})
+        for dataset in content["datasets"].values():
+            dataset["chunks"] = [chunk["sha256"] for chunk in dataset["chunks"]]
+        return "sha256:" + hashlib.sha256(canonical(content)).hexdigest()
+
+    def stored_bytes(self, name: str) -> int:
+        """Stored bytes of a tensor; its share by elements where it shares a dataset."""
+        tensor = self.tensors[name]
+        if tensor.dataset is None:
+            return 0
+        dataset = self.datasets[tensor.dataset]
+        return round(dataset.stored_bytes * tensor.size / math.prod(dataset.shape))
+
+
+def canonical(value: Any) -> bytes:
+    """JSON with sorted keys and no white space, as UTF-8: the same bytes for the same value."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode()
+
+
+def parse(data: bytes, name: str) -> Manifest:
+    """Read a manifest's JSON.
+
+    Raises:
+        FormatError: not UTF-8, not JSON, a key twice, a key unknown, a value of a wrong type or out of range.
+    """
+    try:
+        json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        return Manifest.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise FormatError(f"{name}: manifest: {problems(error)}") from None
+    except UnicodeDecodeError as error:
+        raise FormatError(f"{name}: the manifest is not UTF-8: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{name}: the manifest is nested too deeply") from None
+    except ValueError as error:
+        raise FormatError(f"{name}: the manifest is not JSON: {error}") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = sorted({k for k, _ in pairs if sum(k == other for other, _ in pairs) > 1})
+        raise ValueError(f"key {twice[0]!r} stands twice in one object")
+    return found
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is not a JSON number")

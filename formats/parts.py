@@ -1,0 +1,107 @@
+"""Checks that parts and card fit the tensors they name."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from dsetpack.formats.card import Card, NormalizedSpace, ZcaSpace
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds import KindConfig, kind_config
+from dsetpack.formats.manifest import Manifest, Part
+from dsetpack.formats.model import problems
+
+INTEGERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64")
+FLOATS = ("float16", "float32", "float64")
+
+
+def part_config(part: Part) -> KindConfig:
+    """The configuration of a part's decoder kind.
+
+    Raises:
+        VersionError: unknown kind.
+        FormatError: the configuration does not fit the kind.
+    """
+    try:
+        return kind_config(part.kind).model_validate(part.config, strict=True)
+    except ValidationError as error:
+        raise FormatError(f"kind {part.kind!r}: config: {problems(error)}") from None
+
+
+def part_shapes(part: Part, config: KindConfig, card: Card) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor that a part must have, by role."""
+    shapes = dict(config.bank_shapes(card.shape, len(card.classes)))
+    if config.has_sources:
+        shapes["sources"] = (part.sources, *config.source_shape(card.shape))
+        hard = card.labels.kind == "hard"
+        shapes["labels"] = (part.sources,) if hard else (part.sources, len(card.classes))
+    return shapes
+
+
+def check_part(part: Part, manifest: Manifest) -> None:
+    """Roles, shapes and dtypes of a part's tensors fit its kind; so do its decoder lists."""
+    config = part_config(part)
+    shapes = part_shapes(part, config, manifest.card)
+    if set(part.tensors) != set(shapes):
+        raise FormatError(f"tensors for the roles {sorted(part.tensors)} found, {sorted(shapes)} expected")
+    if config.has_sources != (part.sources > 0):
+        raise FormatError(f"{part.sources} sources found for kind {part.kind!r}")
+    for role, shape in shapes.items():
+        _check_role(role, shape, part.tensors[role], manifest)
+    _check_class_decoders(part, config, len(manifest.card.classes))
+    if not config.has_sources and manifest.card.labels.kind != "hard":
+        raise FormatError(f"kind {part.kind!r} draws its sources by class: the card's labels must be hard")
+
+
+def _check_role(role: str, shape: tuple[int, ...], name: str, manifest: Manifest) -> None:
+    tensor = manifest.tensors.get(name)
+    if tensor is None:
+        raise FormatError(f"{role}: tensor {name!r} is not in the index")
+    if tensor.shape != shape:
+        raise FormatError(f"{role}: tensor {name!r} has shape {list(tensor.shape)}, the decoder needs {list(shape)}")
+    hard = role == "labels" and manifest.card.labels.kind == "hard"
+    if tensor.dtype not in (INTEGERS if hard else FLOATS):
+        raise FormatError(f"{role}: tensor {name!r} is {tensor.dtype}, {'integers' if hard else 'floats'} expected")
+
+
+def _check_class_decoders(part: Part, config: KindConfig, classes: int) -> None:
+    lists = part.class_decoders
+    if lists is None:
+        return
+    if len(lists) != classes:
+        raise FormatError(f"class_decoders has {len(lists)} lists, one for each of {classes} classes expected")
+    if len({len(chosen) for chosen in lists}) != 1 or not lists[0]:
+        raise FormatError("class_decoders must allow equally many decoders, at least one, for every class")
+    for label, chosen in enumerate(lists):
+        if len(set(chosen)) != len(chosen) or max(chosen) >= config.bank_size():
+            raise FormatError(f"class_decoders of class {label}: {list(chosen)}; 0..{config.bank_size() - 1} once each")
+
+
+def check_card(manifest: Manifest) -> None:
+    """The card's space fits its shape, and the tensors it embeds are there."""
+    card, space = manifest.card, manifest.card.space
+    channels, size = card.shape[0], math.prod(card.shape)
+    if isinstance(space, NormalizedSpace) and {len(space.mean), len(space.std)} != {channels}:
+        raise FormatError(f"space: {len(space.mean)} means and {len(space.std)} deviations for {channels} channels")
+    if isinstance(space, ZcaSpace) and space.storage == "embed":
+        _check_role("space mean", (size,), str(space.mean), manifest)
+        _check_role("space matrix", (size, size), str(space.matrix), manifest)
+
+
+def check_values(role: str, values: NDArray[np.generic], card: Card, name: str) -> None:
+    """Check decoded values: labels name classes, and floats are finite where the card says so.
+
+    Raises:
+        FormatError: naming the tensor and the first offending value.
+    """
+    if role == "labels" and card.labels.kind == "hard":
+        wrong = np.flatnonzero((values < 0) | (values >= len(card.classes)))  # type: ignore[operator]
+        if wrong.size:
+            label = values.flat[wrong[0]]
+            raise FormatError(f"{name}: label {label} of source {wrong[0]}; there are {len(card.classes)} classes")
+    elif card.finite and values.dtype.kind == "f" and not bool(np.isfinite(values).all()):
+        where = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise FormatError(f"{name}: {values.flat[where]} at element {where}; the card promises finite values")

@@ -1,0 +1,93 @@
+"""What ``encoding=`` means: presets by the role a tensor plays, and overrides for single tensors.
+
+    exact   every bit is kept
+    f16     floats as binary16; labels and whitening matrices exact
+    int8    sources and banks as 8-bit codes (sources: one scale; banks: one a decoder), soft labels as binary16
+    int4    the same in 4 bits, with one scale for each channel of a source too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsetpack.formats.encodings import ArrayCodec, Encoding, codec
+from dsetpack.formats.encodings.cast import Codec as Cast
+from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.errors import FormatError
+
+Preset = Literal["exact", "f16", "int8", "int4"]
+PRESETS: tuple[str, ...] = ("exact", "f16", "int8", "int4")
+Choice = str | ArrayCodec | Mapping[str, Any] | None
+EncodingChoice = str | Mapping[str, Choice]
+"""A preset, or choices by tensor name or role (``sources``, ``labels``, ``bank``); what is not named is exact unless
+``"default"`` names a preset. A choice is a preset, an array codec, its JSON spelling, or None for exact."""
+SMALL = 32
+"""Banks' tensors with fewer elements a decoder keep 16 bits: codes would save less than their scales cost."""
+
+
+def choose(encoding: EncodingChoice, name: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
+    """The array encoding of one tensor.
+
+    Raises:
+        FormatError: no such preset, or a choice that is no encoding.
+    """
+    if isinstance(encoding, str):
+        return _preset(encoding, role, values)
+    group = role if role in ("sources", "labels", "space") else "bank"
+    for key in (name, role, group, "default"):
+        if key in encoding:
+            return _explicit(encoding[key], role, values)
+    return None
+
+
+def check_keys(encoding: EncodingChoice, names: Sequence[str], roles: Sequence[str]) -> None:
+    """Refuse a choice for a tensor that is not there."""
+    if isinstance(encoding, str):
+        return
+    known = {*names, *roles, "sources", "labels", "bank", "space", "default"}
+    if unknown := sorted(set(encoding) - known):
+        raise FormatError(f"encoding for {unknown[0]!r}: no such tensor or role; there are {', '.join(sorted(known))}")
+
+
+def _explicit(choice: Choice, role: str, values: NDArray[Any]) -> ArrayCodec | None:
+    if choice is None or isinstance(choice, ArrayCodec):
+        return choice
+    if isinstance(choice, str):
+        return _preset(choice, role, values)
+    found = codec(Encoding.model_validate(dict(choice)))
+    if not isinstance(found, ArrayCodec):
+        raise FormatError(f"encoding {found.name!r} works on bytes; the writer chooses those itself")
+    return found
+
+
+def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
+    if preset not in PRESETS:
+        raise FormatError(f"encoding {preset!r}: one of {', '.join(PRESETS)} expected, or a dict of them by tensor")
+    if preset == "exact" or values.dtype != np.float32 or role == "space" or values.size == 0:
+        return None
+    if preset == "f16":
+        return None if role == "labels" else _half(values)
+    if role == "labels" or (role != "sources" and values.size < SMALL * len(values)):
+        return _half(values)
+    return _integers(8 if preset == "int8" else 4, role, values)
+
+
+def _half(values: NDArray[Any]) -> ArrayCodec:
+    """binary16, or bfloat16 where the values leave its range."""
+    finite = values[np.isfinite(values)]
+    peak = float(np.max(np.abs(finite), initial=0.0))
+    return Cast(dtype="float16" if peak <= 65504 else "bfloat16")
+
+
+def _integers(bits: int, role: str, values: NDArray[Any]) -> ArrayCodec:
+    if not bool(np.isfinite(values).all()):
+        return Cast(dtype="bfloat16")
+    if role != "sources":
+        return Quantize(bits=bits, block=(1, *values.shape[1:]))
+    if bits == 8 or values.ndim < 3:
+        return Quantize(bits=bits)
+    return Quantize(bits=bits, block=(values.shape[0], 1, *values.shape[2:]))

@@ -1,0 +1,216 @@
+"""Reading: header and manifest at once, tensors when asked for, every byte checked before it is believed.
+
+Nothing here calls the HDF5 library: ranges come from the index, digests are compared, frames are decompressed by
+``zstandard`` in a thread pool, and numpy undoes the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsetpack.formats import header as headers
+from dsetpack.formats import index, manifest
+from dsetpack.formats.encodings.zstd import unpack_frame
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
+from dsetpack.formats.header import Header
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest
+from dsetpack.formats.parts import check_values
+from dsetpack.formats.source import Readable, Source, source
+
+Array = NDArray[Any]
+FIRST_READ = 8192
+"""Bytes of the first request: header and manifest of a usual pack."""
+BLOCK = 1 << 20
+
+
+class Reader:
+    """An open pack file.
+
+    Attributes:
+        name: the file, for messages.
+        header, manifest: already checked.
+    """
+
+    def __init__(self, where: Readable, verify: Literal["touched", "all"] = "touched", limits: Limits | None = None):
+        """Read and check header and manifest.
+
+        Args:
+            where: path, bytes, binary file object or fsspec URL.
+            verify: ``touched`` checks what is read when it is read; ``all`` checks every byte now.
+            limits: what the file may declare; the defaults of ``Limits`` if left out.
+
+        Raises:
+            FormatError, IntegrityError, VersionError, LimitError, OSError.
+        """
+        if verify not in ("touched", "all"):
+            raise ValueError(f"verify={verify!r}: 'touched' or 'all' expected")
+        self._source = source(where)
+        self.name = self._source.name
+        self._cache: dict[str, bytes] = {}
+        try:
+            self.header, self.manifest = _open(self._source, limits or Limits())
+            if verify == "all":
+                self.check_all()
+        except BaseException:
+            self._source.close()
+            raise
+
+    @property
+    def digest(self) -> str:
+        """``sha256:...`` of the manifest's stored bytes: pins every byte after the header."""
+        return "sha256:" + self.header.digest.hex()
+
+    def tensor(self, name: str) -> Array:
+        """A tensor's values in its logical dtype and shape.
+
+        Raises:
+            KeyError: no such tensor.
+            IntegrityError, FormatError: its bytes are damaged, or do not decode.
+        """
+        if name not in self.manifest.tensors:
+            raise KeyError(f"{self.name}: no tensor {name!r}; there are {', '.join(sorted(self.manifest.tensors))}")
+        entry = self.manifest.tensors[name]
+        values = self.stored(name)
+        for step in reversed(index.array_codecs(entry)):
+            values = step.decode(values, np.dtype(entry.dtype), self.tensor)
+        return values
+
+    def stored(self, name: str) -> Array:
+        """A tensor's stored values: codes, before ``cast`` and ``quantize`` are undone."""
+        entry = self.manifest.tensors[name]
+        if entry.dataset is None:
+            return np.empty(entry.shape, entry.dtype)
+        dataset = self.manifest.datasets[entry.dataset]
+        flat = np.frombuffer(self._plain(entry.dataset, dataset), np.dtype(dataset.dtype).newbyteorder("<"))
+        values = flat[entry.start : entry.start + entry.size].reshape(entry.shape)
+        return values.astype(dataset.dtype)  # native byte order, writable, its own memory
+
+    def part(self, number: int) -> dict[str, Array]:
+        """All tensors of a part by role, with their values checked against the card."""
+        part = self.manifest.parts[number]
+        tensors = {role: self.tensor(name) for role, name in part.tensors.items()}
+        for role, values in tensors.items():
+            check_values(role, values, self.manifest.card, f"{self.name}: part {number}: {role}")
+        return tensors
+
+    def check_all(self) -> None:
+        """Compare every byte of the file with the index.
+
+        Raises:
+            IntegrityError: naming the dataset and chunk, or the bytes that no chunk covers.
+        """
+        for name, dataset in self.manifest.datasets.items():
+            for number in range(len(dataset.chunks)):
+                self._chunk(name, dataset, number)
+        rest = hashlib.sha256()
+        for start, stop in _gaps(self.manifest, self.header):
+            for offset in range(start, stop, BLOCK):
+                rest.update(_exactly(self._source, offset, min(BLOCK, stop - offset)))
+        if rest.hexdigest() != self.manifest.rest:
+            raise IntegrityError(f"{self.name}: bytes outside the chunks were changed since the file was written")
+
+    def read_all(self) -> bytes:
+        """The whole file."""
+        return _exactly(self._source, 0, self.header.file_length)
+
+    def _plain(self, name: str, dataset: Dataset) -> bytes:
+        """The plain bytes of a whole dataset, without the last chunk's filling."""
+        if name in self._cache:
+            return self._cache[name]
+        workers = min(len(dataset.chunks), os.cpu_count() or 1, 8)
+        if workers > 1:
+            with ThreadPoolExecutor(workers) as pool:
+                chunks = list(pool.map(lambda n: self._chunk(name, dataset, n), range(len(dataset.chunks))))
+        else:
+            chunks = [self._chunk(name, dataset, n) for n in range(len(dataset.chunks))]
+        plain = b"".join(chunks)[: math.prod(dataset.shape) * ITEMSIZE[dataset.dtype]]
+        if sum(t.dataset == name for t in self.manifest.tensors.values()) > 1:
+            self._cache[name] = plain  # shared by small tensors, each of which will ask
+        return plain
+
+    def _chunk(self, name: str, dataset: Dataset, number: int) -> bytes:
+        """Read, check and decode one chunk."""
+        chunk = dataset.chunks[number]
+        place = f"{self.name}: dataset {name!r}, chunk {number}"
+        data = _exactly(self._source, self.header.user_block + chunk.offset, chunk.length)
+        found = hashlib.sha256(data).hexdigest()
+        if found != chunk.sha256:
+            raise IntegrityError(f"{place}: digest {found[:16]}… found, {chunk.sha256[:16]}… expected")
+        try:
+            for step in reversed(index.byte_codecs(dataset)):
+                data = step.decode(data, dataset.chunk_bytes)
+        except FormatError as error:
+            raise FormatError(f"{place}: {error}") from None
+        if len(data) != dataset.chunk_bytes:
+            raise FormatError(f"{place}: {len(data)} bytes found, {dataset.chunk_bytes} expected")
+        return data
+
+    def close(self) -> None:
+        """Close the file if this object opened it."""
+        self._source.close()
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _open(src: Source, limits: Limits) -> tuple[Header, Manifest]:
+    first = src.read(0, FIRST_READ)
+    header = headers.unpack(first[: headers.SIZE], src.name)
+    size = src.size()
+    if size != header.file_length:
+        change = f"{header.file_length - size} are missing" if size < header.file_length else "bytes were appended"
+        raise IntegrityError(f"{src.name}: {size} bytes found, {header.file_length} expected: {change}")
+    if max(header.manifest_plain, header.manifest_stored) > limits.manifest:
+        declared = max(header.manifest_plain, header.manifest_stored)
+        raise LimitError(f"{src.name}: a manifest of {declared} bytes; the limit is {limits.manifest}")
+    block = first[: header.user_block]
+    if len(block) < header.user_block:
+        block += _exactly(src, len(block), header.user_block - len(block))
+    parsed = manifest.parse(_manifest_bytes(block, header, src.name), src.name)
+    index.check(parsed, header, limits, src.name)
+    return header, parsed
+
+
+def _manifest_bytes(block: bytes, header: Header, name: str) -> bytes:
+    end = headers.SIZE + header.manifest_stored
+    stored = block[headers.SIZE : end]
+    if hashlib.sha256(stored).digest() != header.digest:
+        raise IntegrityError(f"{name}: the manifest is damaged: its digest is not the header's")
+    if any(block[end:]):
+        raise IntegrityError(f"{name}: the padding after the manifest is not zero")
+    try:
+        return unpack_frame(stored, header.manifest_plain)
+    except FormatError as error:
+        raise FormatError(f"{name}: manifest: {error}") from None
+
+
+def _exactly(src: Source, offset: int, length: int) -> bytes:
+    data = src.read(offset, length)
+    if len(data) != length:
+        raise IntegrityError(f"{src.name}: {len(data)} bytes found at {offset}, {length} expected")
+    return data
+
+
+def _gaps(parsed: Manifest, header: Header) -> Iterator[tuple[int, int]]:
+    """File ranges after the user block that no chunk covers, in order."""
+    end = header.user_block
+    for chunk in sorted((c for d in parsed.datasets.values() for c in d.chunks), key=lambda c: c.offset):
+        start = header.user_block + chunk.offset
+        if start > end:
+            yield end, start
+        end = start + chunk.length
+    if end < header.file_length:
+        yield end, header.file_length

@@ -1,0 +1,229 @@
+"""Writing: a card, parts and arrays become the bytes of a ``.dpk``, the same bytes for the same input."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dsetpack.formats import header as headers
+from dsetpack.formats import hdf5, hdf5_patch, index
+from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.card import Card, ZcaSpace
+from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
+from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.shuffle import Codec as Shuffle
+from dsetpack.formats.encodings.zstd import Codec as Zstd
+from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.header import Header
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, Manifest, Part, Tensor
+from dsetpack.formats.parts import check_values
+from dsetpack.formats.presets import EncodingChoice, check_keys, choose
+
+Array = NDArray[Any]
+CHUNK_BYTES = 1 << 20
+"""Tensors are cut along the first axis into chunks of about this size."""
+SHARED_BYTES = 1 << 16
+"""Tensors up to this size, other than sources and labels, share a dataset: each of its own costs about 400 bytes."""
+
+
+def write(
+    path: str | os.PathLike[str],
+    card: Card,
+    parts: Iterable[Part],
+    tensors: Mapping[str, Array],
+    encoding: EncodingChoice = "exact",
+) -> int:
+    """Write a pack file in one step: a crash leaves the old file or the new one, never a part of one.
+
+    Args:
+        path: where; its folder must exist.
+        card, parts: what the file says; parts name their tensors by role.
+        tensors: arrays by name, of a dtype the format knows.
+        encoding: a preset (``exact``, ``f16``, ``int8``, ``int4``), or choices by tensor name or role.
+
+    Returns:
+        The file's size in bytes.
+
+    Raises:
+        FormatError: parts, card and tensors do not fit each other, or an encoding does not fit a tensor.
+        OSError: the file cannot be written.
+    """
+    data = encode(card, parts, tensors, encoding)
+    write_atomically(Path(path), data)
+    return len(data)
+
+
+def encode(card: Card, parts: Iterable[Part], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact") -> bytes:
+    """The bytes that ``write`` writes; see there."""
+    parts = tuple(parts)
+    roles = _roles(card, parts)
+    check_keys(encoding, list(tensors), list(roles.values()))
+    _check_input(card, tensors, roles)
+    stored, entries = _encode_arrays(tensors, roles, encoding)
+    groups = _group(stored, roles)
+    entries = _place(entries, stored, groups)
+    datasets = {name: _dataset([stored[t] for t in group], _attributes(group, entries)) for name, group in groups.items()}
+    return _assemble(card, parts, entries, datasets)
+
+
+def _roles(card: Card, parts: tuple[Part, ...]) -> dict[str, str]:
+    """The role each tensor plays, by tensor name."""
+    roles = {name: role for part in parts for role, name in part.tensors.items()}
+    if isinstance(card.space, ZcaSpace) and card.space.storage == "embed":
+        roles |= {str(card.space.mean): "space", str(card.space.matrix): "space"}
+    return roles
+
+
+def _check_input(card: Card, tensors: Mapping[str, Array], roles: Mapping[str, str]) -> None:
+    for name, values in tensors.items():
+        if values.dtype.name not in ITEMSIZE:
+            raise FormatError(f"tensor {name!r}: dtype {values.dtype} found; {', '.join(ITEMSIZE)} can be stored")
+        if name not in roles:
+            raise FormatError(f"tensor {name!r} belongs to no part and not to the card's space")
+        check_values(roles[name], values, card, f"tensor {name!r}")
+
+
+def _encode_arrays(
+    tensors: Mapping[str, Array], roles: dict[str, str], encoding: EncodingChoice
+) -> tuple[dict[str, Array], dict[str, Tensor]]:
+    """Stored arrays and index entries by name, side tensors of the encodings included."""
+    stored: dict[str, Array] = {}
+    entries: dict[str, Tensor] = {}
+    for name in sorted(tensors):
+        values = tensors[name]
+        step = choose(encoding, name, roles[name], values)
+        stored[name], steps, sides = _encode_array(values, step, name)
+        entries[name] = Tensor(dtype=values.dtype.name, shape=values.shape, encodings=steps)
+        for side, numbers in sides.items():
+            stored[side], roles[side] = numbers, "scale"
+            entries[side] = Tensor(dtype="float32", shape=numbers.shape)
+    return stored, entries
+
+
+def _encode_array(
+    values: Array, step: ArrayCodec | None, name: str
+) -> tuple[Array, tuple[Encoding, ...], dict[str, Array]]:
+    if step is None or values.size == 0:
+        return values, (), {}
+    try:
+        stored, used, sides = step.encode(values, name)
+        used.stored_dtype(values.dtype.name)
+        used_needs = used.needs(values.shape)
+    except DsetpackError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"tensor {name!r}: {error}") from None
+    assert set(used_needs) == set(sides)
+    return stored, (spell(used),), sides
+
+
+def _group(stored: Mapping[str, Array], roles: Mapping[str, str]) -> dict[str, list[str]]:
+    """Datasets by name, each with the tensors it holds in order. Small ones of one dtype share a dataset."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(stored):
+        values = stored[name]
+        if values.size == 0:
+            continue
+        own = roles[name] in ("sources", "labels") or values.nbytes > SHARED_BYTES
+        groups[name if own else f"shared_{values.dtype.name}"].append(name)
+    return dict(groups)
+
+
+def _place(
+    entries: Mapping[str, Tensor], stored: Mapping[str, Array], groups: Mapping[str, list[str]]
+) -> dict[str, Tensor]:
+    placed = dict(entries)
+    for dataset, group in groups.items():
+        start = 0
+        for name in group:
+            placed[name] = entries[name].model_copy(update={"dataset": dataset, "start": start})
+            start += stored[name].size
+    return placed
+
+
+def _attributes(group: list[str], entries: Mapping[str, Tensor]) -> dict[str, float]:
+    """The netCDF convention for other tools, where one scale serves the whole dataset."""
+    steps = [s for name in group for s in index.array_codecs(entries[name])]
+    if len(group) == 1 and steps and isinstance(steps[0], Quantize) and not isinstance(steps[0].scale, str | None):
+        return {"scale_factor": float(steps[0].scale), "add_offset": float(steps[0].offset)}  # type: ignore[arg-type]
+    return {}
+
+
+def _dataset(arrays: list[Array], attributes: dict[str, float]) -> hdf5.StoredDataset:
+    """Cut into chunks and compress, with the byte shuffle where that is smaller."""
+    values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
+    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    row = values[:1].nbytes
+    rows = min(len(values), max(1, CHUNK_BYTES // row))
+    plain = [values[at : at + rows].tobytes().ljust(rows * row, b"\0") for at in range(0, len(values), rows)]
+    pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(),)]
+    if values.itemsize > 1:
+        pipelines.append((Shuffle(itemsize=values.itemsize), Zstd()))
+    encoded = [(codecs, tuple(_run(codecs, data) for data in plain)) for codecs in pipelines]
+    codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
+    return hdf5.StoredDataset(
+        values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes
+    )
+
+
+def _run(codecs: tuple[ByteCodec, ...], data: bytes) -> bytes:
+    for step in codecs:
+        data = step.encode(data)
+    return data
+
+
+def _assemble(
+    card: Card, parts: tuple[Part, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
+) -> bytes:
+    image = hdf5.build(datasets)
+    manifest = Manifest(
+        card=card,
+        parts=parts,
+        tensors=entries,
+        datasets={name: _index_entry(d, image.offsets[name]) for name, d in datasets.items()},
+        rest="0" * 64,
+    )
+    # The superblock holds the user block's size, the manifest the superblock's digest, the user block the manifest.
+    user_block, needed = 0, headers.MIN_USER_BLOCK
+    while needed > user_block:
+        user_block = needed
+        data = hdf5_patch.behind(image.data, user_block)
+        plain = manifest.model_copy(update={"rest": rest_digest(data, manifest)}).dump()
+        frame = Zstd().encode(plain)
+        needed = headers.user_block_size(len(frame))
+    header = Header(user_block, user_block + len(data), len(frame), len(plain), hashlib.sha256(frame).digest())
+    index.check(manifest, header, Limits(total=2**62), "the pack")
+    return (header.pack() + frame).ljust(user_block, b"\0") + data
+
+
+def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Dataset:
+    chunks = tuple(
+        Chunk(offset=at, length=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for at, data in zip(offsets, dataset.chunks, strict=True)
+    )
+    return Dataset(
+        dtype=dataset.dtype,
+        shape=dataset.shape,
+        chunk=dataset.chunk,
+        encodings=tuple(map(spell, dataset.codecs)),
+        chunks=chunks,
+    )
+
+
+def rest_digest(data: bytes, manifest: Manifest) -> str:
+    """SHA-256 of the bytes after the user block that no chunk covers; ``data`` starts at the user block's end."""
+    digest, end = hashlib.sha256(), 0
+    for chunk in sorted((c for d in manifest.datasets.values() for c in d.chunks), key=lambda c: c.offset):
+        digest.update(data[end : chunk.offset])
+        end = chunk.offset + chunk.length
+    digest.update(data[end:])
+    return digest.hexdigest()
