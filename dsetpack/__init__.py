@@ -1,1 +1,77 @@
-"""dsetpack: the container, the runtime and the trainers for distilled datasets."""
+"""dsetpack: the container, the runtime and the trainers for distilled datasets.
+
+    pack = dsetpack.open("fashion-kfs.dpk")
+    for x, y in pack.loader(batch_size=256, seed=0): ...
+
+Names are imported when they are first used, so that ``import dsetpack`` stays light and never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dsetpack.formats import (
+        DsetpackError,
+        FormatError,
+        IntegrityError,
+        LimitError,
+        Limits,
+        VersionError,
+        verify,
+    )
+    from dsetpack.formats.card import Augmentation, Card, Labels, Metric, Provenance, Recipe
+    from dsetpack.pack import Pack
+    from dsetpack.part import Part
+    from dsetpack.store import open_pack as open  # noqa: A004
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "open": ("dsetpack.store", "open_pack"),
+    "Pack": ("dsetpack.pack", "Pack"),
+    "Part": ("dsetpack.part", "Part"),
+    **{
+        name: ("dsetpack.formats", name)
+        for name in (
+            "DsetpackError", "FormatError", "IntegrityError", "LimitError", "Limits", "VersionError", "verify"
+        )
+    },
+    **{
+        name: ("dsetpack.formats.card", name)
+        for name in ("Augmentation", "Card", "Labels", "Metric", "Provenance", "Recipe")
+    },
+}  # fmt: skip
+
+__all__ = [
+    "Augmentation",
+    "Card",
+    "DsetpackError",
+    "FormatError",
+    "IntegrityError",
+    "Labels",
+    "LimitError",
+    "Limits",
+    "Metric",
+    "Pack",
+    "Part",
+    "Provenance",
+    "Recipe",
+    "VersionError",
+    "open",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

@@ -27,9 +27,9 @@ part) * K + slot. The draw depends on the source's number, not on its place in t
 
 **Noise** of a pair whose source is drawn, not stored: position = the pair's number in the pack. Block b gives the
 normals 2b and 2b + 1 of that position: with a = x0 + 2^32 * x1 and c = x2 + 2^32 * x3 of stream 2, block b,
-u = ((a div 2^11) + 1) / 2^53, v = (c div 2^11) / 2^53, r = sqrt(-2 ln u), the two are r cos(2 pi v) and r sin(2 pi v), in
-double precision, then rounded to float32 (to nearest, ties to even). Where an odd number is asked for, the last is
-dropped.
+u = ((a div 2^11) + 1) / 2^53, v = (c div 2^11) / 2^53 and r = sqrt(-2 ln u), they are r cos(2 pi v) and
+r sin(2 pi v), in double precision, then rounded to float32 (to nearest, ties to even). Where an odd number is asked
+for, the last is dropped.
 
 **Ranks and batches.** With batch size B, world size W and P samples of the epoch used up (P counted over all ranks),
 the next step takes places P..P+B*W-1 of the epoch; rank r takes the B places from P + r*B. A last step with only

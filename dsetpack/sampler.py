@@ -51,9 +51,7 @@ class PairSampler:
         world: int | None = None,
         drop_last: bool = False,
     ) -> None:
-        self.schedule = Schedule(
-            table, batch_size, seed=seed, rule=rule, rank=rank, world=world, drop_last=drop_last
-        )
+        self.schedule = Schedule(table, batch_size, seed=seed, rule=rule, rank=rank, world=world, drop_last=drop_last)
         self.batch_size, self.drop_last = self.schedule.batch_size, self.schedule.drop_last
         self._next = (0, 0)  # epoch and position at which the next iteration starts
         self._run: PairIterator | None = None  # the iteration that began last
@@ -132,10 +130,14 @@ class PairIterator(Iterator[list[int]]):
         """Samples of the epoch used up by all ranks, this iteration's last batch included."""
         return self._sampler.schedule.after(self.start, self.given)
 
-    def __next__(self) -> list[int]:
+    def begin(self) -> None:
+        """Take the epoch, unless done already."""
         if not self.begun:
             self.begun = True
             self._sampler._begin(self)
+
+    def __next__(self) -> list[int]:
+        self.begin()
         schedule = self._sampler.schedule
         if self.given >= schedule.count(self.start):
             self.ended = True

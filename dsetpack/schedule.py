@@ -86,8 +86,11 @@ class Schedule:
         if rest >= self.step:
             first, size = first + self.rank * self.batch_size, self.batch_size
         else:
-            first, size = first + self.rank * (rest // self.world) + min(self.rank, rest % self.world), self._share(rest)
-        return self.order(epoch)[first : first + size]
+            first, size = (
+                first + self.rank * (rest // self.world) + min(self.rank, rest % self.world),
+                self._share(rest),
+            )
+        return self.order(epoch)[first : first + size].copy()
 
     def after(self, start: int, batches: int) -> int:
         """The global position after ``batches`` batches from position ``start``.
@@ -125,7 +128,9 @@ class Schedule:
         if missing := [key for key in expected if key not in state]:
             raise FormatError(f"not a state of a dsetpack sampler, stream or loader: {', '.join(missing)} missing")
         if state["version"] != STATE_VERSION:
-            raise VersionError(f"state has version {state['version']!r}; this dsetpack reads {STATE_VERSION}: update it")
+            raise VersionError(
+                f"state has version {state['version']!r}; this dsetpack reads {STATE_VERSION}: update it"
+            )
         for key, remedy in (
             ("pairs", "load it with the pack it was saved with"),
             ("rule", f"ask for rule={state['rule']!r}"),
@@ -140,7 +145,7 @@ class Schedule:
         return epoch, position
 
     def _share(self, rest: int) -> int:
-        """This rank's part of a last step of ``rest`` samples."""
+        """How many of the ``rest`` samples of a last step this rank takes."""
         return rest // self.world + (self.rank < rest % self.world)
 
 

@@ -63,13 +63,13 @@ class ZcaSpace(_Space):
     Attributes:
         variant: ``kornia`` or ``frepo``.
         epsilon: the variant's regularisation, 0.1 in both releases.
-        fitted_on: digest of the raw training images (float32, N×C×H×W) the transform was fitted on: SHA-256 over the four
-            sizes as little-endian uint64, then the values as little-endian float32 in C order.
+        fitted_on: digest of the raw training images (float32, N×C×H×W) the transform was fitted on: SHA-256 over the
+            four sizes as little-endian uint64, then the values as little-endian float32 in C order.
         storage: ``embed`` keeps mean and matrix as tensors of the pack; ``refit`` keeps only what checks a refit.
         mean, matrix: names of the embedded tensors: float32 [D] and [D, D].
         channel_mean, channel_std: the standardisation before whitening (``frepo`` only, and always there).
-        spectrum: the largest eigenvalues of the covariance before regularisation, in falling order; a refit must reproduce
-            them. ``refit`` has at least one.
+        spectrum: the largest eigenvalues of the covariance before regularisation, in falling order; a refit must
+            reproduce them. ``refit`` has at least one.
     """
 
     kind: Literal["zca"] = "zca"
@@ -126,15 +126,16 @@ class Augmentation(Model):
 
     Attributes:
         ops: which operations, in the paper's order.
-        mode: ``one`` applies one operation drawn for each batch (the release's ``S``); ``all`` every one in order (``M``).
+        mode: ``one`` applies one operation drawn for each batch (the release's ``S``); ``all`` every one in order
+            (``M``).
         brightness: ``color`` adds brightness · U(-0.5, 0.5). 0 leaves the image.
         saturation: then multiplies the distance to the pixel's mean over channels by U(0, saturation).
         contrast: then multiplies the distance to the image's mean by U(contrast, contrast + 1).
         crop: ``crop`` shifts by whole pixels, drawn evenly up to ± this share of the side, filling up with zeros.
         cutout: ``cutout`` sets a rectangle with sides of this share to zero; its centre may lie anywhere in the image.
         flip: ``flip`` mirrors left to right with this probability.
-        scale: ``scale`` shrinks height and width, each by its own U(1/scale, scale), filling up with zeros. 1 leaves the
-            image.
+        scale: ``scale`` shrinks height and width, each by its own U(1/scale, scale), filling up with zeros. 1 leaves
+            the image.
         rotate: ``rotate`` turns by U(-rotate, rotate) degrees, filling up with zeros.
         align_corners: of the bilinear sampling of ``scale`` and ``rotate``: false in DSA, DC, DM; true in MTT and HaBa.
     """

@@ -22,7 +22,8 @@ class Header:
     """What must be known before the manifest can be read.
 
     Attributes:
-        user_block: bytes before the HDF5 part, a power of two >= 512.
+        user_block: bytes before the HDF5 part: a power of two >= 512 that holds header and manifest, and at most
+            twice the smallest such.
         file_length: bytes of the whole file.
         manifest_stored, manifest_plain: length of the manifest's zstd frame, and of the JSON in it.
         digest: SHA-256 of the manifest's stored bytes.
@@ -105,10 +106,8 @@ def _check_magic(data: bytes, name: str) -> None:
 
 
 def _check_sizes(header: Header, name: str) -> None:
-    block, needed = header.user_block, SIZE + header.manifest_stored
-    if block < MIN_USER_BLOCK or block & (block - 1) or block < needed:
-        raise FormatError(
-            f"{name}: user block of {block} bytes found; a power of two >= 512 that holds {needed} bytes expected"
-        )
+    block, smallest = header.user_block, user_block_size(header.manifest_stored)
+    if block not in (smallest, 2 * smallest):
+        raise FormatError(f"{name}: user block of {block} bytes found; {smallest} or {2 * smallest} expected")
     if header.file_length < block:
         raise FormatError(f"{name}: file length {header.file_length} is less than its user block, {block}")

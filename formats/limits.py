@@ -9,14 +9,16 @@ MIB = 1024**2
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper bounds in bytes, compared with what a file declares before memory is taken.
+    """Upper bounds, compared with what a file declares before memory is taken.
 
     Attributes:
-        manifest: the manifest's plain JSON.
-        total: all decoded tensors and all stored datasets together.
-        chunk: one chunk, plain or stored.
+        manifest: bytes of the manifest's plain JSON.
+        values: commas and opening brackets in it, so about how many values: each may take a kilobyte once parsed.
+        total: bytes of all decoded tensors, and of all datasets, together.
+        chunk: bytes of one chunk, plain or stored.
     """
 
     manifest: int = 16 * MIB
+    values: int = 1 << 18
     total: int = 8 * 1024 * MIB
     chunk: int = 1024 * MIB

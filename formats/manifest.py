@@ -11,8 +11,9 @@ from pydantic import Field, JsonValue, ValidationError
 
 from dsetpack.formats.card import Card, Positive
 from dsetpack.formats.encodings import Encoding
-from dsetpack.formats.errors import FormatError
-from dsetpack.formats.model import Model, problems
+from dsetpack.formats.errors import FormatError, LimitError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.model import Model, printable, problems
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -89,7 +90,7 @@ class Part(Model):
     """
 
     kind: str
-    config: dict[str, JsonValue] = Field(default_factory=dict)
+    config: dict[str, JsonValue] = {}
     sources: Size
     tensors: dict[str, Name]
     stage: Size = 0
@@ -131,19 +132,30 @@ class Manifest(Model):
 
 
 def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no white space, as UTF-8: the same bytes for the same value."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    """JSON with sorted keys and no white space, as UTF-8: the same bytes for the same value.
+
+    Raises:
+        FormatError: NaN, infinity, half a surrogate pair, or an integer of thousands of digits.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"cannot be written as JSON: {error}") from None
 
 
-def parse(data: bytes, name: str) -> Manifest:
+def parse(data: bytes, name: str, limits: Limits | None = None) -> Manifest:
     """Read a manifest's JSON.
 
     Raises:
         FormatError: not UTF-8, not JSON, a key twice, a key unknown, a value of a wrong type or out of range.
+        LimitError: more values than the limit.
     """
+    values, most = sum(data.count(c) for c in (b",", b"[", b"{")), (limits or Limits()).values
+    if values > most:
+        raise LimitError(f"{name}: about {values} values in the manifest; the limit is {most}")
     try:
-        json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise FormatError(f"{name}: manifest: {problems(error)}") from None
@@ -152,16 +164,24 @@ def parse(data: bytes, name: str) -> Manifest:
     except RecursionError:
         raise FormatError(f"{name}: the manifest is nested too deeply") from None
     except ValueError as error:
-        raise FormatError(f"{name}: the manifest is not JSON: {error}") from None
+        raise FormatError(f"{name}: the manifest is not JSON: {printable(str(error))}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = sorted({k for k, _ in pairs if sum(k == other for other, _ in pairs) > 1})
-        raise ValueError(f"key {twice[0]!r} stands twice in one object")
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key!r} stands twice in one object")
+        found[key] = value
     return found
 
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text} is too large a number")
+    return value

@@ -6,6 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+_LONGEST = 600
+"""Characters of a message: what a file says may be megabytes of nonsense."""
+
 
 class Model(BaseModel):
     """A frozen pydantic model that refuses unknown keys.
@@ -34,8 +37,14 @@ def _ignorable(value: Any) -> bool:
 
 
 def problems(error: ValidationError) -> str:
-    """A validation error as one line: where, and what is wrong, for each problem (at most four)."""
+    """A validation error as one printable line: where, and what is wrong, for each problem (at most four)."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in found[:4]]
     more = f" (and {len(found) - 4} more)" if len(found) > 4 else ""
-    return "; ".join(lines) + more
+    return printable("; ".join(lines)) + more
+
+
+def printable(text: str) -> str:
+    """Text that a file may have written: short, and without characters that a terminal would obey."""
+    short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)

@@ -1,6 +1,6 @@
 """What ``encoding=`` means: presets by the role a tensor plays, and overrides for single tensors.
 
-    exact   every bit is kept
+    exact   every bit is kept (images that came from 8-bit pixels are stored as those)
     f16     floats as binary16; labels and whitening matrices exact
     int8    sources and banks as 8-bit codes (sources: one scale; banks: one a decoder), soft labels as binary16
     int4    the same in 4 bits, with one scale for each channel of a source too
@@ -25,6 +25,7 @@ Choice = str | ArrayCodec | Mapping[str, Any] | None
 EncodingChoice = str | Mapping[str, Choice]
 """A preset, or choices by tensor name or role (``sources``, ``labels``, ``bank``); what is not named is exact unless
 ``"default"`` names a preset. A choice is a preset, an array codec, its JSON spelling, or None for exact."""
+PIXELS = Quantize(bits=8, scale=float(np.float32(1 / 255)), offset=0.0)
 SMALL = 32
 """Banks' tensors with fewer elements a decoder keep 16 bits: codes would save less than their scales cost."""
 
@@ -67,13 +68,26 @@ def _explicit(choice: Choice, role: str, values: NDArray[Any]) -> ArrayCodec | N
 def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
     if preset not in PRESETS:
         raise FormatError(f"encoding {preset!r}: one of {', '.join(PRESETS)} expected, or a dict of them by tensor")
-    if preset == "exact" or values.dtype != np.float32 or role == "space" or values.size == 0:
+    if values.dtype != np.float32 or role == "space" or values.size == 0:
+        return None
+    if role == "sources" and preset != "int4" and _are_pixels(values):
+        return PIXELS
+    if preset == "exact":
         return None
     if preset == "f16":
         return None if role == "labels" else _half(values)
     if role == "labels" or (role != "sources" and values.size < SMALL * len(values)):
         return _half(values)
     return _integers(8 if preset == "int8" else 4, role, values)
+
+
+def _are_pixels(values: NDArray[Any]) -> bool:
+    """Every bit comes back from 8-bit pixels: real images cost a quarter of their floats and lose nothing."""
+    if not bool(np.isfinite(values).all()):
+        return False
+    restored = np.rint(values * 255).astype(np.float32) * np.float32(1 / 255)
+    in_range = float(values.min()) >= 0 and float(values.max()) <= 1
+    return in_range and bool(np.array_equal(restored.view(np.uint32), values.view(np.uint32)))  # -0.0 is not 0.0
 
 
 def _half(values: NDArray[Any]) -> ArrayCodec:

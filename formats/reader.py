@@ -97,11 +97,13 @@ class Reader:
 
     def part(self, number: int) -> dict[str, Array]:
         """All tensors of a part by role, with their values checked against the card."""
-        part = self.manifest.parts[number]
-        tensors = {role: self.tensor(name) for role, name in part.tensors.items()}
-        for role, values in tensors.items():
-            check_values(role, values, self.manifest.card, f"{self.name}: part {number}: {role}")
-        return tensors
+        return {role: self.role(number, role) for role in self.manifest.parts[number].tensors}
+
+    def role(self, number: int, role: str) -> Array:
+        """The tensor that plays a role in a part, with its values checked against the card."""
+        values = self.tensor(self.manifest.parts[number].tensors[role])
+        check_values(role, values, self.manifest.card, f"{self.name}: part {number}: {role}")
+        return values
 
     def check_all(self) -> None:
         """Compare every byte of the file with the index.

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import threading
+import weakref
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -50,17 +51,38 @@ class FileSource:
             self._file.close()
 
 
-class PathSource(FileSource):
-    """A local file, read by position: threads and forked processes share the handle safely."""
+class PathSource:
+    """A local file, read by position: threads and forked processes share the handle safely.
+
+    The handle closes with ``close`` or with this object, so that a pack opened and dropped leaves nothing behind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name, self._lock = str(path), threading.Lock()
+        self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+        self._finalizer = weakref.finalize(self, os.close, self._handle)
+
+    def size(self) -> int:
+        return os.fstat(self._handle).st_size
 
     def read(self, offset: int, length: int) -> bytes:
-        if not hasattr(os, "pread"):  # Windows
-            return super().read(offset, length)
-        parts, fileno = [], self._file.fileno()
-        while length > 0 and (part := os.pread(fileno, length, offset)):
+        parts = []
+        while length > 0 and (part := self._read_some(offset, length)):
             parts.append(part)
             offset, length = offset + len(part), length - len(part)
         return b"".join(parts)
+
+    def _read_some(self, offset: int, length: int) -> bytes:
+        if not self._finalizer.alive:
+            raise ValueError(f"{self.name}: read after close")
+        if hasattr(os, "pread"):
+            return os.pread(self._handle, length, offset)
+        with self._lock:  # Windows
+            os.lseek(self._handle, offset, os.SEEK_SET)
+            return os.read(self._handle, length)
+
+    def close(self) -> None:
+        self._finalizer()
 
 
 class UrlSource:
@@ -119,7 +141,7 @@ def source(where: Readable) -> Source:
         path = Path(where)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a directory, not a .dpk file", str(path))
-        return PathSource(path.open("rb"), str(path), owned=True)
+        return PathSource(path)
     if hasattr(where, "read") and hasattr(where, "seek"):
         return FileSource(where, str(getattr(where, "name", "<file object>")), owned=False)
     raise TypeError(f"a path, URL, bytes or binary file object expected, not {type(where).__name__}")

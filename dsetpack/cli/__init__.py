@@ -1,0 +1,50 @@
+"""The command line: the top floor. Each command is a file here and is imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from dsetpack.formats.errors import DsetpackError
+
+_COMMANDS = {
+    "info": "info",
+    "verify": "verify",
+    "preview": "preview",
+    "distill": "distill",
+    "eval": "evaluate",
+    "demo": "demo",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"dsetpack.cli.{_COMMANDS[cmd_name]}").command
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (DsetpackError, OSError) as error:
+            click.echo(f"error: {_message(error)}", err=True)
+            sys.exit(1)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dsetpack")
+def main() -> None:
+    """Distilled datasets as files: look at them, check them, make them, train on them."""

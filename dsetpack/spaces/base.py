@@ -39,7 +39,7 @@ class Space(ABC):
         """Images of this space back to raw values. Not clipped: learned images may lie outside [0, 1]."""
 
     def to(self, device: torch.device | str) -> Space:  # noqa: ARG002
-        """This space with its tensors on a device."""
+        """The same space with its tensors on a device."""
         return self
 
     def tensors(self) -> dict[str, Tensor]:
@@ -47,7 +47,7 @@ class Space(ABC):
         return {}
 
 
-def images(x: Tensor) -> Tensor:
+def float_images(x: Tensor) -> Tensor:
     """The images ``x``, checked to be float [N, C, H, W], as float32 or float64.
 
     Raises:

@@ -17,7 +17,7 @@ _VALUES = 2**22
 
 
 def raw_batches(x: Tensor) -> Iterator[Tensor]:
-    """The images in order as float32 batches [n, C, H, W] in [0, 1], on ``x``'s device if it knows float64, else the CPU.
+    """The images in order as float32 batches [n, C, H, W] in [0, 1], on ``x``'s device if that is CUDA, else the CPU.
 
     Args:
         x: [N, C, H, W] float32 in [0, 1], or uint8, which is divided by 255.
@@ -30,7 +30,8 @@ def raw_batches(x: Tensor) -> Iterator[Tensor]:
     if x.dtype not in (torch.float32, torch.uint8):
         raise FormatError(f"raw images are {x.dtype}; expected float32 in [0, 1] or uint8")
     device = x.device if x.is_cuda else torch.device("cpu")
-    for batch in x.detach().split(max(1, _VALUES // x[0].numel())):
+    rows = max(1, _VALUES // x[0].numel())
+    for batch in torch.split(x.detach(), rows):
         if batch.dtype == torch.uint8:
             yield _over_255(batch).to(device)
             continue
@@ -48,7 +49,9 @@ def _over_255(batch: Tensor) -> Tensor:
 
 
 def data_digest(x: Tensor) -> str:
-    """``sha256:...`` of raw images: SHA-256 over N, C, H, W as little-endian uint64, then float32 little-endian in C order.
+    """``sha256:...`` of raw images: over N, C, H, W as little-endian uint64, then the float32 values, little-endian.
+
+    The order is C order: image by image, channel by channel, row by row.
 
     Args:
         x: [N, C, H, W] float32 in [0, 1], or uint8, which is divided by 255 (and has the digest of the result).
@@ -60,5 +63,5 @@ def data_digest(x: Tensor) -> str:
     for number, batch in enumerate(raw_batches(x)):
         if not number:
             digest.update(struct.pack("<4Q", *x.shape))
-        digest.update(batch.cpu().contiguous().numpy().astype("<f4", copy=False))
+        digest.update(batch.cpu().contiguous().numpy().astype("<f4", copy=False).data)
     return f"sha256:{digest.hexdigest()}"

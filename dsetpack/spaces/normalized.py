@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.errors import FormatError
-from dsetpack.spaces.base import Space, SpaceModel, images
+from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import raw_batches
 
 
@@ -22,11 +23,13 @@ class Normalized(Space):
         self._std = torch.tensor(model.std, device=device).view(1, -1, 1, 1)
 
     @property
+    @override
     def model(self) -> NormalizedSpace:
         return self._model
 
     @classmethod
-    def from_card(cls, model: SpaceModel, tensors: Mapping[str, Tensor]) -> Normalized:  # noqa: ARG003
+    @override
+    def from_card(cls, model: SpaceModel, tensors: Mapping[str, Tensor]) -> Normalized:
         if not isinstance(model, NormalizedSpace):
             raise FormatError(f"the space is {model.kind!r}; expected 'normalized'")
         return cls(model)
@@ -47,19 +50,22 @@ class Normalized(Space):
         variance = torch.stack(squares).sum(0) / (x.numel() / x.shape[1])
         return cls(NormalizedSpace(mean=tuple(mean.tolist()), std=stds(variance)))
 
+    @override
     def apply(self, x: Tensor) -> Tensor:
         x, mean, std = self._match(x)
         return (x - mean) / std
 
+    @override
     def invert(self, x: Tensor) -> Tensor:
         x, mean, std = self._match(x)
         return x * std + mean
 
+    @override
     def to(self, device: torch.device | str) -> Normalized:
         return Normalized(self._model, device)
 
     def _match(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        x = images(x)
+        x = float_images(x)
         if x.shape[1] != self._mean.shape[1]:
             raise FormatError(f"images have {x.shape[1]} channels; the space has {self._mean.shape[1]}")
         return x, self._mean.to(x), self._std.to(x)

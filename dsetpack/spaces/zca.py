@@ -22,16 +22,17 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
-from dsetpack.spaces.base import Space, SpaceModel, images
+from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import data_digest, raw_batches
 from dsetpack.spaces.normalized import stds
 
 Variant = Literal["kornia", "frepo"]
 Storage = Literal["embed", "refit"]
-NAMES = {"mean": "space.mean", "matrix": "space.matrix"}
+MEAN, MATRIX = "space.mean", "space.matrix"
 """The names of the embedded tensors in a file."""
 _SIDE = 64
 _SPECTRUM = 16
@@ -56,6 +57,7 @@ class Zca(Space):
         self._scale = torch.tensor(model.channel_std or (1.0,), device=device).view(shape)
 
     @property
+    @override
     def model(self) -> ZcaSpace:
         return self._model
 
@@ -65,6 +67,7 @@ class Zca(Space):
         return self._matrix is not None
 
     @classmethod
+    @override
     def from_card(cls, model: SpaceModel, tensors: Mapping[str, Tensor]) -> Zca:
         if not isinstance(model, ZcaSpace):
             raise FormatError(f"the space is {model.kind!r}; expected 'zca'")
@@ -108,7 +111,8 @@ class Zca(Space):
             channel_mean=found.channel_mean,
             channel_std=found.channel_std,
             spectrum=tuple(found.spectrum[:_SPECTRUM]),
-            **(NAMES if storage == "embed" else {}),
+            mean=MEAN if storage == "embed" else None,
+            matrix=MATRIX if storage == "embed" else None,
         )
         return cls(model, found.mean, found.matrix)
 
@@ -135,32 +139,36 @@ class Zca(Space):
         return cls(model, found.mean, found.matrix)
 
     def stored(self, storage: Storage) -> Zca:
-        """This space with another ``storage``: what ``Pack.save`` keeps of it.
+        """The same space with another ``storage``: what ``Pack.save`` keeps of it.
 
         Raises:
             DsetpackError: to be embedded, but not ``ready``.
         """
-        names = NAMES if storage == "embed" else dict.fromkeys(NAMES)
+        names = {"mean": MEAN, "matrix": MATRIX} if storage == "embed" else {"mean": None, "matrix": None}
         if storage == "embed":
             self._need()
         model = ZcaSpace.model_validate({**self._model.model_dump(), "storage": storage, **names})
         return Zca(model, self._mean, self._matrix)
 
+    @override
     def apply(self, x: Tensor) -> Tensor:
         x, mean, matrix = self._match(x)
         standard = (x - self._shift.to(x.dtype)) / self._scale.to(x.dtype)
         return ((standard.flatten(1) - mean) @ matrix).view_as(x)
 
+    @override
     def invert(self, x: Tensor) -> Tensor:
         x, mean, _ = self._match(x)
         standard = (x.flatten(1) @ self._inverted().to(x.dtype) + mean).view_as(x)
         return standard * self._scale.to(x.dtype) + self._shift.to(x.dtype)
 
+    @override
     def to(self, device: torch.device | str) -> Zca:
         if self._mean is None or self._matrix is None:
             return self
         return Zca(self._model, self._mean.to(device), self._matrix.to(device))
 
+    @override
     def tensors(self) -> dict[str, Tensor]:
         model = self._model
         if model.mean is None or model.matrix is None:
@@ -171,14 +179,14 @@ class Zca(Space):
     def _need(self) -> tuple[Tensor, Tensor]:
         if self._mean is None or self._matrix is None:
             raise DsetpackError(
-                f"this space keeps only the recipe of its ZCA ({self._model.variant}, epsilon {self._model.epsilon:g}): "
+                f"the pack keeps only the recipe of its ZCA ({self._model.variant}, epsilon {self._model.epsilon:g}); "
                 f"make it with Zca.refit(space.model, x), x the raw training images with digest {self._model.fitted_on}"
             )
         return self._mean, self._matrix
 
     def _match(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         mean, matrix = self._need()
-        x = images(x)
+        x = float_images(x)
         channels = self._shift.shape[1]
         if math.prod(x.shape[1:]) != len(mean):
             raise FormatError(f"images have shape {list(x.shape)}; this ZCA is for C·H·W = {len(mean)}")

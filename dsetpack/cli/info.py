@@ -1,0 +1,107 @@
+"""``dsetpack info``: what a pack is and what it holds, from its header and manifest alone."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from dsetpack.formats import Reader
+from dsetpack.formats.manifest import Manifest
+from dsetpack.formats.parts import part_config
+
+
+@click.command("info")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(file: str, as_json: bool) -> None:
+    """Show the card and the tensors of FILE (a path or URL) without reading tensor data."""
+    with Reader(file) as reader:
+        facts = {
+            "file": reader.name,
+            "format": f"{reader.header.major}.{reader.header.minor}",
+            "bytes": reader.header.file_length,
+            "digest": reader.digest,
+            "content_digest": reader.manifest.content_digest,
+            "card": reader.manifest.card.model_dump(mode="json", exclude_defaults=True),
+            "parts": _parts(reader.manifest),
+            "tensors": _tensors(reader.manifest, reader.header.file_length),
+        }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        _show(facts)
+
+
+def _parts(manifest: Manifest) -> list[dict[str, Any]]:
+    rows = []
+    for part in manifest.parts:
+        config = part_config(part)
+        decoders = len(part.class_decoders[0]) if part.class_decoders else config.bank_size()
+        sources = part.sources or len(manifest.card.classes) * (manifest.card.per_class or 0)
+        row = {"kind": part.kind, "sources": sources, "decoders": decoders, "images": sources * decoders}
+        rows.append({**row, "stage": part.stage, "name": part.name, "config": part.config})
+    return rows
+
+
+def _tensors(manifest: Manifest, total: int) -> list[dict[str, Any]]:
+    rows = []
+    for name, tensor in manifest.tensors.items():
+        steps = [*tensor.encodings, *(manifest.datasets[tensor.dataset].encodings if tensor.dataset else ())]
+        stored = manifest.stored_bytes(name)
+        rows.append({
+            "name": name,
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype,
+            "encodings": [_spell(s.name, s.configuration) for s in steps],
+            "stored_bytes": stored,
+            "share": round(stored / total, 4),
+        })
+    return rows
+
+
+def _spell(name: str, configuration: dict[str, Any]) -> str:
+    shown = {"quantize": ("bits",), "cast": ("dtype",)}.get(name, ())
+    settings = ", ".join(str(configuration[key]) for key in shown if key in configuration)
+    return f"{name}({settings})" if settings else name
+
+
+def _show(facts: dict[str, Any]) -> None:
+    console, card = Console(), facts["card"]
+    console.print(f"[bold]{card['title']}[/bold]  {card.get('description', '')}", highlight=False)
+    summary = Table(show_header=False, box=None, pad_edge=False)
+    for key, value in _summary(facts).items():
+        summary.add_row(f"[dim]{key}[/dim]", value)
+    console.print(summary)
+    tensors = Table("tensor", "shape", "dtype", "encodings", title_justify="left", box=None, header_style="dim")
+    tensors.add_column("bytes", justify="right")
+    tensors.add_column("share", justify="right")
+    for row in facts["tensors"]:
+        shape, steps = "×".join(map(str, row["shape"])) or "scalar", " → ".join(row["encodings"])
+        tensors.add_row(row["name"], shape, row["dtype"], steps, f"{row['stored_bytes']:,}", f"{row['share']:.1%}")
+    console.print(tensors)
+
+
+def _summary(facts: dict[str, Any]) -> dict[str, str]:
+    card, parts = facts["card"], facts["parts"]
+    recipe = card.get("recipe", {})
+    rows = {
+        "file": f"{facts['file']}  ({facts['bytes']:,} bytes, format {facts['format']})",
+        "digest": facts["digest"],
+        "content": facts["content_digest"],
+        "classes": f"{len(card['classes'])}: {', '.join(card['classes'][:12])}",
+        "images": " + ".join(f"{p['images']} = {p['sources']} × {p['decoders']} {p['kind']}" for p in parts)
+        + f", {'×'.join(map(str, card['shape']))}, {card.get('space', {}).get('kind', 'raw')} space",
+        "recipe": ", ".join(f"{k} {v}" for k, v in recipe.items()),
+        "license": " · ".join(filter(None, (card.get("license"), card.get("credit")))),
+    }
+    for metric in card.get("metrics", []):
+        spread = f" ± {metric['std']:.2%}" if "std" in metric else ""
+        seeds = metric.get("seeds", 1)
+        rows[metric.get("name", "accuracy")] = (
+            f"{metric['value']:.2%}{spread} ({metric['arch']} on {metric['test_data']}, {seeds} seeds)"
+        )
+    return {key: value for key, value in rows.items() if value}

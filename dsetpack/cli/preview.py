@@ -1,0 +1,22 @@
+"""``dsetpack preview``: a labelled grid of decoded images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("preview")
+@click.argument("file")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The PNG to write.")
+@click.option("--rows", default=20, show_default=True, type=click.IntRange(1, 200), help="Sources shown at most.")
+@click.option("--columns", default=12, show_default=True, type=click.IntRange(1, 64), help="Decoders shown at most.")
+def command(file: str, output: Path, rows: int, columns: int) -> None:
+    """Draw FILE (a path or URL) as a grid: sources down, decoders across."""
+    import dsetpack
+    from dsetpack.preview import grid
+
+    image = grid(dsetpack.open(file), rows, columns)
+    image.save(output, format="PNG")
+    click.echo(f"{output}: {image.width}×{image.height} pixels")

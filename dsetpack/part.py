@@ -1,0 +1,75 @@
+"""A part: sources, their labels, and the bank of decoders that turns each source into images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from dsetpack.decoders import Decoder
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds import KindConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One part of a pack, in memory. Parts may hold the same ``decoder`` object: then they share its bank.
+
+    Attributes:
+        kind, config: the decoder kind and its settings.
+        decoder: the bank as a differentiable module.
+        sources: float32 [N, *source shape]; None for a kind that draws them (``generator``).
+        labels: hard int64 [N] or soft float32 [N, classes]; for a generator int64 [N], the class of each image an epoch.
+        stage: the stage of a continual learner it was made in.
+        name: what people call it (``train``, ``test``).
+        class_decoders: for each class the decoders its sources may use, equally many; None for all.
+    """
+
+    kind: str
+    config: KindConfig
+    decoder: Decoder
+    sources: Tensor | None
+    labels: Tensor
+    stage: int = 0
+    name: str | None = None
+    class_decoders: tuple[tuple[int, ...], ...] | None = None
+    _allowed: Tensor | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.sources is not None and len(self.sources) != len(self.labels):
+            raise FormatError(f"{len(self.sources)} sources and {len(self.labels)} labels; one label a source expected")
+        if self.class_decoders is not None:
+            if self.labels.ndim != 1:
+                raise FormatError("class_decoders needs hard labels")
+            object.__setattr__(self, "_allowed", torch.tensor(self.class_decoders, device=self.labels.device))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def slots(self) -> int:
+        """In how many ways each source can be decoded."""
+        return len(self.class_decoders[0]) if self.class_decoders else self.config.bank_size()
+
+    def decode(self, sources: Tensor, slots: Tensor, labels: Tensor) -> Tensor:
+        """Decode sources [B, ...] of these labels by the decoders in these slots (int64 [B]) into images [B, C, H, W]."""
+        index = slots if self._allowed is None else self._allowed[labels, slots]
+        images: Tensor = self.decoder(sources, index)
+        return images
+
+    def to(self, device: torch.device | str, decoder: Decoder) -> Part:
+        """This part on a device, with its decoder already there."""
+        sources = None if self.sources is None else self.sources.to(device)
+        return replace(self, decoder=decoder, sources=sources, labels=self.labels.to(device))
+
+    def take(self, chosen: Tensor) -> Part:
+        """The part with only the chosen sources (bool [N] or int64 indices)."""
+        sources = None if self.sources is None else self.sources[chosen]
+        return replace(self, sources=sources, labels=self.labels[chosen])
+
+    def by_class(self, classes: Sequence[int]) -> Part:
+        """The part with only the sources of some classes (soft labels: by their largest entry)."""
+        hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
+        return self.take(torch.isin(hard, torch.tensor(list(classes), device=hard.device)))

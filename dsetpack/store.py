@@ -1,0 +1,198 @@
+"""Between a pack in memory and the floor below: which tensors a pack stores, and a pack from a file's tensors."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsetpack.decoders import Decoder, decoder
+from dsetpack.formats import Limits, Reader
+from dsetpack.formats import Part as Entry
+from dsetpack.formats.card import Card, ZcaSpace
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.parts import part_config
+from dsetpack.formats.source import Readable
+from dsetpack.pack import Pack
+from dsetpack.part import Part
+from dsetpack.spaces import Space, space_from_card
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def open_pack(
+    where: Readable,
+    *,
+    verify: Literal["touched", "all"] = "touched",
+    limits: Limits | None = None,
+    device: torch.device | str = "cpu",
+    per_class: int | None = None,
+) -> Pack:
+    """Open a pack.
+
+    Args:
+        where: path, bytes, binary file object or fsspec URL.
+        verify: ``touched`` checks header, manifest and every chunk read; ``all`` checks every byte of the file.
+        limits: how much the file may declare.
+        device: where to decode.
+        per_class: images a class and epoch for a generator, instead of the card's.
+
+    Raises:
+        FormatError, IntegrityError, VersionError, LimitError: the file is not a sound pack; OSError: not readable.
+    """
+    pack = StoredPack(Reader(where, verify=verify, limits=limits), per_class)
+    return pack if torch.device(device).type == "cpu" else pack.to(device)
+
+
+class StoredPack(Pack):
+    """A pack in a file: its card is known at once, its tensors are read, checked and decoded when first used.
+
+    Pickling it (for worker processes) reads them first, so that no file handle travels.
+    """
+
+    def __init__(self, reader: Reader, per_class: int | None) -> None:
+        card = reader.manifest.card
+        if per_class is not None:
+            card = card.replace(per_class=per_class)
+        self._reader, self._load_lock = reader, threading.Lock()
+        self._begin(card, [_size(entry, card, reader.name) for entry in reader.manifest.parts], reader.digest)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        self._load()
+        return self._parts
+
+    @property
+    def space(self) -> Space:
+        self._load()
+        return self._space
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every pair; reads no images."""
+        if hasattr(self, "_parts"):
+            return super().labels
+        entries = zip(self._reader.manifest.parts, self.table.parts, strict=True)
+        numbered = enumerate(entries)
+        return torch.cat([
+            _labels_of(self._reader, n, entry, self.card).repeat_interleave(slots, 0) for n, (entry, (_, slots)) in numbered
+        ])
+
+    def _load(self) -> None:
+        with self._load_lock:
+            if hasattr(self, "_parts"):
+                return
+            banks: dict[tuple[str, ...], Decoder] = {}
+            count = len(self._reader.manifest.parts)
+            self._space = _read_space(self._reader, self.card)
+            self._parts = tuple(_read_part(self._reader, n, self.card, banks) for n in range(count))
+            self._reader.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._load()
+        return {k: v for k, v in self.__dict__.items() if k not in ("_reader", "_load_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._load_lock = threading.Lock()
+
+
+def _size(entry: Entry, card: Card, name: str) -> tuple[int, int]:
+    """Sources and slots of a part, from the manifest alone."""
+    config = part_config(entry)
+    slots = len(entry.class_decoders[0]) if entry.class_decoders else config.bank_size()
+    return (entry.sources if config.has_sources else len(_drawn_labels(card, name))), slots
+
+
+def _labels_of(reader: Reader, number: int, entry: Entry, card: Card) -> Tensor:
+    if "labels" not in entry.tensors:
+        return _drawn_labels(card, reader.name)
+    labels = torch.from_numpy(reader.role(number, "labels"))
+    return labels.long() if card.labels.kind == "hard" else labels.float()
+
+
+def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, ...], Decoder]) -> Part:
+    entry = reader.manifest.parts[number]
+    config = part_config(entry)
+    tensors = {role: torch.from_numpy(values) for role, values in reader.part(number).items()}
+    sources, _ = tensors.pop("sources", None), tensors.pop("labels", None)
+    bank = (entry.kind, repr(config), *(entry.tensors[role] for role in sorted(tensors)))
+    if bank not in banks:
+        banks[bank] = _decoder(entry, config, card, tensors)
+    return Part(
+        kind=entry.kind,
+        config=config,
+        decoder=banks[bank],
+        sources=None if sources is None else sources.float(),
+        labels=_labels_of(reader, number, entry, card),
+        stage=entry.stage,
+        name=entry.name,
+        class_decoders=entry.class_decoders,
+    )
+
+
+def _decoder(entry: Entry, config: Any, card: Card, tensors: dict[str, Tensor]) -> Decoder:
+    made = decoder(entry.kind, config, card.shape, len(card.classes))
+    made.load_state_dict(tensors)
+    return made.requires_grad_(False).eval()
+
+
+def _drawn_labels(card: Card, name: str) -> Tensor:
+    """A generator's labels an epoch: ``per_class`` images of each class in turn."""
+    if card.per_class is None:
+        raise FormatError(f"{name}: a generator has no length of its own; say per_class=")
+    return torch.arange(len(card.classes)).repeat_interleave(card.per_class)
+
+
+def _read_space(reader: Reader, card: Card) -> Space:
+    space = card.space
+    embedded = isinstance(space, ZcaSpace) and space.storage == "embed"
+    names = [str(space.mean), str(space.matrix)] if isinstance(space, ZcaSpace) and embedded else []
+    return space_from_card(space, {name: torch.from_numpy(reader.tensor(name)) for name in names})
+
+
+def contents(pack: Pack) -> tuple[Card, list[Entry], Arrays]:
+    """What a pack's file says and holds: the arguments of ``formats.write``."""
+    tensors: Arrays = {name: _array(t) for name, t in pack.space.tensors().items()}
+    entries: list[Entry] = []
+    banks: list[Decoder] = []
+    several = len(pack.parts) > 1
+    for number, part in enumerate(pack.parts):
+        prefix = f"part{number}." if several else ""
+        if not any(part.decoder is bank for bank in banks):
+            banks.append(part.decoder)
+        bank = next(n for n, b in enumerate(banks) if b is part.decoder)
+        roles = {f"{role}": f"bank{bank if several else ''}.{role}" for role in part.decoder.state_dict()}
+        tensors |= {name: _array(part.decoder.state_dict()[role]) for role, name in roles.items()}
+        if part.sources is not None:
+            roles |= {"sources": f"{prefix}sources", "labels": f"{prefix}labels"}
+            tensors[roles["sources"]] = _array(part.sources)
+            tensors[roles["labels"]] = _labels(part.labels, len(pack.card.classes))
+        entries.append(_entry(part, roles))
+    return pack.card, entries, tensors
+
+
+def _entry(part: Part, roles: dict[str, str]) -> Entry:
+    return Entry(
+        kind=part.kind,
+        config=part.config.model_dump(mode="json", exclude_defaults=True),
+        sources=0 if part.sources is None else len(part.sources),
+        tensors=roles,
+        stage=part.stage,
+        name=part.name,
+        class_decoders=part.class_decoders,
+    )
+
+
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().contiguous().numpy()
+
+
+def _labels(labels: Tensor, classes: int) -> NDArray[Any]:
+    """Hard labels in the fewest bytes."""
+    values = _array(labels)
+    return values.astype(np.min_scalar_type(classes - 1)) if values.ndim == 1 else values

@@ -1,0 +1,218 @@
+"""Training a network on a pack by the recipe that its card carries."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import Protocol, TypedDict
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dsetpack.augment import Dsa
+from dsetpack.formats.card import Augmentation, Recipe
+from dsetpack.formats.errors import DsetpackError, FormatError
+
+CHECK_EVERY = 25
+"""Steps between two looks at the loss: on a GPU each look waits for the device."""
+
+_EMPTY = "the loader gives no batches: the pack is empty, or drop_last drops all of it"
+
+Progress = Callable[[int, int, float], None]
+"""Called with the steps done, all steps, and the mean loss since the last call."""
+
+
+class Loadable(Protocol):
+    """What ``train`` needs of a pack."""
+
+    def loader(self, *, batch_size: int, seed: int, device: torch.device) -> Iterable[tuple[Tensor, Tensor]]:
+        """Batches of images [B, C, H, W] and labels, int64 [B] or float [B, classes]; each iteration is the next epoch.
+
+        Has a length (batches an epoch) if the recipe counts epochs.
+        """
+
+
+class Report(TypedDict):
+    """What a training run was: mean loss of the last steps (at most ``CHECK_EVERY``), steps, wall time in seconds."""
+
+    loss: float
+    steps: int
+    seconds: float
+
+
+def train(
+    model: nn.Module,
+    pack_like: Loadable,
+    *,
+    recipe: Recipe,
+    augmentation: Augmentation | None,
+    seed: int,
+    device: torch.device | str,
+    steps: int | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Train ``model`` in place on the batches of a pack.
+
+    The order of samples, augmentation and dropout depend on ``seed`` alone; the caller's random state is put back
+    afterwards. The model's initial weights are the caller's. Augmentation is DSA with parameters for each image.
+
+    Args:
+        model: images [B, C, H, W] to logits [B, classes]. Moved to ``device``, trained in training mode, and put back
+            into the mode it was in.
+        pack_like: a pack, or anything with its ``loader``.
+        recipe: optimiser, learning rate and its milestones, loss, length. Cross-entropy takes hard labels and
+            probabilities. ``mse`` is half the squared error, summed over classes, averaged over the batch (FRePo); hard
+            labels become one-hot. ``momentum`` is SGD's; Adam keeps torch's betas.
+        augmentation: None trains on the images as they are.
+        seed: any non-negative integer.
+        device: where to train.
+        steps: optimiser steps in place of the recipe's length; milestones keep their shares.
+        progress: called every ``CHECK_EVERY`` steps and at the end.
+
+    Raises:
+        DsetpackError: the loss is NaN or infinite; names the step.
+        FormatError: labels that do not fit the loss or the model, a loader without batches, or without length where the
+            recipe counts epochs.
+    """
+    if steps is not None and steps < 1:
+        raise FormatError(f"steps is {steps}; expected at least 1")
+    device = torch.device(device)
+    start = time.perf_counter()
+    was_training = model.training
+    with _own_random_state(device, seed):
+        try:
+            model.to(device).train()
+            loader = pack_like.loader(batch_size=recipe.batch_size, seed=seed, device=device)
+            total = steps or recipe.steps or _by_epochs(loader, recipe)
+            with closing(_endless(loader)) as batches:
+                loss = _run(model, batches, recipe, augmentation, seed, device, total, progress)
+        finally:
+            model.train(was_training)
+    return Report(loss=loss, steps=total, seconds=time.perf_counter() - start)
+
+
+def learning_rates(recipe: Recipe, total: int) -> Iterator[float]:
+    """The learning rate of each step 0 ... total - 1: times ``gamma`` from step ``round(milestone · total)`` on."""
+    drops = [int(milestone * total + 0.5) for milestone in recipe.milestones]
+    for step in range(total):
+        yield recipe.lr * recipe.gamma ** sum(drop <= step for drop in drops)
+
+
+def _run(
+    model: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor]],
+    recipe: Recipe,
+    augmentation: Augmentation | None,
+    seed: int,
+    device: torch.device,
+    total: int,
+    progress: Progress | None,
+) -> float:
+    augment = None if augmentation is None else Dsa(augmentation)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = _optimizer(model, recipe)
+    pending: list[Tensor] = []
+    mean = float("nan")
+    for step, rate in enumerate(learning_rates(recipe, total)):
+        x, y = next(batches)
+        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        logits = model(x if augment is None else augment(x, generator))
+        if not step:
+            _check_labels(y, logits, recipe.loss)
+        loss = _loss(logits, y, recipe.loss)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        pending.append(loss.detach())
+        if len(pending) == CHECK_EVERY or step + 1 == total:
+            mean = _look(pending, step, recipe)
+            pending.clear()
+            if progress is not None:
+                progress(step + 1, total, mean)
+    _check_weights(model, total)
+    return mean
+
+
+@contextmanager
+def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's generators for ``device`` (dropout draws from them), and put them back at the end."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # not torch.manual_seed: that would also reseed devices that are not put back
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def _by_epochs(loader: Iterable[tuple[Tensor, Tensor]], recipe: Recipe) -> int:
+    try:
+        batches = len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        raise FormatError("the recipe counts epochs, but the loader has no length: give 'steps'") from None
+    if not batches:
+        raise FormatError(_EMPTY)
+    return batches * (recipe.epochs or 0)
+
+
+def _endless(loader: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
+    while True:
+        batch = None
+        for batch in loader:
+            yield batch
+        if batch is None:
+            raise FormatError(_EMPTY)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+
+def _loss(logits: Tensor, y: Tensor, kind: str) -> Tensor:
+    if kind == "cross_entropy":
+        return F.cross_entropy(logits, y)
+    target = y if y.is_floating_point() else F.one_hot(y, logits.shape[1])
+    return (logits - target).square().sum(1).mean() / 2
+
+
+def _check_labels(y: Tensor, logits: Tensor, kind: str) -> None:
+    """Say at the first batch what would otherwise end as a device assertion, or silently train on nonsense."""
+    classes = logits.shape[1]
+    if not y.is_floating_point():
+        if y.ndim != 1 or int(y.min()) < 0 or int(y.max()) >= classes:
+            found = f"{list(y.shape)} with values from {int(y.min())} to {int(y.max())}"
+            raise FormatError(
+                f"hard labels are {found}; expected [B] from 0 to {classes - 1}: the model has {classes} outputs"
+            )
+    elif y.shape != logits.shape:
+        raise FormatError(f"soft labels are {list(y.shape)} and the model's outputs {list(logits.shape)}")
+    elif kind == "cross_entropy" and (y.min() < -0.01 or (y.sum(1) - 1).abs().max() > 0.25):  # room for int4 labels
+        found = f"range from {y.min():.3g} to {y.max():.3g}, the first row sums to {y[0].sum():.3g}"
+        raise FormatError(
+            f"soft labels are not probabilities: they {found}; regression targets (FRePo's) need the loss 'mse'"
+        )
+
+
+def _look(losses: list[Tensor], step: int, recipe: Recipe) -> float:
+    """The mean of the losses up to ``step``; one synchronisation."""
+    values = torch.stack(losses).float().cpu()
+    bad = (~values.isfinite()).nonzero().flatten().tolist()
+    if bad:
+        first = step - len(losses) + 1 + bad[0]
+        raise DsetpackError(
+            f"the loss became {values[bad[0]]:g} at step {first} (counted from 0) with learning rate {recipe.lr:g}: "
+            "lower recipe.lr, or check that the images hold no NaN"
+        )
+    return float(values.mean())
+
+
+def _check_weights(model: nn.Module, total: int) -> None:
+    if not all(bool(p.isfinite().all()) for p in model.parameters()):
+        raise DsetpackError(f"the last of {total} steps left weights that are not finite: lower recipe.lr")
