@@ -84,7 +84,8 @@ class PackDataset(Dataset[Sample]):
     hard (a batch collates to int64 [B]), or float32 [classes] where they are soft ([B, classes]).
 
     Args:
-        pack: the pack; on the CPU where worker processes are used. Its tensors are read now, if they are still in a file.
+        pack: the pack; on the CPU where worker processes are used. Its tensors are read now if they still
+            are in a file.
         transform: applied to each image [C, H, W] on its own.
         seed: of the noise, where a part is a generator; nothing else here is random. 0 <= seed < 2**64.
 

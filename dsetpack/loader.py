@@ -30,7 +30,7 @@ class PackLoader:
     received, however many were made ahead. Two iterations at a time are possible only without workers.
 
     Args:
-        pack: the pack. Its tensors are read now, if they are still in a file.
+        pack: the pack. Its tensors are read now if they still are in a file.
         batch_size: samples a batch and rank.
         seed: of order and noise, 0 <= seed < 2**64.
         device: where batches end up, and where they are decoded if there are no workers; by default the pack's.

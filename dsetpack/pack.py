@@ -164,7 +164,7 @@ class Pack:
             codes = part.decoder.label_noise(noise, labels)
         else:
             codes = part.sources[rows]
-        images = part.decode(codes, self._to_device(slots), labels)
+        images = part.decode(codes, torch.from_numpy(slots), labels)
         if part.config.yields == "raw" and not isinstance(self.space, Raw):
             images = self.space.apply(images)
         return images, labels

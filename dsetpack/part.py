@@ -54,8 +54,11 @@ class Part:
         return len(self.class_decoders[0]) if self.class_decoders else self.config.bank_size()
 
     def decode(self, sources: Tensor, slots: Tensor, labels: Tensor) -> Tensor:
-        """Decode sources [B, ...] of these labels by the decoders in these slots (int64 [B]) into images [B, C, H, W]."""
-        index = slots if self._allowed is None else self._allowed[labels, slots]
+        """Decode sources [B, ...] of these labels by the decoders in these slots (int64 [B]) into images [B, C, H, W].
+
+        Slots may stay on the CPU: then the decoder checks them without waiting for a GPU.
+        """
+        index = slots if self._allowed is None else self._allowed[labels, slots.to(labels.device)]
         images: Tensor = self.decoder(sources, index)
         return images
 

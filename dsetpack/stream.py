@@ -36,7 +36,7 @@ class PackStream(IterableDataset[Batch]):
     instead (same number of workers).
 
     Args:
-        pack: the pack; on the CPU where workers are used. Its tensors are read now, if they are still in a file.
+        pack: the pack; on the CPU where workers are used. Its tensors are read now if they still are in a file.
         batch_size: samples a batch and rank.
         seed: of order and noise, 0 <= seed < 2**64.
         transform: applied to each batch of images float32 [B, C, H, W], in the process that decodes it.
@@ -76,9 +76,6 @@ class PackStream(IterableDataset[Batch]):
         )
         self._board = EpochBoard()
         self._run: StreamIterator | None = None  # the iteration that this process itself began last
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_run": None}
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank."""

@@ -3,6 +3,8 @@
     write(path, card, parts, tensors, encoding)     arrays -> a .dpk file
     Reader(where)                                   a .dpk -> header, manifest, and arrays when asked for
     verify(where)                                   every byte, every value, and the HDF5 view
+
+``SPEC.md`` beside this file is normative; ``manifest.schema.json`` is generated from these models.
 """
 
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, LimitError, VersionError

@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_seri
 from dsetpack.formats.model import Model
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, lt=2**63)]
 Shape = tuple[Positive, Positive, Positive]
 Share = Annotated[float, Field(ge=0, le=1)]
 Stds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
@@ -225,7 +225,8 @@ class Card(Model):
         shape: of one decoded image, (C, H, W).
         space: what decoded pixel values mean.
         labels: hard or soft.
-        epoch_rule: ``paired`` (each source once, a decoder drawn per sample: HaBa, IDC) or ``product`` (every pair: KFS).
+        epoch_rule: ``paired`` (each source once, a decoder drawn per sample: HaBa, IDC) or ``product`` (every pair:
+            KFS).
         per_class: images a class and epoch where a part is a generator (DiM's INPC).
         finite: the decoded tensors hold no NaN and no infinity; a reader checks.
         augmentation, recipe: how to train on it.

@@ -1,9 +1,9 @@
 """Two changes to a finished HDF5 file that its library offers no call for.
 
-HDF5 stamps the root group with the time even when told not to, which would make every write differ; and the size of
-the user block is known only when the manifest is, which needs the chunks' offsets first. Both lie at fixed places of
-the superblock (version 3) and of the root group's header behind it (HDF5 File Format Specification 3.0, II.A and
-IV.A.1.b), under a Jenkins checksum.
+HDF5 stamps its superblock extension with the time even when told not to, which would make every write differ; and the
+size of the user block is known only when the manifest is, which needs the chunks' offsets first. Both lie at fixed
+places of the superblock (version 3) and of the extension's object header behind it (HDF5 File Format Specification
+3.0, II.A and IV.A.1.b), under a Jenkins checksum.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from dsetpack.formats.errors import FormatError
 SUPERBLOCK = slice(0, 44)
 BASE_ADDRESS = 12
 END_ADDRESS = 28
-ROOT = 48
-ROOT_TIMES = slice(ROOT + 6, ROOT + 22)
+EXTENSION = 48
+TIMES = slice(EXTENSION + 6, EXTENSION + 22)
 _TIMES_STORED, _SIZE_BYTES = 0x20, 0x03
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def without_times(image: bytes) -> bytes:
-    """The HDF5 file with the root group's four times set to zero."""
+    """The HDF5 file with the four times of its superblock extension set to zero."""
     data = bytearray(image)
-    if data[8] != 3 or data[ROOT : ROOT + 5] != b"OHDR\x02" or not data[ROOT + 5] & _TIMES_STORED:
+    known = data[8] == 3 and data[EXTENSION : EXTENSION + 5] == b"OHDR\x02" and data[EXTENSION + 5] & _TIMES_STORED
+    if not known:
         raise FormatError("this version of the HDF5 library lays out files in a way that dsetpack does not know")
-    data[ROOT_TIMES] = bytes(16)
-    width = 1 << (data[ROOT + 5] & _SIZE_BYTES)
-    messages = ROOT_TIMES.stop + width
-    end = messages + int.from_bytes(data[ROOT_TIMES.stop : messages], "little")
-    data[end : end + 4] = _U32.pack(lookup3(bytes(data[ROOT:end])))
+    data[TIMES] = bytes(16)
+    width = 1 << (data[EXTENSION + 5] & _SIZE_BYTES)
+    messages = TIMES.stop + width
+    end = messages + int.from_bytes(data[TIMES.stop : messages], "little")
+    data[end : end + 4] = _U32.pack(lookup3(bytes(data[EXTENSION:end])))
     return bytes(data)
 
 

@@ -1,46 +1,68 @@
 """Does the HDF5 view of a file agree with its index?  Run as a process of its own by ``verify``.
 
-    python -m dsetpack.formats.hdf5_view FILE SECONDS BYTES
+    python -m dsetpack.formats.hdf5_view FILE SECONDS BYTES LIMITS
 
 It looks at metadata only: links, types, shapes, filters, attributes and the place of every chunk. No data is read
-through the HDF5 library, and no link out of the file is followed. Status 0: they agree. 1: the first line of the
-output says where they do not.
+through the HDF5 library, and no link out of the file is followed. Status 0: they agree. 1: the output says where they
+do not.
 """
 
 from __future__ import annotations
 
+import json
+import struct
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dsetpack.formats import index
+from dsetpack.formats.encodings import Encoding
 from dsetpack.formats.encodings.quantize import Codec as Quantize
-from dsetpack.formats.errors import IntegrityError
+from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.hdf5 import SHUFFLE_FILTER, ZSTD_FILTER
+from dsetpack.formats.header import Header
+from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Dataset, Manifest
+from dsetpack.formats.model import printable
 from dsetpack.formats.reader import Reader
 
+_SUPERBLOCK = struct.Struct("<8s4BQ8xQ")
 
-def check_view(path: str) -> None:
+
+def check_view(path: str, limits: Limits) -> None:
     """Compare the HDF5 view of a file with its index.
 
     Raises:
         IntegrityError: naming the dataset and what differs.
+        OSError, RuntimeError: the HDF5 library cannot read the file.
     """
     import h5py
 
-    with Reader(path) as reader, h5py.File(path, "r") as file:
-        if file.userblock_size != reader.header.user_block:
-            raise IntegrityError(f"user block of {file.userblock_size} bytes, {reader.header.user_block} expected")
-        if len(file.attrs):
-            raise IntegrityError(f"attributes of the root group that nobody wrote: {sorted(file.attrs)}")
-        for name in file:
-            _check_link(file, name)
-        if set(file) != set(reader.manifest.datasets):
-            raise IntegrityError(f"datasets {sorted(file)} found, {sorted(reader.manifest.datasets)} expected")
-        for name, dataset in reader.manifest.datasets.items():
-            _check_dataset(file[name], dataset, _attributes(name, reader.manifest), reader.header.user_block)
+    with Reader(path, limits=limits) as reader:
+        _check_superblock(Path(path), reader.header)
+        with h5py.File(path, "r") as file:
+            if len(file.attrs):
+                raise IntegrityError(f"attributes of the root group that nobody wrote: {sorted(file.attrs)}")
+            for name in file:
+                _check_link(file, name)
+            if set(file) != set(reader.manifest.datasets):
+                raise IntegrityError(f"datasets {sorted(file)} found, {sorted(reader.manifest.datasets)} expected")
+            for name, dataset in reader.manifest.datasets.items():
+                _check_dataset(file[name], dataset, _attributes(name, reader.manifest), reader.header.user_block)
+
+
+def _check_superblock(path: Path, header: Header) -> None:
+    """The HDF5 file begins at the user block's end and ends at the file's end: nothing lies behind it."""
+    with path.open("rb") as file:
+        file.seek(header.user_block)
+        found = _SUPERBLOCK.unpack(file.read(_SUPERBLOCK.size).ljust(_SUPERBLOCK.size, b"\0"))
+    # signature; version 3, 8-byte offsets and lengths, closed; base; end
+    expected = (b"\x89HDF\r\n\x1a\n", 3, 8, 8, 0, header.user_block, header.file_length)
+    if found != expected:
+        raise IntegrityError(f"superblock {found} found, {expected} expected")
 
 
 def _check_link(file: Any, name: str) -> None:
@@ -49,7 +71,7 @@ def _check_link(file: Any, name: str) -> None:
 
     link = file.get(name, getlink=True)
     if not isinstance(link, h5py.HardLink):
-        raise IntegrityError(f"{name!r} is a link out of the file ({type(link).__name__}); it was not followed")
+        raise IntegrityError(f"{name!r} is a link ({type(link).__name__}), a dataset expected; it was not followed")
     found = h5py.h5o.open(file.id, name.encode())
     if not isinstance(found, h5py.h5d.DatasetID):
         raise IntegrityError(f"{name!r} is a {type(found).__name__}, a dataset expected")
@@ -63,14 +85,17 @@ def _check_link(file: Any, name: str) -> None:
 
 
 def _check_dataset(found: Any, expected: Dataset, attributes: dict[str, float], user_block: int) -> None:
-    name = found.name.lstrip("/")
+    import h5py
+
+    name, dtype = found.name.lstrip("/"), np.dtype(expected.dtype).newbyteorder("<")
+    if not found.id.get_type().equal(h5py.h5t.py_create(dtype)):
+        raise IntegrityError(f"dataset {name!r}: dtype {found.dtype} found, the index says {expected.dtype}")
     facts = {
-        "dtype": (found.dtype.str, np.dtype(expected.dtype).newbyteorder("<").str),
         "shape": (found.shape, expected.shape),
         "largest shape": (found.maxshape, expected.shape),
         "chunk": (found.chunks, expected.chunk),
-        "filters": (_filters(found), [_FILTERS[e.name] for e in expected.encodings]),
-        "attributes": ({k: float(v) for k, v in found.attrs.items()}, attributes),
+        "filters": (_filters(found), [_filter(e, dtype.itemsize) for e in expected.encodings]),
+        "attributes": (_found_attributes(found), attributes),
         "chunks": (_chunks(found, user_block), _expected_chunks(expected)),
     }
     for fact, (there, index_says) in facts.items():
@@ -78,12 +103,30 @@ def _check_dataset(found: Any, expected: Dataset, attributes: dict[str, float], 
             raise IntegrityError(f"dataset {name!r}: {fact} {there} found, the index says {index_says}")
 
 
-_FILTERS = {"shuffle": SHUFFLE_FILTER, "zstd": ZSTD_FILTER}
-
-
-def _filters(found: Any) -> list[int]:
+def _filters(found: Any) -> list[tuple[int, tuple[int, ...]]]:
+    """Number and parameters of each filter: the parameter of shuffle decides what is read."""
     creation = found.id.get_create_plist()
-    return [creation.get_filter(n)[0] for n in range(creation.get_nfilters())]
+    filters = [creation.get_filter(n) for n in range(creation.get_nfilters())]
+    return [(number, tuple(values)) for number, _, values, _ in filters]
+
+
+def _filter(encoding: Encoding, itemsize: int) -> tuple[int, tuple[int, ...]]:
+    if encoding.name == "shuffle":
+        return SHUFFLE_FILTER, (itemsize,)
+    return ZSTD_FILTER, (int(str(encoding.configuration.get("level", 19))),)
+
+
+def _found_attributes(found: Any) -> dict[str, Any]:
+    """Values of the attributes that are one float32; the type of any other, whose value is not read."""
+    import h5py
+
+    values: dict[str, Any] = {}
+    for name in found.attrs:
+        attribute = h5py.h5a.open(found.id, name.encode())
+        scalar = attribute.get_space().get_simple_extent_type() == h5py.h5s.SCALAR
+        plain = scalar and attribute.get_type().equal(h5py.h5t.IEEE_F32LE)
+        values[name] = float(found.attrs[name]) if plain else str(attribute.dtype)
+    return values
 
 
 def _chunks(found: Any, user_block: int) -> list[tuple[Any, ...]]:
@@ -98,12 +141,14 @@ def _expected_chunks(expected: Dataset) -> list[tuple[Any, ...]]:
 
 def _attributes(name: str, manifest: Manifest) -> dict[str, float]:
     """``scale_factor`` and ``add_offset`` where one scale serves the whole dataset."""
-
     tensors = [t for t in manifest.tensors.values() if t.dataset == name]
     steps = [step for t in tensors for step in index.array_codecs(t)]
-    if len(tensors) != 1 or not steps or not isinstance(steps[0], Quantize) or isinstance(steps[0].scale, str | None):
+    if len(tensors) != 1 or not steps or not isinstance(steps[0], Quantize):
         return {}
-    return {"scale_factor": float(np.float32(steps[0].scale)), "add_offset": float(np.float32(steps[0].offset))}  # type: ignore[arg-type]
+    scale, offset = steps[0].scale, steps[0].offset
+    if not isinstance(scale, float) or not isinstance(offset, float):
+        return {}
+    return {"scale_factor": float(np.float32(scale)), "add_offset": float(np.float32(offset))}
 
 
 def _limit(seconds: int, size: int) -> None:
@@ -112,17 +157,21 @@ def _limit(seconds: int, size: int) -> None:
         import resource
     except ImportError:
         return
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    for what, most in ((resource.RLIMIT_CPU, seconds), (resource.RLIMIT_AS, size)):
+        with suppress(ValueError, OSError):
+            resource.setrlimit(what, (most, most))
 
 
-def main(path: str, seconds: str, size: str) -> int:
+def main(path: str, seconds: str, size: str, limits: str) -> int:
     """Check one file under limits; print what differs."""
+    import h5py
+
     _limit(int(seconds), int(size))
     try:
-        check_view(path)
-    except IntegrityError as error:
-        sys.stdout.write(f"{error}\n")
+        check_view(path, Limits(**json.loads(limits)))
+    except (DsetpackError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        kind = "" if isinstance(error, DsetpackError) else f"HDF5 {h5py.version.hdf5_version} cannot read it: "
+        sys.stdout.buffer.write(printable(f"{kind}{error}").encode())
         return 1
     return 0
 

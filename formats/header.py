@@ -80,15 +80,15 @@ def unpack(data: bytes, name: str) -> Header:
     _check_magic(data, name)
     if len(data) < SIZE:
         raise IntegrityError(f"{name}: cut inside the header: {len(data)} bytes found, {SIZE} expected")
-    _, major, minor, reserved, *sizes, digest, key_id, signature = _FIELDS.unpack_from(data)
+    _, major, minor, reserved, block, length, stored, plain, digest, key_id, signature = _FIELDS.unpack_from(data)
     if major != MAJOR:
         raise VersionError(f"{name}: format {major}.{minor} found, this version reads {MAJOR}.x; update dsetpack")
     body, (crc,) = data[: SIZE - _CRC.size], _CRC.unpack_from(data, SIZE - _CRC.size)
-    if zlib.crc32(body) != crc:
-        raise IntegrityError(f"{name}: the header is damaged: checksum {zlib.crc32(body):08x} found, {crc:08x} expected")
+    if (found := zlib.crc32(body)) != crc:
+        raise IntegrityError(f"{name}: the header is damaged: checksum {found:08x} found, {crc:08x} expected")
     if reserved or any(body[_FIELDS.size :]):
         raise FormatError(f"{name}: the header's reserved bytes are not zero")
-    header = Header(*sizes, digest, key_id, signature, major, minor)
+    header = Header(block, length, stored, plain, digest, key_id, signature, major, minor)
     _check_sizes(header, name)
     return header
 

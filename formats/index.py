@@ -14,6 +14,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, Vers
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest, Tensor
+from dsetpack.formats.model import printable
 from dsetpack.formats.parts import check_card, check_part
 
 
@@ -30,6 +31,7 @@ def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None
                 with _place(f"dataset {key!r}"):
                     _check_dataset(dataset, limits)
             _check_ranges(manifest, header.file_length - header.user_block)
+            _check_rest(manifest, header.file_length - header.user_block)
             for key, tensor in manifest.tensors.items():
                 with _place(f"tensor {key!r}"):
                     _check_tensor(tensor, manifest)
@@ -49,16 +51,24 @@ def _place(name: str) -> Iterator[None]:
     try:
         yield
     except DsetpackError as error:
-        raise type(error)(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {printable(str(error))}") from None
     except ValueError as error:
-        raise FormatError(f"{name}: {error}") from None
+        raise FormatError(f"{name}: {printable(str(error))}") from None
 
 
 def _check_total(manifest: Manifest, limits: Limits) -> None:
-    logical = sum(t.size * ITEMSIZE[t.dtype] for t in manifest.tensors.values())
+    """Decoded tensors, decoded datasets, and tensors counted once for every part that names them: each has a bound."""
+    logical = {name: _declared_bytes(tensor) for name, tensor in manifest.tensors.items()}
     plain = sum(d.chunk_bytes * len(d.chunks) for d in manifest.datasets.values())
-    if max(logical, plain) > limits.total:
-        raise LimitError(f"the file declares {max(logical, plain)} bytes of data; the limit is {limits.total}")
+    by_part = sum(logical.get(name, 0) for part in manifest.parts for name in part.tensors.values())
+    declared = max(sum(logical.values()), plain, by_part)
+    if declared > limits.total:
+        raise LimitError(f"the file declares {declared} bytes of data; the limit is {limits.total}")
+
+
+def _declared_bytes(tensor: Tensor) -> int:
+    """Bytes in memory; a length of zero counts as one, since no library takes (0, 2**62)."""
+    return math.prod(max(n, 1) for n in tensor.shape) * ITEMSIZE[tensor.dtype]
 
 
 def _check_dataset(dataset: Dataset, limits: Limits) -> None:
@@ -72,7 +82,10 @@ def _check_dataset(dataset: Dataset, limits: Limits) -> None:
     largest = max(dataset.chunk_bytes, *(c.length for c in dataset.chunks), 0)
     if largest > limits.chunk:
         raise LimitError(f"a chunk of {largest} bytes; the limit is {limits.chunk}")
-    byte_codecs(dataset)
+    if not any(step.name == "zstd" for step in byte_codecs(dataset)):
+        wrong = [c.length for c in dataset.chunks if c.length != dataset.chunk_bytes]
+        if wrong:
+            raise FormatError(f"an uncompressed chunk of {wrong[0]} bytes found, {dataset.chunk_bytes} expected")
 
 
 def byte_codecs(dataset: Dataset) -> list[ByteCodec]:
@@ -120,6 +133,15 @@ def _check_ranges(manifest: Manifest, length: int) -> None:
         if start < end:
             raise FormatError(f"dataset {key!r}: a chunk at {start}..{stop} overlaps one of dataset {before!r}")
         end, before = stop, key
+
+
+def _check_rest(manifest: Manifest, length: int) -> None:
+    """Little lies outside the chunks: there is room for HDF5's own bytes, and none to hide another file in."""
+    chunks = sum(len(d.chunks) for d in manifest.datasets.values())
+    rest = length - sum(d.stored_bytes for d in manifest.datasets.values())
+    room = 8192 + 2048 * len(manifest.datasets) + 64 * chunks
+    if rest > room:
+        raise FormatError(f"{rest} bytes belong to no chunk; at most {room} expected")
 
 
 def _check_tensor(tensor: Tensor, manifest: Manifest) -> None:

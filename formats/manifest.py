@@ -81,8 +81,8 @@ class Part(Model):
     Attributes:
         kind, config: the decoder kind and its settings.
         sources: how many there are; 0 for a kind that draws them.
-        tensors: tensor name by role: ``sources``, ``labels`` and the kind's bank roles. Parts share a bank by naming the
-            same tensors.
+        tensors: tensor name by role: ``sources``, ``labels`` and the kind's bank roles. Parts share a bank by naming
+            the same tensors.
         stage: the stage of a continual learner this part was made in.
         name: what people call it (``train``, ``test``).
         class_decoders: for each class the decoders its sources may be decoded with, equally many for each; all if left
@@ -90,7 +90,7 @@ class Part(Model):
     """
 
     kind: str
-    config: dict[str, JsonValue] = {}
+    config: dict[str, JsonValue] = Field(default={})
     sources: Size
     tensors: dict[str, Name]
     stage: Size = 0
@@ -116,7 +116,7 @@ class Manifest(Model):
 
     @property
     def content_digest(self) -> str:
-        """``sha256:...`` over parts, tensor names, dtypes, shapes, encodings and stored bytes: not the card, not offsets."""
+        """``sha256:...`` over parts, tensors, encodings and stored bytes: not the card, not offsets."""
         content = self.model_dump(mode="json", exclude_defaults=True, include={"parts", "tensors", "datasets"})
         for dataset in content["datasets"].values():
             dataset["chunks"] = [chunk["sha256"] for chunk in dataset["chunks"]]

@@ -4,6 +4,8 @@
     f16     floats as binary16; labels and whitening matrices exact
     int8    sources and banks as 8-bit codes (sources: one scale; banks: one a decoder), soft labels as binary16
     int4    the same in 4 bits, with one scale for each channel of a source too
+
+Only float32 tensors change; other dtypes are kept as they are.
 """
 
 from __future__ import annotations
@@ -13,11 +15,13 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from dsetpack.formats.encodings import ArrayCodec, Encoding, codec
 from dsetpack.formats.encodings.cast import Codec as Cast
 from dsetpack.formats.encodings.quantize import Codec as Quantize
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import problems
 
 Preset = Literal["exact", "f16", "int8", "int4"]
 PRESETS: tuple[str, ...] = ("exact", "f16", "int8", "int4")
@@ -26,15 +30,18 @@ EncodingChoice = str | Mapping[str, Choice]
 """A preset, or choices by tensor name or role (``sources``, ``labels``, ``bank``); what is not named is exact unless
 ``"default"`` names a preset. A choice is a preset, an array codec, its JSON spelling, or None for exact."""
 PIXELS = Quantize(bits=8, scale=float(np.float32(1 / 255)), offset=0.0)
+WIDEST = 1e38
+"""Larger values are kept exactly: rounding them up, or the span between them, may leave float32."""
 SMALL = 32
 """Banks' tensors with fewer elements a decoder keep 16 bits: codes would save less than their scales cost."""
 
 
 def choose(encoding: EncodingChoice, name: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
-    """The array encoding of one tensor.
+    """The array encoding of one tensor; None where its values are stored as they are.
 
     Raises:
         FormatError: no such preset, or a choice that is no encoding.
+        VersionError: an encoding that is not known here.
     """
     if isinstance(encoding, str):
         return _preset(encoding, role, values)
@@ -59,7 +66,12 @@ def _explicit(choice: Choice, role: str, values: NDArray[Any]) -> ArrayCodec | N
         return choice
     if isinstance(choice, str):
         return _preset(choice, role, values)
-    found = codec(Encoding.model_validate(dict(choice)))
+    if not isinstance(choice, Mapping):
+        raise FormatError(f"encoding {choice!r}: a preset, an encoding, a dict with 'name', or None expected")
+    try:
+        found = codec(Encoding.model_validate(dict(choice)))
+    except ValidationError as error:
+        raise FormatError(f"encoding {dict(choice)}: {problems(error)}") from None
     if not isinstance(found, ArrayCodec):
         raise FormatError(f"encoding {found.name!r} works on bytes; the writer chooses those itself")
     return found
@@ -76,30 +88,31 @@ def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
         return None
     if preset == "f16":
         return None if role == "labels" else _half(values)
-    if role == "labels" or (role != "sources" and values.size < SMALL * len(values)):
+    if role == "labels" or (role != "sources" and values.size < SMALL * max(1, *values.shape[:1])):
         return _half(values)
     return _integers(8 if preset == "int8" else 4, role, values)
 
 
 def _are_pixels(values: NDArray[Any]) -> bool:
     """Every bit comes back from 8-bit pixels: real images cost a quarter of their floats and lose nothing."""
-    if not bool(np.isfinite(values).all()):
+    if not bool(((values >= 0) & (values <= 1)).all()):
         return False
     restored = np.rint(values * 255).astype(np.float32) * np.float32(1 / 255)
-    in_range = float(values.min()) >= 0 and float(values.max()) <= 1
-    return in_range and bool(np.array_equal(restored.view(np.uint32), values.view(np.uint32)))  # -0.0 is not 0.0
+    return bool(restored.tobytes() == values.tobytes())  # bits, since -0.0 is not 0.0
 
 
-def _half(values: NDArray[Any]) -> ArrayCodec:
-    """binary16, or bfloat16 where the values leave its range."""
+def _half(values: NDArray[Any]) -> ArrayCodec | None:
+    """binary16, or bfloat16 where the values leave its range, or nothing where they leave that too."""
     finite = values[np.isfinite(values)]
     peak = float(np.max(np.abs(finite), initial=0.0))
+    if peak > WIDEST:
+        return None
     return Cast(dtype="float16" if peak <= 65504 else "bfloat16")
 
 
-def _integers(bits: int, role: str, values: NDArray[Any]) -> ArrayCodec:
-    if not bool(np.isfinite(values).all()):
-        return Cast(dtype="bfloat16")
+def _integers(bits: int, role: str, values: NDArray[Any]) -> ArrayCodec | None:
+    if not bool((np.abs(values) <= WIDEST).all()):  # NaN and infinity too
+        return _half(values)
     if role != "sources":
         return Quantize(bits=bits, block=(1, *values.shape[1:]))
     if bits == 8 or values.ndim < 3:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -41,13 +42,20 @@ class Reader:
         header, manifest: already checked.
     """
 
-    def __init__(self, where: Readable, verify: Literal["touched", "all"] = "touched", limits: Limits | None = None):
+    def __init__(
+        self,
+        where: Readable,
+        verify: Literal["touched", "all"] = "touched",
+        limits: Limits | None = None,
+        name: str | None = None,
+    ):
         """Read and check header and manifest.
 
         Args:
             where: path, bytes, binary file object or fsspec URL.
             verify: ``touched`` checks what is read when it is read; ``all`` checks every byte now.
             limits: what the file may declare; the defaults of ``Limits`` if left out.
+            name: what messages call the file, if not by where it is.
 
         Raises:
             FormatError, IntegrityError, VersionError, LimitError, OSError.
@@ -55,10 +63,12 @@ class Reader:
         if verify not in ("touched", "all"):
             raise ValueError(f"verify={verify!r}: 'touched' or 'all' expected")
         self._source = source(where)
+        self._source.name = name or self._source.name
         self.name = self._source.name
         self._cache: dict[str, bytes] = {}
         try:
             self.header, self.manifest = _open(self._source, limits or Limits())
+            self._tensors_in = Counter(t.dataset for t in self.manifest.tensors.values())
             if verify == "all":
                 self.check_all()
         except BaseException:
@@ -121,9 +131,10 @@ class Reader:
         if rest.hexdigest() != self.manifest.rest:
             raise IntegrityError(f"{self.name}: bytes outside the chunks were changed since the file was written")
 
-    def read_all(self) -> bytes:
-        """The whole file."""
-        return _exactly(self._source, 0, self.header.file_length)
+    def blocks(self) -> Iterator[bytes]:
+        """The whole file, piece by piece."""
+        for offset in range(0, self.header.file_length, BLOCK):
+            yield _exactly(self._source, offset, min(BLOCK, self.header.file_length - offset))
 
     def _plain(self, name: str, dataset: Dataset) -> bytes:
         """The plain bytes of a whole dataset, without the last chunk's filling."""
@@ -136,7 +147,7 @@ class Reader:
         else:
             chunks = [self._chunk(name, dataset, n) for n in range(len(dataset.chunks))]
         plain = b"".join(chunks)[: math.prod(dataset.shape) * ITEMSIZE[dataset.dtype]]
-        if sum(t.dataset == name for t in self.manifest.tensors.values()) > 1:
+        if self._tensors_in[name] > 1:
             self._cache[name] = plain  # shared by small tensors, each of which will ask
         return plain
 
@@ -181,7 +192,7 @@ def _open(src: Source, limits: Limits) -> tuple[Header, Manifest]:
     block = first[: header.user_block]
     if len(block) < header.user_block:
         block += _exactly(src, len(block), header.user_block - len(block))
-    parsed = manifest.parse(_manifest_bytes(block, header, src.name), src.name)
+    parsed = manifest.parse(_manifest_bytes(block, header, src.name), src.name, limits)
     index.check(parsed, header, limits, src.name)
     return header, parsed
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import io
 import os
+import stat
 import threading
 import weakref
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from dsetpack.formats.errors import DsetpackError, IntegrityError
+from typing_extensions import override
+
+from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 
 PathLike = str | os.PathLike[str]
 Readable = PathLike | bytes | bytearray | memoryview | BinaryIO
@@ -31,27 +34,36 @@ class Source(Protocol):
         """Release what this object opened itself."""
 
 
-class FileSource:
+class FileSource(Source):
     """A seekable binary file object."""
 
     def __init__(self, file: BinaryIO, name: str, *, owned: bool) -> None:
         self.name, self._file, self._owned, self._lock = name, file, owned, threading.Lock()
 
+    @override
     def size(self) -> int:
         with self._lock:
             return self._file.seek(0, os.SEEK_END)
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
+        parts = []
         with self._lock:
             self._file.seek(offset)
-            return self._file.read(length)
+            while length > 0 and (part := self._file.read(length)):  # a raw file may return less than there is
+                if not isinstance(part, bytes):
+                    raise TypeError(f"{self.name}: a binary file expected; it reads {type(part).__name__}")
+                parts.append(part)
+                length -= len(part)
+        return b"".join(parts)
 
+    @override
     def close(self) -> None:
         if self._owned:
             self._file.close()
 
 
-class PathSource:
+class PathSource(Source):
     """A local file, read by position: threads and forked processes share the handle safely.
 
     The handle closes with ``close`` or with this object, so that a pack opened and dropped leaves nothing behind.
@@ -62,9 +74,11 @@ class PathSource:
         self._handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         self._finalizer = weakref.finalize(self, os.close, self._handle)
 
+    @override
     def size(self) -> int:
         return os.fstat(self._handle).st_size
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
         parts = []
         while length > 0 and (part := self._read_some(offset, length)):
@@ -81,12 +95,16 @@ class PathSource:
             os.lseek(self._handle, offset, os.SEEK_SET)
             return os.read(self._handle, length)
 
+    @override
     def close(self) -> None:
         self._finalizer()
 
 
-class UrlSource:
-    """A file behind an fsspec URL; every read is one range request."""
+class UrlSource(Source):
+    """A file behind an fsspec URL; every read is one range request.
+
+    What the first read brought is kept: of a small pack that is all, and no other request follows.
+    """
 
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
@@ -94,22 +112,29 @@ class UrlSource:
         self.name = url
         try:
             self._fs, self._path = url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise DsetpackError(f"{url}: cannot be opened: {error}") from None
+        except Exception as error:  # each file system has errors of its own
+            raise DsetpackError(f"{url}: cannot be opened: {error}") from error
+        self._head = b""
 
+    @override
     def size(self) -> int:
         size = self._ask(lambda: self._fs.info(self._path)["size"])
         if not isinstance(size, int):
             raise DsetpackError(f"{self.name}: the server does not tell the file's size")
         return size
 
+    @override
     def read(self, offset: int, length: int) -> bytes:
+        if offset + length <= len(self._head):
+            return self._head[offset : offset + length]
         data: bytes = self._ask(lambda: self._fs.cat_file(self._path, start=offset, end=offset + length))
         if len(data) > length:
             raise IntegrityError(
                 f"{self.name}: the server ignores range requests ({len(data)} bytes sent, {length} asked for); "
                 "download the file and open it by path"
             )
+        if offset == 0 and not self._head:
+            self._head = data
         return data
 
     def _ask(self, request: Any) -> Any:
@@ -122,6 +147,7 @@ class UrlSource:
         except Exception as error:  # each file system has errors of its own
             raise DsetpackError(f"{self.name}: cannot be read: {error!r}") from error
 
+    @override
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -131,6 +157,7 @@ def source(where: Readable) -> Source:
 
     Raises:
         FileNotFoundError, IsADirectoryError, PermissionError: as Python's ``open``, with the path.
+        FormatError: a pipe, socket or device.
         TypeError: not a path, URL, bytes or binary file object.
     """
     if isinstance(where, bytes | bytearray | memoryview):
@@ -139,8 +166,11 @@ def source(where: Readable) -> Source:
         return UrlSource(where)
     if isinstance(where, str | os.PathLike):
         path = Path(where)
-        if path.is_dir():
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "a directory, not a .dpk file", str(path))
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for a writer
+            raise FormatError(f"{path}: not a regular file; read it into memory and open the bytes")
         return PathSource(path)
     if hasattr(where, "read") and hasattr(where, "seek"):
         return FileSource(where, str(getattr(where, "name", "<file object>")), owned=False)

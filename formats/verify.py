@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.parts import check_values
 from dsetpack.formats.reader import Reader
 from dsetpack.formats.source import Readable
 
@@ -30,30 +35,74 @@ def verify(where: Readable, *, hdf5: bool = True, limits: Limits | None = None) 
     Raises:
         DsetpackError: the first problem found, naming the file and the field. OSError: the file cannot be read.
     """
-    with Reader(where, verify="all", limits=limits) as reader:
-        for number in range(len(reader.manifest.parts)):
-            reader.part(number)
-        if hdf5:
-            _verify_view(reader)
+    limits = limits or Limits()
+    with Reader(where, limits=limits) as reader:
+        if not hdf5:
+            _check_contents(reader)
+            return
+        # From here on a copy, which nobody can change between the check of its digests and the HDF5 library's look.
+        with tempfile.TemporaryDirectory(prefix="dsetpack-verify-") as folder:
+            copy = Path(folder) / "copy.dpk"
+            with copy.open("xb") as file:
+                file.writelines(reader.blocks())
+            with Reader(copy, limits=limits, name=reader.name) as same:
+                _check_contents(same)
+            _check_view(copy, reader.name, limits)
 
 
-def _verify_view(reader: Reader) -> None:
-    """Compare the HDF5 view of the bytes just checked, from a copy that nobody else can change meanwhile."""
-    with tempfile.TemporaryDirectory(prefix="dsetpack-verify-") as folder:
-        copy = Path(folder) / "copy.dpk"
-        copy.write_bytes(reader.read_all())
-        command = [sys.executable, "-m", "dsetpack.formats.hdf5_view", str(copy), str(VIEW_SECONDS), str(VIEW_BYTES)]
-        try:
-            done = subprocess.run(  # noqa: S603  (our own module, no shell)
-                command, capture_output=True, text=True, timeout=2 * VIEW_SECONDS, check=False, cwd=folder
-            )
-        except subprocess.TimeoutExpired:
-            raise IntegrityError(f"{reader.name}: reading it as HDF5 took over {2 * VIEW_SECONDS} seconds") from None
+def _check_contents(reader: Reader) -> None:
+    """Every byte, and every tensor once, whatever number of parts name it."""
+    reader.check_all()
+    card, roles = reader.manifest.card, _roles(reader)
+    for name in reader.manifest.tensors:
+        values = reader.tensor(name)
+        for role, place in roles.get(name, {}).items():
+            check_values(role, values, card, f"{reader.name}: {place}")
+
+
+def _roles(reader: Reader) -> dict[str, dict[str, str]]:
+    """For each tensor the roles it plays, each with the place that says so first."""
+    roles: dict[str, dict[str, str]] = {}
+    for number, part in enumerate(reader.manifest.parts):
+        for role, name in part.tensors.items():
+            roles.setdefault(name, {}).setdefault(role, f"part {number}: {role}")
+    space = reader.manifest.card.space
+    if isinstance(space, ZcaSpace):
+        for role, found in (("mean", space.mean), ("matrix", space.matrix)):
+            roles.setdefault(str(found), {}).setdefault("space", f"space {role}")
+    return roles
+
+
+def _check_view(copy: Path, name: str, limits: Limits) -> None:
+    arguments = [str(copy), str(VIEW_SECONDS), str(VIEW_BYTES), json.dumps(dataclasses.asdict(limits))]
+    try:
+        done = subprocess.run(  # noqa: S603  (our own module, no shell)
+            [sys.executable, "-P", "-m", "dsetpack.formats.hdf5_view", *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=2 * VIEW_SECONDS,
+            check=False,
+            env=_environment(),
+        )
+    except subprocess.TimeoutExpired:
+        raise IntegrityError(f"{name}: reading it as HDF5 took over {2 * VIEW_SECONDS} seconds") from None
     if done.returncode == 0:
         return
     if done.returncode == 1 and done.stdout:
-        raise IntegrityError(f"{reader.name}: HDF5 view: {done.stdout.strip()}")
+        raise IntegrityError(f"{name}: HDF5 view: {done.stdout.strip()}")
     if "No module named 'h5py'" in done.stderr:
-        raise DsetpackError(f"{reader.name}: checking the HDF5 view needs h5py; install it or pass hdf5=False")
+        raise DsetpackError(f"{name}: checking the HDF5 view needs h5py; install it or pass hdf5=False")
     last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-    raise IntegrityError(f"{reader.name}: HDF5 view: it cannot be read (status {done.returncode}): {last[0]}")
+    raise IntegrityError(f"{name}: HDF5 view: it cannot be read (status {done.returncode}): {last[0]}")
+
+
+def _environment() -> dict[str, str]:
+    """The child finds the modules that this process found, loads no HDF5 plugins, and starts no idle threads."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path),
+        "HDF5_PLUGIN_PRELOAD": "::",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }

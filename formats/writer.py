@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from dsetpack.formats import header as headers
 from dsetpack.formats import hdf5, hdf5_patch, index
+from dsetpack.formats import header as headers
+from dsetpack.formats import manifest as manifests
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
 from dsetpack.formats.encodings.quantize import Codec as Quantize
 from dsetpack.formats.encodings.shuffle import Codec as Shuffle
 from dsetpack.formats.encodings.zstd import Codec as Zstd
-from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError, LimitError
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
-from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, Manifest, Part, Tensor
+from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, Part, Tensor
+from dsetpack.formats.model import problems
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20
-"""Tensors are cut along the first axis into chunks of about this size."""
+LARGEST_CHUNK_BYTES = 1 << 26
+CHUNKS = 8
+"""Tensors are cut along the first axis into chunks of about ``CHUNK_BYTES``, and of more where they would be more than
+``CHUNKS``: each costs about 70 bytes, and no more threads decompress at once."""
 SHARED_BYTES = 1 << 16
 """Tensors up to this size, other than sources and labels, share a dataset: each of its own costs about 400 bytes."""
 
@@ -62,17 +67,34 @@ def write(
     return len(data)
 
 
-def encode(card: Card, parts: Iterable[Part], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact") -> bytes:
+def encode(
+    card: Card, parts: Iterable[Part], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
+) -> bytes:
     """The bytes that ``write`` writes; see there."""
-    parts = tuple(parts)
+    try:
+        return _encode(card, tuple(parts), tensors, encoding)
+    except ValidationError as error:  # a name or a number of dimensions that the manifest cannot hold
+        raise FormatError(f"the pack: {problems(error)}") from None
+
+
+def _encode(card: Card, parts: tuple[Part, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
     roles = _roles(card, parts)
     check_keys(encoding, list(tensors), list(roles.values()))
+    tensors = {name: _native(values) for name, values in tensors.items()}
     _check_input(card, tensors, roles)
     stored, entries = _encode_arrays(tensors, roles, encoding)
     groups = _group(stored, roles)
     entries = _place(entries, stored, groups)
-    datasets = {name: _dataset([stored[t] for t in group], _attributes(group, entries)) for name, group in groups.items()}
+    datasets = {
+        name: _dataset([stored[t] for t in group], _attributes(group, entries)) for name, group in groups.items()
+    }
     return _assemble(card, parts, entries, datasets)
+
+
+def _native(values: Array) -> Array:
+    """A plain array in this machine's byte order."""
+    array = np.asarray(values)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _roles(card: Card, parts: tuple[Part, ...]) -> dict[str, str]:
@@ -102,8 +124,10 @@ def _encode_arrays(
         values = tensors[name]
         step = choose(encoding, name, roles[name], values)
         stored[name], steps, sides = _encode_array(values, step, name)
-        entries[name] = Tensor(dtype=values.dtype.name, shape=values.shape, encodings=steps)
+        entries[name] = Tensor(dtype=cast(DType, values.dtype.name), shape=values.shape, encodings=steps)
         for side, numbers in sides.items():
+            if side in tensors:
+                raise FormatError(f"tensor {side!r}: the name is taken by the scales of {name!r}; choose another")
             stored[side], roles[side] = numbers, "scale"
             entries[side] = Tensor(dtype="float32", shape=numbers.shape)
     return stored, entries
@@ -117,12 +141,11 @@ def _encode_array(
     try:
         stored, used, sides = step.encode(values, name)
         used.stored_dtype(values.dtype.name)
-        used_needs = used.needs(values.shape)
+        used.needs(values.shape)
     except DsetpackError:
         raise
     except ValueError as error:
         raise FormatError(f"tensor {name!r}: {error}") from None
-    assert set(used_needs) == set(sides)
     return stored, (spell(used),), sides
 
 
@@ -163,16 +186,15 @@ def _dataset(arrays: list[Array], attributes: dict[str, float]) -> hdf5.StoredDa
     values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     row = values[:1].nbytes
-    rows = min(len(values), max(1, CHUNK_BYTES // row))
+    target = min(max(CHUNK_BYTES, -(-values.nbytes // CHUNKS)), LARGEST_CHUNK_BYTES)
+    rows = min(len(values), max(1, target // row))
     plain = [values[at : at + rows].tobytes().ljust(rows * row, b"\0") for at in range(0, len(values), rows)]
     pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(),)]
     if values.itemsize > 1:
         pipelines.append((Shuffle(itemsize=values.itemsize), Zstd()))
     encoded = [(codecs, tuple(_run(codecs, data) for data in plain)) for codecs in pipelines]
     codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
-    return hdf5.StoredDataset(
-        values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes
-    )
+    return hdf5.StoredDataset(values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes)
 
 
 def _run(codecs: tuple[ByteCodec, ...], data: bytes) -> bytes:
@@ -201,8 +223,16 @@ def _assemble(
         frame = Zstd().encode(plain)
         needed = headers.user_block_size(len(frame))
     header = Header(user_block, user_block + len(data), len(frame), len(plain), hashlib.sha256(frame).digest())
-    index.check(manifest, header, Limits(total=2**62), "the pack")
+    _check_readable(plain, header)
     return (header.pack() + frame).ljust(user_block, b"\0") + data
+
+
+def _check_readable(plain: bytes, header: Header) -> None:
+    """What is written can be read: the manifest as a reader will see it passes all of a reader's checks."""
+    limits = Limits(total=2**62)
+    if len(plain) > limits.manifest:
+        raise LimitError(f"the pack: a manifest of {len(plain)} bytes; readers take {limits.manifest}")
+    index.check(manifests.parse(plain, "the pack", limits), header, limits, "the pack")
 
 
 def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Dataset:
@@ -211,7 +241,7 @@ def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Datas
         for at, data in zip(offsets, dataset.chunks, strict=True)
     )
     return Dataset(
-        dtype=dataset.dtype,
+        dtype=cast(DType, dataset.dtype),
         shape=dataset.shape,
         chunk=dataset.chunk,
         encodings=tuple(map(spell, dataset.codecs)),

@@ -4,6 +4,7 @@ import hashlib
 import json
 import pickle
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,13 @@ def test_more_than_one_chunk_gives_the_same_bits_and_noise():
     wide = philox.noise(9, 4, np.arange(400), 101)  # 51 blocks a position: several chunks
     np.testing.assert_array_equal(wide[399:], philox.noise(9, 4, [399], 101))
     np.testing.assert_array_equal(philox.noise(9, 4, [7], 2 * philox._CHUNK + 3)[0, :101], wide[7])
+
+
+def test_a_million_pairs_take_well_under_a_second():
+    begun = time.perf_counter()
+    pairs = order.epoch_order(PairTable([(100_000, 10)]), "product", 0, 0)
+    assert time.perf_counter() - begun < 3  # 0.1 s alone on one core of 2024; the machine may be busy
+    assert np.array_equal(np.sort(pairs), np.arange(1_000_000))
 
 
 def test_noise_is_standard_normal():

@@ -205,6 +205,13 @@ def test_epochs_with_workers(context, persistent):
         assert read(loader(source, 3)) == order(6)
 
 
+def test_epochs_advance_though_every_epoch_is_seeded_alike():
+    source = stream()
+    for epoch in range(3):
+        torch.manual_seed(0)  # gives the workers of each iteration the same base seed
+        assert read(loader(source, 2)) == order(epoch)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("persistent", [False, True])
 def test_stateful_loader_resumes(workers, persistent):
@@ -275,6 +282,7 @@ def test_copies_are_independent():
     source = stream()
     next(iter(source))
     for duplicate in (copy.deepcopy(source), pickle.loads(pickle.dumps(source))):
+        assert duplicate.state_dict() == source.state_dict()
         assert read(duplicate) == order(1)
         assert read(duplicate) == order(2)
     assert source.epoch == 0

@@ -12,7 +12,7 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from dsetpack.formats.encodings.base import ArrayCodec, ByteCodec, Resolve
 from dsetpack.formats.errors import FormatError, VersionError
@@ -25,7 +25,7 @@ class Encoding(Model):
     """One step of a pipeline as the manifest spells it."""
 
     name: str
-    configuration: dict[str, JsonValue] = {}
+    configuration: dict[str, JsonValue] = Field(default={})
 
 
 @cache
@@ -57,4 +57,4 @@ def codec(encoding: Encoding) -> ArrayCodec | ByteCodec:
 
 def spell(step: ArrayCodec | ByteCodec) -> Encoding:
     """The manifest's spelling of a codec."""
-    return Encoding(name=step.name, configuration=step.model_dump(mode="json"))
+    return Encoding(name=step.name, configuration=step.model_dump(mode="json", exclude_none=True))

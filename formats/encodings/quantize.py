@@ -12,15 +12,17 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
+from typing_extensions import override
 
 from dsetpack.formats.encodings.base import Array, ArrayCodec, Resolve
 from dsetpack.formats.errors import FormatError
 
 CLIP_STEPS = 40
 """How many ranges the search for the best clipping tries: the full range and shrunken ones."""
+_TINY = float(np.finfo(np.float32).tiny)
 
-Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=32)]
 
 
 class Codec(ArrayCodec):
@@ -28,10 +30,10 @@ class Codec(ArrayCodec):
 
     Attributes:
         bits: 1 to 8; codes run from 0 to 2**bits - 1.
-        block: the block's size along each axis, at most the tensor's; None before encoding means the whole tensor.
-        scale, offset: the numbers themselves for one block, else the names of float32 tensors of shape
-            ceil(shape / block). Given as numbers before encoding they are used as they are, else the pair with the
-            smallest mean squared error of each block is searched.
+        block: the block's size along each axis, at most the tensor's; left out it is the whole tensor.
+        scale, offset: the numbers themselves for one block, rounded to float32, else the names of float32 tensors of
+            shape ceil(shape / block). Given as numbers before encoding they are used as they are, else the pair with
+            the smallest mean squared error of each block is searched.
     """
 
     name: ClassVar[str] = "quantize"
@@ -40,12 +42,22 @@ class Codec(ArrayCodec):
     scale: float | str | None = None
     offset: float | str | None = None
 
+    @field_validator("scale", "offset")
+    @classmethod
+    def _fits_float32(cls, value: float | str | None) -> float | str | None:
+        if isinstance(value, float) and abs(value) > float(np.finfo(np.float32).max):
+            raise ValueError(f"{value} is not a float32")
+        return value
+
     @model_validator(mode="after")
     def _scale_and_offset_agree(self) -> Codec:
         if type(self.scale) is not type(self.offset):
             raise ValueError("'scale' and 'offset' are both numbers, both tensor names, or both left out")
+        if isinstance(self.scale, float) and not np.float32(self.scale) > 0:
+            raise ValueError(f"'scale' must be greater than 0, found {self.scale}")
         return self
 
+    @override
     def stored_dtype(self, dtype: str) -> str:
         if dtype != "float32":
             raise ValueError(f"quantize takes float32, not {dtype}")
@@ -53,6 +65,7 @@ class Codec(ArrayCodec):
             raise ValueError("quantize in a file needs 'scale' and 'offset'")
         return "uint8"
 
+    @override
     def needs(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         block = self.block or shape
         if len(block) != len(shape) or any(b > n for b, n in zip(block, shape, strict=True)):
@@ -64,15 +77,16 @@ class Codec(ArrayCodec):
             raise ValueError(f"quantize: one scale cannot serve the {list(grid)} blocks of {list(block)}")
         return {}
 
+    @override
     def encode(self, values: Array, name: str) -> tuple[Array, ArrayCodec, dict[str, Array]]:
         if not bool(np.isfinite(values).all()):
             raise FormatError(f"tensor {name!r}: NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
-        if isinstance(self.scale, float | int) and isinstance(self.offset, float | int):
-            scale, offset = np.float32(self.scale), np.float32(self.offset)
-            return _codes(values, scale, offset, self.bits), self, {}
+        if isinstance(self.scale, float) and isinstance(self.offset, float):
+            return _codes(values, np.float32(self.scale), np.float32(self.offset), self.bits), self, {}
         block = self.block or values.shape
-        blocks = _split(values, block)
-        scale, offset = _best_affine(blocks, self.bits)
+        scale, offset = best_affine(_split(values, block), self.bits)
+        if not bool(np.isfinite(scale).all()):
+            raise FormatError(f"tensor {name!r}: its values span more than float32 can scale; encode it exactly")
         stored = _codes(values, _spread(scale, block, values.shape), _spread(offset, block, values.shape), self.bits)
         if scale.size == 1:
             chosen: dict[str, Any] = {"scale": float(scale.item()), "offset": float(offset.item())}
@@ -80,22 +94,34 @@ class Codec(ArrayCodec):
         chosen = {"block": block, "scale": f"{name}.scale", "offset": f"{name}.offset"}
         return stored, self.model_copy(update=chosen), {chosen["scale"]: scale, chosen["offset"]: offset}
 
+    @override
     def decode(self, stored: Array, dtype: np.dtype[Any], resolve: Resolve) -> Array:
+        scale: Array | np.float32
+        offset: Array | np.float32
         if isinstance(self.scale, str) and isinstance(self.offset, str):
             block = self.block or stored.shape
             scale = _spread(resolve(self.scale), block, stored.shape)
             offset = _spread(resolve(self.offset), block, stored.shape)
-            return stored.astype(np.float32) * scale + offset
-        return stored.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        else:
+            scale, offset = np.float32(self.scale or 0), np.float32(self.offset or 0)
+        return _restore(stored, scale, offset)
+
+
+def _restore(codes: Array, scale: Array | np.float32, offset: Array | np.float32) -> Array:
+    """The arithmetic of the format. Scales from a file may overflow: the card decides what infinity means."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(codes.astype(np.float32) * scale + offset)
 
 
 def _codes(values: Array, scale: Array | np.float32, offset: Array | np.float32, bits: int) -> Array:
-    return np.clip(np.rint((values - offset) / scale), 0, 2**bits - 1).astype(np.uint8)
+    with np.errstate(over="ignore"):
+        return np.asarray(np.clip(np.rint((values - offset) / scale), 0, 2**bits - 1), np.uint8)
 
 
 def _split(values: Array, block: tuple[int, ...]) -> Array:
     """[grid..., elements of a block]; blocks at the edge are filled up by repeating the last values."""
-    padded = np.pad(values, [(0, -n % b) for n, b in zip(values.shape, block, strict=True)], mode="edge")
+    padding = [(0, -n % b) for n, b in zip(values.shape, block, strict=True)]
+    padded = np.pad(values, padding, mode="edge") if any(after for _, after in padding) else values
     grid = [n // b for n, b in zip(padded.shape, block, strict=True)]
     folded = padded.reshape([size for pair in zip(grid, block, strict=True) for size in pair])
     axes = [*range(0, 2 * len(block), 2), *range(1, 2 * len(block), 2)]
@@ -103,24 +129,34 @@ def _split(values: Array, block: tuple[int, ...]) -> Array:
 
 
 def _spread(per_block: Array, block: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-    """A number a block, repeated to ``shape``."""
-    for axis, size in enumerate(block):
-        per_block = np.repeat(per_block, size, axis=axis) if per_block.shape[axis] > 1 else per_block
-    return per_block[tuple(slice(0, n) for n in shape)]
+    """A number a block, repeated to ``shape``; cut axis by axis, so that it never grows past ``shape``."""
+    for axis, (size, length) in enumerate(zip(block, shape, strict=True)):
+        if per_block.shape[axis] > 1:
+            cut = (slice(None),) * axis + (slice(0, length),)
+            per_block = np.repeat(per_block, size, axis=axis)[cut]
+    return per_block
 
 
-def _best_affine(blocks: Array, bits: int) -> tuple[Array, Array]:
-    """Scale and offset of each block by least mean squared error over shrunken ranges; float32, shape [grid...]."""
-    low, high = blocks.min(-1, keepdims=True), blocks.max(-1, keepdims=True)
+def best_affine(blocks: Array, bits: int) -> tuple[Array, Array]:
+    """Scale and offset of each block by least mean squared error over shrunken ranges.
+
+    Args:
+        blocks: float32 [grid..., elements], finite.
+        bits: 1 to 8.
+
+    Returns:
+        float32 scale and offset of shape [grid...]; a scale is infinite where the block's range is too wide.
+    """
+    low, high = (f(blocks, -1, keepdims=True).astype(np.float64) for f in (np.min, np.max))
     centre, half = (high + low) / 2, (high - low) / 2
-    levels = np.float32(2**bits - 1)
     best_error = np.full(low.shape, np.inf)
-    best_scale, best_offset = np.ones_like(low), low
-    for shrink in np.linspace(1.0, 0.2, CLIP_STEPS, dtype=np.float32):
-        scale = np.maximum(2 * half * shrink / levels, np.finfo(np.float32).tiny).astype(np.float32)
-        offset = (centre - half * shrink).astype(np.float32)
-        restored = _codes(blocks, scale, offset, bits).astype(np.float32) * scale + offset
-        error = np.mean(np.square(restored.astype(np.float64) - blocks), -1, keepdims=True)
+    best_scale, best_offset = np.full(low.shape, np.inf, np.float32), low.astype(np.float32)
+    for shrink in np.linspace(1.0, 0.2, CLIP_STEPS):
+        with np.errstate(over="ignore", invalid="ignore"):
+            scale = np.maximum(2 * half * shrink / (2**bits - 1), _TINY).astype(np.float32)
+            offset = (centre - half * shrink).astype(np.float32)
+            restored = _restore(_codes(blocks, scale, offset, bits), scale, offset)
+            error = np.mean(np.square(restored.astype(np.float64) - blocks), -1, keepdims=True)
         better = error < best_error
         best_error = np.where(better, error, best_error)
         best_scale, best_offset = np.where(better, scale, best_scale), np.where(better, offset, best_offset)

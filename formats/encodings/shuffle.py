@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
 from dsetpack.formats.encodings.base import ByteCodec
 from dsetpack.formats.errors import FormatError
@@ -20,9 +21,11 @@ class Codec(ByteCodec):
     name: ClassVar[str] = "shuffle"
     itemsize: Annotated[int, Field(ge=2, le=8)]
 
+    @override
     def encode(self, data: bytes) -> bytes:
         return np.frombuffer(data, np.uint8).reshape(-1, self.itemsize).T.tobytes()
 
+    @override
     def decode(self, data: bytes, size: int) -> bytes:
         if len(data) != size or size % self.itemsize:
             raise FormatError(f"shuffle: {len(data)} bytes found, {size} expected in elements of {self.itemsize}")

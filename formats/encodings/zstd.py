@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 import zstandard
 from pydantic import Field
+from typing_extensions import override
 
 from dsetpack.formats.encodings.base import ByteCodec
 from dsetpack.formats.errors import FormatError
@@ -17,9 +18,11 @@ class Codec(ByteCodec):
     name: ClassVar[str] = "zstd"
     level: Annotated[int, Field(ge=1, le=22)] = 19
 
+    @override
     def encode(self, data: bytes) -> bytes:
         return zstandard.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True).compress(data)
 
+    @override
     def decode(self, data: bytes, size: int) -> bytes:
         return unpack_frame(data, size)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing_extensions import override
+
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 
 
 class Config(KindConfig):
     """No settings: sources are float32 images [N, C, H, W] in the pack's space."""
 
+    @override
     def bank_size(self) -> int:
         return 1
 
+    @override
     def source_shape(self, image: tuple[int, int, int]) -> tuple[int, ...]:
         return image
 
+    @override
     def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
         return {}

@@ -1,0 +1,102 @@
+"""``kfs``: small decoders of latent codes (KFS, Lee et al. 2022, appendix tables 4, 5, 7 and 8)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.decoders import base
+from dsetpack.decoders._conv import ConvBank, conv_banks
+from dsetpack.formats.kinds import kfs
+
+
+class Decoder(base.Decoder):
+    """Code [z, h, w] and decoder k make a raw image [C, H, W] in [0, 1]: transposed convolutions, then a sigmoid.
+
+    With kernel 2 every code pixel makes its own block of 8×8 (or 4×4) image pixels, and no activation stands between
+    the layers; so a decoder is one affine map of [z] to [C·s·s], composed from its layers at each call. That is exact
+    (up to rounding), also for gradients.
+
+    Starts as PyTorch starts transposed convolutions; the paper then pre-trains one decoder and copies it to all.
+    """
+
+    config: kfs.Config
+
+    def __init__(self, config: kfs.Config, image: tuple[int, int, int], classes: int) -> None:
+        super().__init__(config, image, classes)
+        self.layers = conv_banks(config.bank_shapes(image, classes), "layers")
+
+    @override
+    def one(self, sources: Tensor, number: int) -> Tensor:
+        if self.config.kernel == 2:
+            weight, bias = self._affine(slice(number, number + 1))
+            return self._blocks(torch.matmul(_pixels(sources), weight[0]) + bias[0])
+        for bank in self._banks():
+            weight, bias = bank.at(number)
+            sources = F.conv_transpose2d(sources, weight, bias, stride=2, padding=1)
+        return self._finish(sources)
+
+    @override
+    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
+        if self.config.kernel == 4:
+            return super().pairs(sources, index)
+        weight, bias = self._affine(slice(None))
+        return self._blocks(torch.baddbmm(base.take(bias, index), _pixels(sources), base.take(weight, index)))
+
+    @override
+    def all_pairs(self, sources: Tensor) -> Tensor:
+        if self.config.kernel == 2:
+            weight, bias = self._affine(slice(None))
+            pixels = _pixels(sources)
+            maps = torch.baddbmm(bias, pixels.flatten(0, 1).expand(self.bank_size, -1, -1), weight)
+            return self._blocks(torch.unflatten(maps, 1, pixels.shape[:2]).transpose(0, 1))
+        return super().all_pairs(sources) if base.prefers_loops(sources) else self.grouped(sources)
+
+    def grouped(self, sources: Tensor) -> Tensor:
+        """``product`` for kernel 4 in as few launches as one decoder needs: the bank as one network of K groups."""
+        x = sources.repeat(1, self.bank_size, 1, 1)
+        for bank in self._banks():
+            weight, bias = bank.weight.flatten(0, 1), bank.bias.flatten()
+            x = F.conv_transpose2d(x, weight, bias, stride=2, padding=1, groups=self.bank_size)
+        return self._finish(torch.unflatten(x, 1, (self.bank_size, -1)))
+
+    def _affine(self, decoders: slice) -> tuple[Tensor, Tensor]:
+        """Kernel-2 decoders as maps of a code pixel to its block: [K, z, C·s·s] and [K, 1, C·s·s]."""
+        banks = self._banks()
+        weight, bias = banks[0].weight[decoders], banks[0].bias[decoders][:, None, :, None, None]
+        bias = bias.expand(-1, -1, -1, *weight.shape[3:])
+        for bank in banks[1:]:
+            weight = _compose(weight, bank.weight[decoders])
+            bias = _compose(bias, bank.weight[decoders]) + bank.bias[decoders][:, None, :, None, None]
+        return weight.flatten(2), bias.flatten(2)
+
+    def _blocks(self, maps: Tensor) -> Tensor:
+        """Blocks [..., h·w, C·s·s] put side by side: images [..., C, H, W]."""
+        s, (_, h, w) = self.config.scale(), self.source_shape
+        blocks = torch.unflatten(torch.unflatten(maps, -1, (self.image[0], s, s)), -4, (h, w))
+        lead = range(blocks.dim() - 5)
+        row, column, channel, y, x = range(len(lead), blocks.dim())
+        return self._finish(blocks.permute(*lead, channel, row, y, column, x).flatten(-2).flatten(-3, -2))
+
+    def _finish(self, x: Tensor) -> Tensor:
+        """Cut the centre [..., C, H, W] out and squash it into [0, 1]."""
+        height, width = self.image[1:]
+        top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
+        return torch.sigmoid(x[..., top : top + height, left : left + width])
+
+    def _banks(self) -> list[ConvBank]:
+        return [bank for bank in self.layers if isinstance(bank, ConvBank)]
+
+
+def _pixels(codes: Tensor) -> Tensor:
+    """[B, z, h, w] to [B, h·w, z]."""
+    return codes.flatten(2).transpose(1, 2)
+
+
+def _compose(block: Tensor, weight: Tensor) -> Tensor:
+    """A transposed convolution of kernel 2 and stride 2 on blocks [K, n, in, s, s]: [K, n, out, 2s, 2s]."""
+    k, n, _, s, _ = block.shape
+    product = block.permute(0, 1, 3, 4, 2).reshape(k, n * s * s, -1) @ weight.flatten(2)
+    return product.view(k, n, s, s, -1, 2, 2).permute(0, 1, 4, 2, 5, 3, 6).reshape(k, n, -1, 2 * s, 2 * s)

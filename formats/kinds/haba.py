@@ -1,0 +1,107 @@
+"""``haba``: bases and hallucinators (HaBa, Liu et al. 2022, section 3.1, equation 2)."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds.base import KindConfig, TensorShapes
+
+FIRST_CHANNELS = 8  # of deep hallucinators: the only choice that gives the parameter counts of the paper's table 9
+
+
+class Config(KindConfig):
+    """A source is a basis [source_channels, H, W]; a decoder is a hallucinator: encode, ``sigma * x + mu``, decode.
+
+    Form ``paper``, all kernels 3×3 with padding 1 and bias:
+
+    - depth 0: the affine transformation alone, on the image.
+    - depth d >= 1: the encoder has d convolutions, each followed by a ReLU; the decoder mirrors it with d convolutions
+      and a ReLU after each but the last, because images in a normalised or whitened space take both signs. From
+      depth 2 on, every further block doubles the channels and halves the resolution (rounded up). The paper's counts
+      fix that, but not how: our choice is a stride of 2 on the way in and a transposed convolution of stride 2 (its
+      adjoint, so any size is restored exactly) on the way out.
+
+    Form ``released``, what the authors' code does, depth 1 only: convolution 3×3 without padding, affine
+    transformation at (H-2) × (W-2), transposed convolution 3×3; no ReLU anywhere.
+
+    Tensors: ``sigma`` and ``mu`` [D, c, h, w]; ``encoder.i.weight`` [D, out, in, 3, 3]; ``decoder.i.weight``
+    [D, in, out, 3, 3] for transposed convolutions (all of the released form, all but the last of the paper's), else
+    [D, out, in, 3, 3]; ``*.bias`` [D, out]. Layers are numbered in the order they run. With ``shared`` the first
+    dimension of weights and biases is 1.
+
+    Attributes:
+        decoders: D, the number of hallucinators; 5 in the paper.
+        depth: 0-3 nonlinear blocks.
+        channels: features of the first block; None means the image's channels at depth 0 and 1, and 8 from depth 2 on.
+        source_channels: 1, or the image's channels, which is what None means.
+        form: ``paper`` or ``released``.
+        shared: all hallucinators share one encoder and one decoder and differ in ``sigma`` and ``mu`` (table 11).
+    """
+
+    yields: ClassVar[Literal["space", "raw"]] = "space"
+
+    decoders: Annotated[int, Field(ge=1)]
+    depth: Annotated[int, Field(ge=0, le=3)] = 1
+    channels: Annotated[int, Field(ge=1)] | None = None
+    source_channels: Annotated[int, Field(ge=1)] | None = None
+    form: Literal["paper", "released"] = "paper"
+    shared: bool = False
+
+    @model_validator(mode="after")
+    def _released_has_depth_1(self) -> Config:
+        if self.form == "released" and self.depth != 1:
+            raise ValueError(f"the released form has depth 1, found depth {self.depth}; use form 'paper'")
+        return self
+
+    @override
+    def bank_size(self) -> int:
+        return self.decoders
+
+    @override
+    def source_shape(self, image: tuple[int, int, int]) -> tuple[int, ...]:
+        return (image[0] if self.source_channels is None else self.source_channels, *image[1:])
+
+    def widths(self, image: tuple[int, int, int]) -> tuple[int, ...]:
+        """Channels after 0, 1, ... ``depth`` encoder blocks: the source's first, those of ``sigma`` last."""
+        first = self.channels or (FIRST_CHANNELS if self.depth > 1 else image[0])
+        return (self.source_shape(image)[0], *(first << i for i in range(self.depth)))
+
+    def feature_shape(self, image: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Shape of ``sigma[k]`` and ``mu[k]``."""
+        if self.form == "released":
+            return self.widths(image)[-1], image[1] - 2, image[2] - 2
+        halvings = max(self.depth - 1, 0)
+        return self.widths(image)[-1], -(-image[1] // 2**halvings), -(-image[2] // 2**halvings)
+
+    @override
+    def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
+        self._check(image)
+        width = self.widths(image)
+        outward = (image[0], *width[1:])  # channels on the way out end at the image's, not at the source's
+        first = 1 if self.shared else self.decoders
+        shapes: TensorShapes = {"sigma": (self.decoders, *self.feature_shape(image))}
+        shapes["mu"] = shapes["sigma"]
+        for i in range(self.depth):
+            shapes[f"encoder.{i}.weight"] = (first, width[i + 1], width[i], 3, 3)
+            shapes[f"encoder.{i}.bias"] = (first, width[i + 1])
+            wide, narrow = outward[self.depth - i], outward[self.depth - i - 1]
+            transposed = self.form == "released" or i < self.depth - 1
+            shapes[f"decoder.{i}.weight"] = (first, wide, narrow, 3, 3) if transposed else (first, narrow, wide, 3, 3)
+            shapes[f"decoder.{i}.bias"] = (first, narrow)
+        return shapes
+
+    def _check(self, image: tuple[int, int, int]) -> None:
+        found = self.source_shape(image)[0]
+        if found not in (1, image[0]):
+            raise FormatError(f"haba: source_channels {found}, expected 1 or the image's {image[0]}")
+        if self.depth == 0 and (found != image[0] or self.channels not in (None, image[0])):
+            raise FormatError(
+                f"haba: depth 0 has no layer that changes channels: found source_channels {found} and channels "
+                f"{self.channels} for images of {image[0]} channels; leave both out"
+            )
+        if self.form == "released" and min(image[1:]) < 3:
+            raise FormatError(f"haba: the released form needs images of at least 3×3, found {image[1]}×{image[2]}")

@@ -1,0 +1,256 @@
+"""The pack: what it decodes, what it keeps through a file, and what it refuses."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+import dsetpack
+from dsetpack import Card, FormatError, Labels, Pack, Part
+from dsetpack.decoders import decoder
+from dsetpack.formats import Reader
+from dsetpack.formats.card import NormalizedSpace
+from dsetpack.formats.kinds import kind_config
+from dsetpack.spaces import Normalized, Raw
+
+CLASSES = ("a", "b", "c")
+KINDS = {
+    "images": {},
+    "upsample": {"factor": 2},
+    "haba": {"decoders": 3, "channels": 3, "depth": 1},
+    "kfs": {"decoders": 4, "channels": (6, 4, 3), "kernel": 2},
+}
+
+
+def make_part(kind, n=9, image=(1, 16, 16), labels=None, bank=None, **extra):
+    torch.manual_seed(len(kind) + n)
+    config = kind_config(kind)(**KINDS[kind])
+    made = bank or decoder(kind, config, image, len(CLASSES)).requires_grad_(False).eval()
+    sources = torch.rand(n, *config.source_shape(image))
+    labels = torch.arange(n) % len(CLASSES) if labels is None else labels
+    return Part(kind, config, made, sources, labels, **extra)
+
+
+def make_pack(kind="kfs", image=(1, 16, 16), n=9, **card):
+    return Pack(Card(title="t", classes=CLASSES, shape=image, **card), [make_part(kind, n, image)])
+
+
+def reopened(pack, encoding="exact"):
+    return dsetpack.open(pack.to_bytes(encoding))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_decode_is_the_decoder_applied_to_each_pair(kind):
+    pack = make_pack(kind)
+    part = pack.parts[0]
+    numbers = [5, 0, len(pack) - 1, 5]
+    x, y = pack.decode(numbers)
+    assert x.dtype == torch.float32
+    assert y.dtype == torch.int64
+    for row, number in enumerate(numbers):
+        source, slot = divmod(number, part.slots)
+        alone = part.decoder(part.sources[source : source + 1], torch.tensor([slot]))
+        torch.testing.assert_close(x[row : row + 1], alone, rtol=1e-5, atol=1e-6)
+        assert y[row] == part.labels[source] == pack.labels[number]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_file_gives_the_same_pack_bit_by_bit(kind):
+    pack = make_pack(kind)
+    again = reopened(pack)
+    assert len(again) == len(pack) == len(pack.parts[0]) * pack.parts[0].slots
+    assert torch.equal(again.parts[0].sources, pack.parts[0].sources)
+    for name, values in pack.parts[0].decoder.state_dict().items():
+        assert torch.equal(again.parts[0].decoder.state_dict()[name], values)
+    assert torch.equal(again.decode(range(len(pack)))[0], pack.decode(range(len(pack)))[0])
+    assert torch.equal(again.labels, pack.labels)
+    assert again.to_bytes() == pack.to_bytes()
+
+
+@pytest.mark.parametrize(("encoding", "bound"), [("f16", 2e-3), ("int8", 0.02), ("int4", 0.3)])
+def test_smaller_encodings_stay_close(encoding, bound):
+    pack = make_pack("kfs", n=90)
+    x, small = pack.decode(range(len(pack)))[0], reopened(pack, encoding).decode(range(len(pack)))[0]
+    assert 0 < (x - small).abs().max() < bound
+    assert len(pack.to_bytes(encoding)) < len(pack.to_bytes("exact"))
+
+
+def test_pairs_may_be_list_array_or_tensor():
+    pack = make_pack()
+    expected = pack.decode([3, 1])[0]
+    for numbers in (np.array([3, 1]), torch.tensor([3, 1]), (3, 1)):
+        assert torch.equal(pack.decode(numbers)[0], expected)
+    for wrong in ([len(pack)], [-1], [[1, 2]]):
+        with pytest.raises(IndexError):
+            pack.decode(wrong)
+    assert pack.decode([])[0].shape == (0, 1, 16, 16)
+
+
+def test_decode_is_differentiable_in_sources_and_bank():
+    pack = reopened(make_pack())
+    part = pack.parts[0]
+    assert not pack.decode([0, 1])[0].requires_grad
+    part.sources.requires_grad_()
+    part.decoder.requires_grad_()
+    pack.decode([0, 1])[0].sum().backward()
+    assert part.sources.grad[0].abs().sum() > 0
+    assert part.sources.grad[1:].abs().sum() == 0
+    assert all(p.grad is not None for p in part.decoder.parameters())
+
+
+def test_parts_share_a_bank_and_stay_shared_through_a_file():
+    first = make_part("kfs", 6, name="one")
+    second = make_part("kfs", 3, bank=first.decoder, stage=1, name="two")
+    other = make_part("images", 3, stage=2)
+    pack = Pack(Card(title="t", classes=CLASSES, shape=(1, 16, 16)), [first, second, other])
+    again = reopened(pack)
+    assert again.parts[0].decoder is again.parts[1].decoder
+    assert [p.stage for p in again.parts] == [0, 1, 2]
+    assert [p.name for p in again.parts] == ["one", "two", None]
+    order = torch.randperm(len(pack), generator=torch.Generator().manual_seed(0))
+    x, y = again.decode(order)
+    assert torch.equal(y, pack.labels[order])
+    for row in (0, 7, 20):
+        torch.testing.assert_close(x[row], pack.decode([int(order[row])])[0][0])
+    banks = [name for name in Reader(pack.to_bytes()).manifest.tensors if name.startswith("bank0.")]
+    alone = Pack(pack.card, [first])
+    assert len(banks) == len(first.decoder.state_dict())
+    assert len(pack.to_bytes()) < len(alone.to_bytes()) + len(Pack(pack.card, [second, other]).to_bytes())
+
+
+def test_class_decoders_choose_from_the_class_list():
+    lists = ((0, 1), (2, 3), (3, 0))
+    part = make_part("kfs", class_decoders=lists)
+    pack = reopened(Pack(Card(title="t", classes=CLASSES, shape=(1, 16, 16)), [part]))
+    assert len(pack) == 18
+    x, y = pack.decode(range(18))
+    for number in range(18):
+        source, slot = divmod(number, 2)
+        index = torch.tensor([lists[int(y[number])][slot]])
+        torch.testing.assert_close(x[number], part.decoder(part.sources[source][None], index)[0])
+
+
+def test_from_arrays_keeps_eight_bit_pixels_exactly_in_an_eighth_of_the_bytes():
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    pack = Pack.from_arrays(images, np.arange(20) % 5, title="mine")
+    data = pack.to_bytes()
+    again = dsetpack.open(data)
+    assert np.array_equal((again.decode(range(20))[0] * 255).round().byte().numpy(), images)
+    assert torch.equal(again.decode(range(20))[0], pack.decode(range(20))[0])
+    assert Reader(data).manifest.datasets["sources"].dtype == "uint8"
+    assert again.card.classes == tuple("01234")
+
+
+def test_soft_labels_keep_their_values():
+    labels = torch.rand(12, 3)
+    pack = Pack.from_arrays(torch.rand(12, 1, 8, 8), labels, classes=CLASSES)
+    assert pack.card.labels.kind == "soft"
+    again = reopened(pack)
+    assert torch.equal(again.decode([3, 2])[1], labels[[3, 2]])
+    assert torch.equal(again.labels, labels)
+
+
+def test_space_is_applied_to_decoders_with_a_fixed_range_only():
+    space = Normalized(NormalizedSpace(mean=(0.5,), std=(0.25,)))
+    raw, normal = make_pack("kfs"), make_pack("kfs", space=space.model)
+    torch.testing.assert_close(normal.decode([1])[0], (raw.decode([1])[0] - 0.5) / 0.25)
+    torch.testing.assert_close(make_pack("images", space=space.model).decode([1])[0], make_pack("images").decode([1])[0])
+    assert isinstance(reopened(normal).space, Normalized)
+    assert isinstance(raw.space, Raw)
+
+
+def test_select_by_class_and_part():
+    first, second = make_part("kfs", 9, name="train"), make_part("images", 6, name="test")
+    pack = Pack(Card(title="t", classes=CLASSES, shape=(1, 16, 16)), [first, second])
+    chosen = pack.select(classes=[2])
+    assert set(chosen.labels.tolist()) == {2}
+    assert len(chosen) == 3 * 4 + 2
+    assert len(pack.select(parts=["test"])) == len(pack.select(parts=[1])) == 6
+    assert torch.equal(pack.select(parts=["test"]).decode([4])[0], pack.decode([36 + 4])[0])
+    for wrong in ({"classes": [7]}, {"parts": ["nope"]}, {"parts": [5]}, {"classes": []}):
+        with pytest.raises(FormatError):
+            pack.select(**wrong)
+
+
+def test_materialize_gives_the_same_images_without_decoding(monkeypatch):
+    pack = make_pack()
+    kept = reopened(pack).materialize()
+    assert kept.table == pack.table
+    monkeypatch.setattr(Part, "decode", None)  # any use would fail
+    x, y = kept.decode([7, 3])
+    monkeypatch.undo()
+    torch.testing.assert_close(x, pack.decode([7, 3])[0])
+    assert torch.equal(y, pack.decode([7, 3])[1])
+    assert kept.to_bytes() == pack.to_bytes()
+
+
+def test_opening_reads_no_tensor_and_pickling_leaves_the_file(tmp_path):
+    path = tmp_path / "a.dpk"
+    pack = make_pack()
+    assert pack.save(path) == path.stat().st_size
+    opened = dsetpack.open(path)
+    assert not hasattr(opened, "_parts")
+    assert len(opened) == len(pack)
+    assert torch.equal(opened.labels, pack.labels)
+    assert not hasattr(opened, "_parts")
+    sent = pickle.loads(pickle.dumps(opened))
+    path.unlink()
+    assert torch.equal(sent.decode([3])[0], pack.decode([3])[0])
+    assert sent.digest == opened.digest is not None
+    assert torch.equal(copy.deepcopy(opened).decode([3])[0], pack.decode([3])[0])
+
+
+def test_open_from_bytes_and_file_object(tmp_path):
+    data = make_pack().to_bytes()
+    expected = dsetpack.open(data).decode([2])[0]
+    assert torch.equal(dsetpack.open(io.BytesIO(data), verify="all").decode([2])[0], expected)
+    with pytest.raises(ValueError, match="verify"):
+        dsetpack.open(data, verify="some")
+
+
+def generator_pack(**card):
+    config = kind_config("generator")(width=8)
+    card = Card(title="g", classes=CLASSES, shape=(1, 28, 28), **card)
+    labels = torch.arange(3).repeat_interleave(card.per_class or 1)
+    return Pack(card, [Part("generator", config, decoder("generator", config, card.shape, 3).eval(), None, labels)])
+
+
+def test_generator_has_the_length_it_is_asked_for_and_fresh_noise_each_epoch():
+    data = generator_pack(per_class=2).to_bytes()
+    pack = dsetpack.open(data)
+    assert len(pack) == 6
+    assert pack.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(dsetpack.open(data, per_class=5)) == 15
+    x = pack.decode([4, 1], seed=3, epoch=1)[0]
+    assert torch.equal(x, pack.decode([4, 1], seed=3, epoch=1)[0])
+    torch.testing.assert_close(x[1:], pack.decode([1], seed=3, epoch=1)[0], rtol=1e-5, atol=1e-5)  # rounding of batches
+    assert not torch.equal(x, pack.decode([4, 1], seed=3, epoch=2)[0])
+    assert not torch.equal(x, pack.decode([4, 1], seed=4, epoch=1)[0])
+    with pytest.raises(FormatError, match="per_class"):
+        dsetpack.open(generator_pack().to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Pack(Card(title="t", classes=CLASSES, shape=(1, 16, 16)), []), "at least one part"),
+        (lambda: make_pack(labels=Labels(kind="soft")), "labels"),
+        (lambda: Pack(Card(title="t", classes=("a", "b"), shape=(1, 16, 16)), [make_part("kfs")]), "2 classes"),
+        (lambda: Pack(Card(title="t", classes=CLASSES, shape=(1, 32, 32)), [make_part("kfs")]), "sources of shape"),
+        (lambda: make_part("kfs", labels=torch.zeros(3, dtype=torch.long)), "9 sources and 3 labels"),
+        (lambda: make_pack().train(torch.nn.Identity()), "no recipe"),
+        (lambda: make_pack().to_bytes("int9"), "int9"),
+        (lambda: make_pack().to_bytes({"nope": "int8"}), "nope"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8)), [0, 1]), "shape"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8), np.int64), [0, 1]), "int64"),
+        (lambda: Pack.from_arrays(np.zeros((3, 8, 8), np.uint8), [0, 1]), "3 images and 2 labels"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(make, message):
+    with pytest.raises(FormatError, match=message):
+        make()

@@ -1,0 +1,77 @@
+"""Checkpoints: tensors and plain values in one file, replaced in one step, never unpickled."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+
+from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.errors import FormatError
+
+FORMAT = 1
+Recipe = dict[str, JsonValue]
+
+
+def save_checkpoint(path: Path, recipe: Recipe, state: dict[str, Any]) -> None:
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) for a run of ``recipe``; atomic."""
+    buffer = io.BytesIO()
+    plain = json.loads(json.dumps(recipe))
+    torch.save({"dsetpack": FORMAT, "recipe": plain, "state": state}, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, buffer.getvalue())
+
+
+def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
+    """The state that was saved for a run of ``recipe``; tensors on the CPU.
+
+    Raises:
+        FormatError: not a checkpoint of ours, or one of another recipe; names the settings that differ.
+    """
+    found = _read(path)
+    ours = json.loads(json.dumps(recipe))  # tuples are lists there
+    if found["recipe"] != ours:
+        raise FormatError(
+            f"{path}: a checkpoint of another recipe ({_difference(found['recipe'], ours)}); "
+            "resume with the same settings, or choose another folder to begin anew"
+        )
+    state: dict[str, Any] = found["state"]
+    return state
+
+
+def unfinished(path: Path) -> bool:
+    """Whether a run stopped before its end there.
+
+    Raises:
+        FormatError: not a checkpoint of ours.
+    """
+    return not _read(path)["state"].get("finished", False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FormatError(f"{path}: not a readable checkpoint ({reason}); remove it to begin anew") from error
+    if not isinstance(found, dict) or found.get("dsetpack") != FORMAT:
+        raise FormatError(f"{path}: not a checkpoint of this version of dsetpack; remove it to begin anew")
+    return found
+
+
+def _difference(theirs: Recipe, ours: Recipe, prefix: str = "") -> str:
+    """The settings in which two recipes differ, in words."""
+    words = []
+    for key in sorted({*theirs, *ours}):
+        there, here = theirs.get(key), ours.get(key)
+        if isinstance(there, dict) and isinstance(here, dict):
+            words.append(_difference(there, here, f"{prefix}{key}."))
+        elif there != here:
+            words.append(f"{prefix}{key}: {there} there, {here} here")
+    return ", ".join(filter(None, words))

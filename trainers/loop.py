@@ -1,0 +1,244 @@
+"""The one loop that optimises everything here: progress, log, checkpoints, interruption, exact resume.
+
+Randomness: step t gets a CPU generator seeded by (seed, t); torch's own generators are seeded once and saved in the
+checkpoint. So all steps in one go or in pieces give the same bits on the same device with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.model import Model
+from dsetpack.trainers.checkpoint import Recipe, load_checkpoint, save_checkpoint, unfinished
+from dsetpack.trainers.log import Log
+from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.seeds import derive, generator
+from dsetpack.trainers.signals import StopSignals
+
+Terms = Mapping[str, Tensor]
+"""The named terms of a loss: detached scalars."""
+
+
+class Group(TypedDict):
+    """Parameters with one learning rate."""
+
+    name: str
+    params: list[torch.nn.Parameter]
+    lr: float
+
+
+class Trainable(ABC):
+    """What the loop optimises: an objective on a parameterization, or a network on data."""
+
+    @abstractmethod
+    def groups(self) -> Sequence[Group]:
+        """The parameters to optimise, always the same ones in the same order."""
+
+    @abstractmethod
+    def backward(self, step: int, generator: torch.Generator) -> Terms:
+        """Add one step's gradients to the parameters (they are None before).
+
+        Args:
+            step: 0, 1, ...
+            generator: on the CPU, seeded for this step: draw everything from it.
+
+        Returns:
+            the loss term by term, detached.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that it needs to go on: tensors and plain values."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+
+
+class Schedule(Model):
+    """How long and by what rule to optimise. Groups bring their own learning rates.
+
+    At each milestone (a share of all steps) every rate is multiplied by ``gamma``.
+    """
+
+    steps: Annotated[int, Field(ge=1)]
+    optimizer: Literal["adam", "sgd"] = "adam"
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
+    gamma: Annotated[float, Field(gt=0)] = 0.2
+
+    def factor(self, step: int) -> float:
+        """What the learning rates are multiplied by at a step."""
+        return float(self.gamma ** sum(int(m * self.steps + 0.5) <= step for m in self.milestones))
+
+    def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
+        """The optimiser, with torch's defaults for what is not said here."""
+        plain = [{"params": g["params"], "lr": g["lr"]} for g in groups]
+        return torch.optim.Adam(plain) if self.optimizer == "adam" else torch.optim.SGD(plain, momentum=self.momentum)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C (or SIGTERM) came; the state after the last whole step is in ``checkpoint``, if there is one."""
+
+    def __init__(self, step: int, checkpoint: Path | None) -> None:
+        saved = f"saved in {checkpoint}; resume goes on from there" if checkpoint else "nothing was to be saved"
+        super().__init__(f"interrupted after {step} steps: {saved}")
+        self.step, self.checkpoint = step, checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run keeps its state, and how it shows itself.
+
+    Attributes:
+        folder: for checkpoint and log; None keeps nothing.
+        name: of the work: checkpoint ``<name>.pt``, log ``<name>.csv``.
+        recipe: all settings that the result depends on, as JSON; a checkpoint of other ones is refused.
+        resume: go on from the checkpoint if there is one. Otherwise an unfinished one is refused, never overwritten.
+        every: steps between two checkpoints.
+        show: progress: True, False, or None: only on a terminal.
+        tensorboard: write event files, too.
+        on_step: called after each step with its number and the loss terms.
+    """
+
+    folder: Path | None = None
+    name: str = "distil"
+    recipe: Recipe | None = None
+    resume: bool = False
+    every: int = 500
+    show: bool | None = None
+    tensorboard: bool = False
+    on_step: Callable[[int, Mapping[str, float]], None] | None = None
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint's path."""
+        return None if self.folder is None else self.folder / f"{self.name}.pt"
+
+
+def optimise(work: Trainable, schedule: Schedule, *, seed: int, run: Run | None = None) -> dict[str, float]:
+    """Optimise until the schedule ends.
+
+    Args:
+        work: changed in place.
+        schedule: length, optimiser, and milestones of the learning rates.
+        seed: of all randomness.
+        run: where to keep state; by default nowhere.
+
+    Returns:
+        the loss terms of the last step and their sum as ``loss``; nothing where a finished run was resumed.
+
+    Raises:
+        DsetpackError: a loss term or the gradient is NaN or infinite: names it. The last good state is kept.
+        FormatError: the checkpoint belongs to another recipe, or is unfinished and ``resume`` is not set.
+        Interrupted: by Ctrl-C or SIGTERM, after a whole step and with the state saved.
+    """
+    loop = _Loop(work, schedule, seed, run or Run())
+    with torch.random.fork_rng(devices=loop.devices):
+        torch.default_generator.manual_seed(derive(seed, "global"))
+        for device in loop.devices:
+            torch.cuda.default_generators[device].manual_seed(derive(seed, "global", device))
+        return loop.go()
+
+
+class _Loop:
+    """One run of the loop."""
+
+    def __init__(self, work: Trainable, schedule: Schedule, seed: int, run: Run) -> None:
+        self.work, self.schedule, self.seed, self.run = work, schedule, seed, run
+        groups = work.groups()
+        self.rates = [group["lr"] for group in groups]
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.devices = sorted({p.get_device() for p in self.parameters if p.is_cuda})
+        self.optimizer = schedule.build(groups)
+        self.recipe: Recipe = {**(run.recipe or {}), "schedule": schedule.model_dump(mode="json"), "seed": seed}
+
+    def go(self) -> dict[str, float]:
+        start, terms = self._begin(), dict[str, float]()
+        began = time.perf_counter()
+        self.log = Log(self.run.folder, self.run.name, start, self.run.tensorboard)
+        try:
+            with Meter(self.run.name, self.schedule.steps, self.run.show) as meter, StopSignals() as stop:
+                for step in range(start, self.schedule.steps):
+                    terms = self._step(step)
+                    self.log.write(step, time.perf_counter() - began, terms)
+                    meter.update(step + 1, f"loss {terms['loss']:.4g}")
+                    if self.run.on_step is not None:
+                        self.run.on_step(step, terms)
+                    self._keep(step + 1, bool(stop))
+        finally:
+            self.log.close()
+        return terms
+
+    def _step(self, step: int) -> dict[str, float]:
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * self.schedule.factor(step)
+        self.optimizer.zero_grad()
+        found = self.work.backward(step, generator(self.seed, "step", step))
+        terms = self._checked(found, step)
+        self.optimizer.step()
+        return terms
+
+    def _checked(self, found: Terms, step: int) -> dict[str, float]:
+        """The terms as numbers, in one synchronisation; if one is not finite, nothing has been spoilt yet."""
+        gradient = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
+        values = torch.stack([*(t.detach().double() for t in found.values()), gradient.double()]).cpu()
+        if not bool(values.isfinite().all()):
+            names = [*found, "the gradient's norm"]
+            name, value = next((n, float(v)) for n, v in zip(names, values, strict=True) if not v.isfinite())
+            self._save(step)
+            where = f"; the state before it is kept in {self.run.checkpoint}" if self.run.checkpoint else ""
+            raise DsetpackError(f"step {step}: {name} is {value}{where}. Lower the learning rates, or check the data")
+        terms = dict(zip(found, values.tolist(), strict=False))
+        return {"loss": sum(terms.values()), **(terms if len(terms) > 1 else {})}
+
+    def _keep(self, done: int, stop: bool) -> None:
+        last = done == self.schedule.steps
+        if stop or last or done % self.run.every == 0:
+            self._save(done)
+        if stop and not last:
+            raise Interrupted(done, self.run.checkpoint)
+
+    def _save(self, step: int) -> None:
+        self.log.flush()
+        if self.run.checkpoint is None:
+            return
+        state = {
+            "step": step,
+            "finished": step == self.schedule.steps,
+            "work": self.work.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "rng": [torch.default_generator.get_state(), *(torch.cuda.get_rng_state(d) for d in self.devices)],
+        }
+        save_checkpoint(self.run.checkpoint, self.recipe, state)
+
+    def _begin(self) -> int:
+        """The step to begin with, after loading the checkpoint if there is one to go on from."""
+        path = self.run.checkpoint
+        if path is None or not path.exists():
+            return 0
+        if not self.run.resume:
+            if unfinished(path):
+                raise FormatError(
+                    f"{path} is the checkpoint of an unfinished run: resume it, remove it, or choose another folder"
+                )
+            return 0
+        state = load_checkpoint(path, self.recipe)
+        self.work.load_state_dict(state["work"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        host, *others = state["rng"]
+        torch.default_generator.set_state(host)
+        for device, value in zip(self.devices, others, strict=True):
+            torch.cuda.set_rng_state(value, device)
+        return int(state["step"])

@@ -1,0 +1,64 @@
+"""What every network here can do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from dsetpack.formats.errors import FormatError
+
+Image = tuple[int, int, int]
+
+
+class Network(nn.Module):
+    """Features, then one linear layer.
+
+    Attributes:
+        body: images [B, C, H, W] to feature maps [B, c, h, w].
+        head: flattened features [B, features] to logits [B, classes].
+        features: how many: c·h·w.
+    """
+
+    def __init__(self, body: nn.Module, features: int, classes: int) -> None:
+        super().__init__()
+        self.body, self.features = body, features
+        self.head = nn.Linear(features, classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """The penultimate features, flattened: [B, features]. What distribution matching compares."""
+        maps: Tensor = self.body(x)
+        return maps.flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] of images [B, C, H, W]."""
+        logits: Tensor = self.head(self.embed(x))
+        return logits
+
+
+Factory = Callable[[Image, int, int | None], Network]
+"""(image, classes, width or None) to a network."""
+
+
+def first_padding(image: Image, usual: int) -> int:
+    """Zero padding of a first convolution: 28×28 grows to 32×32, as in the released codes of DC, DSA, DM, HaBa."""
+    return usual + 2 if image[1:] == (28, 28) else usual
+
+
+def sides(image: Image) -> tuple[int, int]:
+    """Height and width after that padding."""
+    return (32, 32) if image[1:] == (28, 28) else image[1:]
+
+
+def halved(image: Image, times: int, name: str) -> tuple[int, int]:
+    """Height and width after ``times`` poolings by 2.
+
+    Raises:
+        FormatError: nothing is left.
+    """
+    height, width = (side >> times for side in sides(image))
+    if not height or not width:
+        raise FormatError(
+            f"{name} halves images {times} times: {image[1]}×{image[2]} is too small, at least {1 << times} a side needed"
+        )
+    return height, width

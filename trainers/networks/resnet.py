@@ -1,0 +1,61 @@
+"""ResNet-10 and -18 as IDC's released code has them for CIFAR, which KFS and DiM evaluate on (He et al. 2016).
+
+Four stages of basic blocks with 32, 64, 128 and 256 channels (half the usual widths), batch norm, a 3×3 stem without
+pooling, global average pooling; 1 (ResNet-10) or 2 (ResNet-18) blocks a stage. Convolutions start from a normal
+distribution of variance 2 / (k·k·channels out).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dsetpack.trainers.networks.base import Factory, Image, Network
+
+WIDTH = 32
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions and a shortcut, which is a strided 1×1 convolution where the shape changes."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(out)
+        self.conv2 = nn.Conv2d(out, out, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(out)
+        same = stride == 1 and channels == out
+        strided = nn.Conv2d(channels, out, 1, stride, bias=False)
+        self.shortcut = nn.Identity() if same else nn.Sequential(strided, nn.BatchNorm2d(out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner = F.relu(self.norm1(self.conv1(x)))
+        return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))
+
+
+def resnet(image: Image, classes: int, width: int | None, *, blocks: int) -> Network:
+    """``blocks`` basic blocks a stage; stage s has ``width · 2**s`` channels."""
+    width = width or WIDTH
+    layers: list[nn.Module] = [nn.Conv2d(image[0], width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    channels = width
+    for stage in range(4):
+        for block in range(blocks):
+            out = width << stage
+            layers.append(Block(channels, out, stride=2 if stage and not block else 1))
+            channels = out
+    layers.append(nn.AdaptiveAvgPool2d(1))
+    made = Network(nn.Sequential(*layers), channels, classes)
+    for module in made.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2 / fan_out))
+    return made
+
+
+NETWORKS: dict[str, Factory] = {
+    "resnet10": partial(resnet, blocks=1),
+    "resnet18": partial(resnet, blocks=2),
+}

@@ -1,0 +1,184 @@
+"""KFS: latent codes × small shared decoders (Lee et al. 2022, section 3.1 and appendix A).
+
+One decoder is pre-trained as half of an autoencoder on the real images and copied to all; codes start as the encodings of
+random real images of their class; then codes and decoders learn together.
+
+Inferred, because the paper does not say:
+
+- The encoder: 3×3 convolutions of stride 2 with ReLU, and a 1×1 convolution to the code, whose channels are
+  standardised (batch norm without parameters), so that codes start with unit variance and the learning rate of 0.1
+  means the same for all data.
+- Codes start from real images of their class.
+- Copies get noise. Exact copies would stay equal for ever: the loss sees the mean over all pairs, so equal decoders get
+  equal gradients, and a bank of D would act as one. The noise is Gaussian, ``noise`` times the standard deviation of
+  each weight tensor; biases are copied exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from dsetpack.decoders import Decoder, decoder
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds.kfs import Config
+from dsetpack.part import Part
+from dsetpack.spaces import Raw, Space
+from dsetpack.trainers.data import ImageData
+from dsetpack.trainers.loop import Group, Terms, Trainable
+from dsetpack.trainers.parameterizations.base import Parameterization
+from dsetpack.trainers.seeds import derive, generator
+
+KIND = "kfs"
+BATCH = 512
+
+
+class Kfs(Parameterization):
+    """Codes and a bank of decoders.
+
+    Args:
+        codes: float32 [N, *source shape].
+        labels: int64 [N].
+        bank: the decoders.
+        space: the pixel space that ``images`` come in.
+        lr_codes, lr_decoders: Adam's learning rates (KFS: 0.1 and 0.01).
+    """
+
+    def __init__(
+        self, codes: Tensor, labels: Tensor, bank: Decoder, space: Space, *, lr_codes: float = 0.1, lr_decoders: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.codes = nn.Parameter(codes.detach().clone())
+        self.bank = bank
+        self.space = space
+        self.register_buffer("code_labels", labels, persistent=False)
+        self.register_buffer("labels", labels.repeat_interleave(bank.bank_size), persistent=False)
+        self._rates = {"codes": lr_codes, "decoders": lr_decoders}
+
+    @override
+    def images(self, pairs: Tensor | None = None) -> Tensor:
+        if pairs is None:
+            raw = self.bank.product(self.codes).flatten(0, 1)
+        else:
+            size = self.bank.bank_size
+            raw = self.bank(self.codes[pairs // size], pairs % size)
+        return raw if isinstance(self.space, Raw) else self.space.apply(raw)
+
+    @override
+    def groups(self) -> Sequence[Group]:
+        return [
+            Group(name="codes", params=[self.codes], lr=self._rates["codes"]),
+            Group(name="decoders", params=list(self.bank.parameters()), lr=self._rates["decoders"]),
+        ]
+
+    @override
+    def parts(self) -> list[Part]:
+        config = self.bank.config
+        bank = decoder(KIND, config, self.bank.image, self.bank.classes)
+        bank.load_state_dict({key: value.detach().cpu() for key, value in self.bank.state_dict().items()})
+        labels: Tensor = self.get_buffer("code_labels")
+        return [Part(KIND, config, bank.requires_grad_(False), self.codes.detach().cpu().clone(), labels.cpu())]
+
+
+class Encoder(nn.Module):
+    """Raw images to codes of unit variance: as many halvings as the decoder has doublings (inferred)."""
+
+    def __init__(self, config: Config, image: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        channels = image[0]
+        for _ in config.channels:
+            layers += [nn.Conv2d(channels, width, 3, 2, 1), nn.ReLU()]
+            channels = width
+        self.body = nn.Sequential(*layers, nn.Conv2d(channels, config.channels[0], 1))
+        self.norm = nn.BatchNorm2d(config.channels[0], affine=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, channels, ceil(H / scale), ceil(W / scale)]."""
+        codes: Tensor = self.norm(self.body(x))
+        return codes
+
+
+class Autoencoder(nn.Module, Trainable):
+    """Encoder and one decoder, trained to reproduce random batches of real images (appendix A: 2000 steps of 256).
+
+    Args:
+        config: the bank's configuration; one decoder of it is trained.
+        data: real images.
+        batch, lr, width: batch size, learning rate, channels of the encoder.
+        seed: of the weights.
+    """
+
+    def __init__(self, config: Config, data: ImageData, *, batch: int, lr: float, width: int, seed: int) -> None:
+        super().__init__()
+        self.data, self._batch, self._lr = data, batch, lr
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive(seed, "autoencoder"))
+            single = config.model_copy(update={"decoders": 1})
+            self.decoder = decoder(KIND, single, data.shape, len(data.classes))
+            self.encoder = Encoder(config, data.shape, width)
+        self.to(data.images.device)
+
+    @override
+    def groups(self) -> Sequence[Group]:
+        return [Group(name="autoencoder", params=list(self.parameters()), lr=self._lr)]
+
+    @override
+    def backward(self, step: int, generator: torch.Generator) -> Terms:
+        chosen = torch.randint(len(self.data), (self._batch,), generator=generator)
+        images = self.data.raw(chosen.to(self.data.images.device))
+        loss = F.mse_loss(self.decoder.product(self.encoder(images))[:, 0], images)
+        torch.autograd.backward(loss)
+        return {"reconstruction": loss.detach()}
+
+    def encode(self, index: Tensor) -> Tensor:
+        """Codes of some of the real images, in evaluation mode, without gradients."""
+        self.eval()
+        with torch.no_grad():
+            codes = torch.cat([self.encoder(self.data.raw(part)) for part in torch.split(index, BATCH)])
+        self.train()
+        return codes
+
+
+def start(
+    autoencoder: Autoencoder, config: Config, space: Space, *, codes: int, noise: float, seed: int, **rates: Any
+) -> Kfs:
+    """Codes and bank after pre-training.
+
+    Args:
+        autoencoder: pre-trained.
+        config: of the bank.
+        space: the pixel space to match in.
+        codes: how many for each class.
+        noise: what tells the copies apart, relative to each weight tensor's standard deviation; see the module's text.
+        seed: of the images that are encoded, and of the noise.
+        **rates: ``lr_codes`` and ``lr_decoders``.
+    """
+    data = autoencoder.data
+    index = data.draw(codes, derive(seed, "codes"))
+    bank = copies(autoencoder.decoder, config, noise, seed).to(data.images.device)
+    return Kfs(autoencoder.encode(index), data.labels[index], bank, space, **rates)
+
+
+def copies(single: Decoder, config: Config, noise: float, seed: int) -> Decoder:
+    """A bank of ``config.decoders`` copies of one decoder, told apart by noise on the weights.
+
+    Raises:
+        FormatError: several copies without noise: they would never differ.
+    """
+    if config.decoders > 1 and not noise > 0:
+        raise FormatError(f"{config.decoders} equal decoders would stay equal: noise is {noise}, expected above 0")
+    bank = decoder(KIND, config, single.image, single.classes)
+    drawn = generator(seed, "noise")
+    state = {}
+    for key, value in single.state_dict().items():
+        many = value.cpu().expand(config.decoders, *value.shape[1:])
+        scale = noise * value.std().item() if key.endswith("weight") and config.decoders > 1 else 0.0
+        state[key] = many + scale * torch.randn(many.shape, generator=drawn)
+    bank.load_state_dict(state)
+    return bank
