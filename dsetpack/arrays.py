@@ -37,7 +37,7 @@ def images_pack(
     y = y.float() if soft else y.long()
     card.setdefault("labels", Labels(kind="soft" if soft else "hard"))
     pixel_space = space or Raw()
-    made = Card(title=title, classes=names, shape=x.shape[1:], space=pixel_space.model, **card)
+    made = Card(title=title, classes=names, shape=(x.shape[1], x.shape[2], x.shape[3]), space=pixel_space.model, **card)
     config = Config()
     part = Part("images", config, decoder("images", config, made.shape, len(names)), x, y)
     return Pack(made, [part], pixel_space)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dsetpack.loader import PackLoader
     from dsetpack.sampler import PairSampler
     from dsetpack.stream import PackStream
+    from dsetpack.train import Report
 
 Pairs = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 Transform = Callable[[Tensor], Tensor]
@@ -138,7 +139,9 @@ class Pack:
         if len(present) == 1:
             return self._decode_part(self.parts[present[0]], numbers, sources, slots, (seed, epoch))
         x = torch.empty(len(numbers), *self.card.shape, device=self.device)
-        y = torch.empty((len(numbers), *self.parts[0].labels.shape[1:]), dtype=self.parts[0].labels.dtype, device=self.device)
+        y = torch.empty(
+            (len(numbers), *self.parts[0].labels.shape[1:]), dtype=self.parts[0].labels.dtype, device=self.device
+        )
         for part in present:
             at = np.flatnonzero(where == part)
             rows = torch.from_numpy(at).to(self.device)
@@ -197,9 +200,7 @@ class Pack:
 
         return PackStream(self, batch_size, **options)
 
-    def select(
-        self, *, classes: Sequence[int] | None = None, parts: Sequence[int | str] | None = None
-    ) -> Pack:
+    def select(self, *, classes: Sequence[int] | None = None, parts: Sequence[int | str] | None = None) -> Pack:
         """Some of it: sources of some classes (class numbers stay as they are), some parts (by number or name).
 
         Raises:
@@ -224,7 +225,7 @@ class Pack:
         raise FormatError(f"no part {which!r}; there are {len(self.parts)} parts, named {sorted(named)}")
 
     def to(self, device: torch.device | str) -> Pack:
-        """This pack on a device; the one it is called on stays where it is."""
+        """The pack on a device; the one it is called on stays where it is."""
         if torch.empty(0, device=device).device == self.device:
             return self
         banks = {id(part.decoder): part.decoder for part in self.parts}
@@ -254,7 +255,7 @@ class Pack:
         augmentation: Augmentation | None = None,
         device: torch.device | str | None = None,
         **options: Any,
-    ) -> dict[str, float]:
+    ) -> Report:
         """Train a network on the pack by the card's own recipe and augmentation, or by others given here.
 
         Returns:
@@ -270,7 +271,9 @@ class Pack:
             raise FormatError(f"{self.card.title!r} has no recipe in its card; pass recipe=dsetpack.Recipe(...)")
         augmentation = augmentation or self.card.augmentation
         target = device or self.device
-        return train(model, self.to(target), recipe=recipe, augmentation=augmentation, seed=seed, device=target, **options)
+        return train(
+            model, self.to(target), recipe=recipe, augmentation=augmentation, seed=seed, device=target, **options
+        )
 
     def save(self, path: str | os.PathLike[str], encoding: EncodingChoice = "exact") -> int:
         """Write the pack in one step; an existing file is replaced whole or not at all.
@@ -310,4 +313,6 @@ def _check_part(number: int, part: Part, card: Card) -> None:
     if part.sources is not None:
         expected = part.config.source_shape(card.shape)
         if tuple(part.sources.shape[1:]) != expected:
-            raise FormatError(f"part {number}: sources of shape {list(part.sources.shape[1:])}, {list(expected)} expected")
+            raise FormatError(
+                f"part {number}: sources of shape {list(part.sources.shape[1:])}, {list(expected)} expected"
+            )

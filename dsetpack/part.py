@@ -21,7 +21,7 @@ class Part:
         kind, config: the decoder kind and its settings.
         decoder: the bank as a differentiable module.
         sources: float32 [N, *source shape]; None for a kind that draws them (``generator``).
-        labels: hard int64 [N] or soft float32 [N, classes]; for a generator int64 [N], the class of each image an epoch.
+        labels: hard int64 [N] or soft float32 [N, classes]; of a generator int64 [N], the class of each image an epoch.
         stage: the stage of a continual learner it was made in.
         name: what people call it (``train``, ``test``).
         class_decoders: for each class the decoders its sources may use, equally many; None for all.
@@ -63,7 +63,7 @@ class Part:
         return images
 
     def to(self, device: torch.device | str, decoder: Decoder) -> Part:
-        """This part on a device, with its decoder already there."""
+        """The part on a device, with its decoder already there."""
         sources = None if self.sources is None else self.sources.to(device)
         return replace(self, decoder=decoder, sources=sources, labels=self.labels.to(device))
 

@@ -68,4 +68,6 @@ def _tile(image: Tensor) -> Image.Image:
     """One image [C, H, W] in [0, 1] as an RGB tile; grey is repeated, other channel counts show their first three."""
     pixels = (image * 255).round().byte().numpy()
     pixels = np.repeat(pixels[:1], 3, 0) if len(pixels) < 3 else pixels[:3]
-    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).resize((TILE, TILE), Image.Resampling.NEAREST)
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).resize(
+        (TILE, TILE), Image.Resampling.NEAREST
+    )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import override
 
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats import Limits, Reader
@@ -62,25 +63,31 @@ class StoredPack(Pack):
         self._begin(card, [_size(entry, card, reader.name) for entry in reader.manifest.parts], reader.digest)
 
     @property
+    @override
     def parts(self) -> tuple[Part, ...]:
         self._load()
         return self._parts
 
     @property
+    @override
     def space(self) -> Space:
         self._load()
         return self._space
 
     @property
+    @override
     def labels(self) -> Tensor:
         """The label of every pair; reads no images."""
         if hasattr(self, "_parts"):
             return super().labels
         entries = zip(self._reader.manifest.parts, self.table.parts, strict=True)
         numbered = enumerate(entries)
-        return torch.cat([
-            _labels_of(self._reader, n, entry, self.card).repeat_interleave(slots, 0) for n, (entry, (_, slots)) in numbered
-        ])
+        return torch.cat(
+            [
+                _labels_of(self._reader, n, entry, self.card).repeat_interleave(slots, 0)
+                for n, (entry, (_, slots)) in numbered
+            ]
+        )
 
     def _load(self) -> None:
         with self._load_lock:

@@ -27,6 +27,7 @@ def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None
     try:
         with _place(name):
             _check_total(manifest, limits)
+            _check_decoded(manifest, limits)
             for key, dataset in manifest.datasets.items():
                 with _place(f"dataset {key!r}"):
                     _check_dataset(dataset, limits)
@@ -64,6 +65,14 @@ def _check_total(manifest: Manifest, limits: Limits) -> None:
     declared = max(sum(logical.values()), plain, by_part)
     if declared > limits.total:
         raise LimitError(f"the file declares {declared} bytes of data; the limit is {limits.total}")
+
+
+def _check_decoded(manifest: Manifest, limits: Limits) -> None:
+    """A generator stores neither images nor labels, so that their numbers in the card are checked by nothing else."""
+    card = manifest.card
+    largest = max(math.prod(card.shape) * 4, len(card.classes) * (card.per_class or 0) * 8)
+    if largest > limits.total:
+        raise LimitError(f"one image or an epoch's labels would take {largest} bytes; the limit is {limits.total}")
 
 
 def _declared_bytes(tensor: Tensor) -> int:

@@ -159,7 +159,9 @@ def test_space_is_applied_to_decoders_with_a_fixed_range_only():
     space = Normalized(NormalizedSpace(mean=(0.5,), std=(0.25,)))
     raw, normal = make_pack("kfs"), make_pack("kfs", space=space.model)
     torch.testing.assert_close(normal.decode([1])[0], (raw.decode([1])[0] - 0.5) / 0.25)
-    torch.testing.assert_close(make_pack("images", space=space.model).decode([1])[0], make_pack("images").decode([1])[0])
+    torch.testing.assert_close(
+        make_pack("images", space=space.model).decode([1])[0], make_pack("images").decode([1])[0]
+    )
     assert isinstance(reopened(normal).space, Normalized)
     assert isinstance(raw.space, Raw)
 

@@ -80,7 +80,8 @@ def test_imports_from_what_was_built(built, tmp_path, kind):
     assert done.returncode == 0, done.stderr
     code = (
         "import sys; sys.path.insert(0, SITE)\n"
-        "import dsetpack, dsetpack.formats.writer, dsetpack.trainers, dsetpack.cli, dsetpack.pack, importlib.resources as r\n"
+        "import importlib.resources as r\n"
+        "import dsetpack, dsetpack.formats.writer, dsetpack.trainers, dsetpack.cli, dsetpack.pack\n"
         "assert dsetpack.__file__.startswith(SITE) and dsetpack.trainers.__file__.startswith(SITE)\n"
         "sample = r.files('dsetpack') / 'data' / 'fashion-sample.dpk'\n"
         "pack = dsetpack.open(sample.read_bytes(), verify='all')\n"

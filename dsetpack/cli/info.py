@@ -52,14 +52,16 @@ def _tensors(manifest: Manifest, total: int) -> list[dict[str, Any]]:
     for name, tensor in manifest.tensors.items():
         steps = [*tensor.encodings, *(manifest.datasets[tensor.dataset].encodings if tensor.dataset else ())]
         stored = manifest.stored_bytes(name)
-        rows.append({
-            "name": name,
-            "shape": list(tensor.shape),
-            "dtype": tensor.dtype,
-            "encodings": [_spell(s.name, s.configuration) for s in steps],
-            "stored_bytes": stored,
-            "share": round(stored / total, 4),
-        })
+        rows.append(
+            {
+                "name": name,
+                "shape": list(tensor.shape),
+                "dtype": tensor.dtype,
+                "encodings": [_spell(s.name, s.configuration) for s in steps],
+                "stored_bytes": stored,
+                "share": round(stored / total, 4),
+            }
+        )
     return rows
 
 

@@ -1,6 +1,6 @@
 """Make the shipped sample: the first 200 training and 100 test images of each class of Fashion-MNIST.
 
-    python -m dsetpack.trainers.data.make_sample FOLDER_WITH_THE_IDX_FILES OUT.dpk
+python -m dsetpack.trainers.data.make_sample FOLDER_WITH_THE_IDX_FILES OUT.dpk
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def sample(root: Path) -> Pack:
         credit="Fashion-MNIST, Copyright 2017 Zalando SE (Xiao, Rasul, Vollgraf, arXiv:1708.07747)",
         classes=train.classes,
         shape=(1, 28, 28),
-        provenance=Provenance(dataset="fashion-mnist", dataset_digest=train.digest, method="selection: first of each class"),
+        provenance=Provenance(
+            dataset="fashion-mnist", dataset_digest=train.digest, method="selection: first of each class"
+        ),
     )
     parts = [_part(train, TRAIN_PER_CLASS, "train", card), _part(test, TEST_PER_CLASS, "test", card)]
     return Pack(card, parts)
