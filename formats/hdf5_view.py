@@ -162,18 +162,27 @@ def _limit(seconds: int, size: int) -> None:
             resource.setrlimit(what, (most, most))
 
 
-def main(path: str, seconds: str, size: str, limits: str) -> int:
-    """Check one file under limits; print what differs."""
+def difference(path: str, limits: Limits) -> str:
+    """Where the view differs from the index, or why it cannot be read; empty where they agree."""
     import h5py
 
-    _limit(int(seconds), int(size))
     try:
-        check_view(path, Limits(**json.loads(limits)))
-    except (DsetpackError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        kind = "" if isinstance(error, DsetpackError) else f"HDF5 {h5py.version.hdf5_version} cannot read it: "
-        sys.stdout.buffer.write(printable(f"{kind}{error}").encode())
-        return 1
-    return 0
+        check_view(path, limits)
+    except DsetpackError as error:
+        return printable(str(error))
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # whatever h5py makes of HDF5's errors
+        return printable(f"HDF5 {h5py.version.hdf5_version} cannot read it: {error}")
+    return ""
+
+
+def main(path: str, seconds: str, size: str, limits: str) -> int:
+    """Check one file under limits; print what differs."""
+    import h5py  # noqa: F401  (before memory is limited)
+
+    _limit(int(seconds), int(size))
+    found = difference(path, Limits(**json.loads(limits)))
+    sys.stdout.buffer.write(found.encode())
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def _check_total(manifest: Manifest, limits: Limits) -> None:
     by_part = sum(logical.get(name, 0) for part in manifest.parts for name in part.tensors.values())
     declared = max(sum(logical.values()), plain, by_part)
     if declared > limits.total:
-        raise LimitError(f"the file declares {declared} bytes of data; the limit is {limits.total}")
+        raise LimitError(f"the file declares {_short(declared)} bytes of data; the limit is {limits.total}")
 
 
 def _check_decoded(manifest: Manifest, limits: Limits) -> None:
@@ -72,7 +72,11 @@ def _check_decoded(manifest: Manifest, limits: Limits) -> None:
     card = manifest.card
     largest = max(math.prod(card.shape) * 4, len(card.classes) * (card.per_class or 0) * 8)
     if largest > limits.total:
-        raise LimitError(f"one image or an epoch's labels would take {largest} bytes; the limit is {limits.total}")
+        raise LimitError(f"an image or an epoch's labels would take {_short(largest)} bytes; the limit is {limits.total}")
+
+
+def _short(number: int) -> str:
+    return str(number) if number < 2**64 else f"over 2**{number.bit_length() - 1}"
 
 
 def _declared_bytes(tensor: Tensor) -> int:

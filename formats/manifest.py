@@ -11,6 +11,7 @@ from pydantic import Field, JsonValue, ValidationError
 
 from dsetpack.formats.card import Card, Positive
 from dsetpack.formats.encodings import Encoding
+from dsetpack.formats.encodings.zstd import pack_frame, unpack_frame
 from dsetpack.formats.errors import FormatError, LimitError
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import Model, printable, problems
@@ -142,6 +143,20 @@ def canonical(value: Any) -> bytes:
         return text.encode()
     except (ValueError, RecursionError) as error:
         raise FormatError(f"cannot be written as JSON: {error}") from None
+
+
+def compress(plain: bytes) -> bytes:
+    """The zstd frame that stores a manifest's JSON."""
+    return pack_frame(plain)
+
+
+def decompress(frame: bytes, size: int) -> bytes:
+    """Undo ``compress``; the result has ``size`` bytes.
+
+    Raises:
+        FormatError: it has not, or the frame is damaged.
+    """
+    return unpack_frame(frame, size)
 
 
 def parse(data: bytes, name: str, limits: Limits | None = None) -> Manifest:

@@ -32,8 +32,9 @@ EncodingChoice = str | Mapping[str, Choice]
 PIXELS = Quantize(bits=8, scale=float(np.float32(1 / 255)), offset=0.0)
 WIDEST = 1e38
 """Larger values are kept exactly: rounding them up, or the span between them, may leave float32."""
-SMALL = 32
-"""Banks' tensors with fewer elements a decoder keep 16 bits: codes would save less than their scales cost."""
+SMALL, TINY = 32, 128
+"""Banks' tensors with fewer than 32 elements a decoder keep 16 bits: codes would save less than their scales cost.
+Those of up to 128 elements stay exact: a dataset of 16-bit values for them would cost more than they save."""
 
 
 def choose(encoding: EncodingChoice, name: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
@@ -88,8 +89,10 @@ def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
         return None
     if preset == "f16":
         return None if role == "labels" else _half(values)
-    if role == "labels" or (role != "sources" and values.size < SMALL * max(1, *values.shape[:1])):
+    if role == "labels":
         return _half(values)
+    if role != "sources" and values.size < SMALL * max(1, *values.shape[:1]):
+        return _half(values) if values.size > TINY else None
     return _integers(8 if preset == "int8" else 4, role, values)
 
 

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from dsetpack.formats import header as headers
 from dsetpack.formats import index, manifest
-from dsetpack.formats.encodings.zstd import unpack_frame
 from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
@@ -205,7 +204,7 @@ def _manifest_bytes(block: bytes, header: Header, name: str) -> bytes:
     if any(block[end:]):
         raise IntegrityError(f"{name}: the padding after the manifest is not zero")
     try:
-        return unpack_frame(stored, header.manifest_plain)
+        return manifest.decompress(stored, header.manifest_plain)
     except FormatError as error:
         raise FormatError(f"{name}: manifest: {error}") from None
 

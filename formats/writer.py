@@ -13,22 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from dsetpack.formats import hdf5, hdf5_patch, index
-from dsetpack.formats import header as headers
-from dsetpack.formats import manifest as manifests
+from dsetpack.formats import hdf5, index
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
 from dsetpack.formats.encodings.quantize import Codec as Quantize
 from dsetpack.formats.encodings.shuffle import Codec as Shuffle
 from dsetpack.formats.encodings.zstd import Codec as Zstd
-from dsetpack.formats.errors import DsetpackError, FormatError, LimitError
-from dsetpack.formats.header import Header
-from dsetpack.formats.limits import Limits
+from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, Part, Tensor
 from dsetpack.formats.model import problems
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
+from dsetpack.formats.seal import seal
 
 Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20
@@ -37,7 +34,7 @@ CHUNKS = 8
 """Tensors are cut along the first axis into chunks of about ``CHUNK_BYTES``, and of more where they would be more than
 ``CHUNKS``: each costs about 70 bytes, and no more threads decompress at once."""
 SHARED_BYTES = 1 << 16
-"""Tensors up to this size, other than sources and labels, share a dataset: each of its own costs about 400 bytes."""
+"""Banks' tensors, and up to this size those of the space, share a dataset: each of its own costs about 400 bytes."""
 
 
 def write(
@@ -156,7 +153,7 @@ def _group(stored: Mapping[str, Array], roles: Mapping[str, str]) -> dict[str, l
         values = stored[name]
         if values.size == 0:
             continue
-        own = roles[name] in ("sources", "labels") or values.nbytes > SHARED_BYTES
+        own = roles[name] in ("sources", "labels") or (roles[name] == "space" and values.nbytes > SHARED_BYTES)
         groups[name if own else f"shared_{values.dtype.name}"].append(name)
     return dict(groups)
 
@@ -214,25 +211,7 @@ def _assemble(
         datasets={name: _index_entry(d, image.offsets[name]) for name, d in datasets.items()},
         rest="0" * 64,
     )
-    # The superblock holds the user block's size, the manifest the superblock's digest, the user block the manifest.
-    user_block, needed = 0, headers.MIN_USER_BLOCK
-    while needed > user_block:
-        user_block = needed
-        data = hdf5_patch.behind(image.data, user_block)
-        plain = manifest.model_copy(update={"rest": rest_digest(data, manifest)}).dump()
-        frame = Zstd().encode(plain)
-        needed = headers.user_block_size(len(frame))
-    header = Header(user_block, user_block + len(data), len(frame), len(plain), hashlib.sha256(frame).digest())
-    _check_readable(plain, header)
-    return (header.pack() + frame).ljust(user_block, b"\0") + data
-
-
-def _check_readable(plain: bytes, header: Header) -> None:
-    """What is written can be read: the manifest as a reader will see it passes all of a reader's checks."""
-    limits = Limits(total=2**62)
-    if len(plain) > limits.manifest:
-        raise LimitError(f"the pack: a manifest of {len(plain)} bytes; readers take {limits.manifest}")
-    index.check(manifests.parse(plain, "the pack", limits), header, limits, "the pack")
+    return seal(manifest, image.data)
 
 
 def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Dataset:
@@ -247,13 +226,3 @@ def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Datas
         encodings=tuple(map(spell, dataset.codecs)),
         chunks=chunks,
     )
-
-
-def rest_digest(data: bytes, manifest: Manifest) -> str:
-    """SHA-256 of the bytes after the user block that no chunk covers; ``data`` starts at the user block's end."""
-    digest, end = hashlib.sha256(), 0
-    for chunk in sorted((c for d in manifest.datasets.values() for c in d.chunks), key=lambda c: c.offset):
-        digest.update(data[end : chunk.offset])
-        end = chunk.offset + chunk.length
-    digest.update(data[end:])
-    return digest.hexdigest()

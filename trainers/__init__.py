@@ -1,0 +1,1 @@
+"""Trainers: objectives × parameterizations that distil real data into packs, and what measures the result."""

@@ -89,4 +89,4 @@ def _tensorboard(folder: Path) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise DsetpackError("TensorBoard is not installed: pip install 'dsetpack[tensorboard]'") from error
-    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+    return SummaryWriter(str(folder))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
@@ -126,6 +127,18 @@ class Run:
         """The checkpoint's path."""
         return None if self.folder is None else self.folder / f"{self.name}.pt"
 
+    def check_free(self) -> None:
+        """Refuse to begin anew over an unfinished run's checkpoint.
+
+        Raises:
+            FormatError: there is one, and ``resume`` is not set.
+        """
+        path = self.checkpoint
+        if path is not None and path.exists() and not self.resume and unfinished(path):
+            raise FormatError(
+                f"{path} is the checkpoint of an unfinished run: resume it, remove it, or choose another folder"
+            )
+
 
 def optimise(work: Trainable, schedule: Schedule, *, seed: int, run: Run | None = None) -> dict[str, float]:
     """Optimise until the schedule ends.
@@ -145,11 +158,23 @@ def optimise(work: Trainable, schedule: Schedule, *, seed: int, run: Run | None 
         Interrupted: by Ctrl-C or SIGTERM, after a whole step and with the state saved.
     """
     loop = _Loop(work, schedule, seed, run or Run())
-    with torch.random.fork_rng(devices=loop.devices):
+    with _deterministic(), torch.random.fork_rng(devices=loop.devices):
         torch.default_generator.manual_seed(derive(seed, "global"))
         for device in loop.devices:
             torch.cuda.default_generators[device].manual_seed(derive(seed, "global", device))
         return loop.go()
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Convolutions on CUDA by the same algorithm each time, and one that adds in a fixed order."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 class _Loop:
@@ -204,10 +229,9 @@ class _Loop:
         return {"loss": sum(terms.values()), **(terms if len(terms) > 1 else {})}
 
     def _keep(self, done: int, stop: bool) -> None:
-        last = done == self.schedule.steps
-        if stop or last or done % self.run.every == 0:
+        if stop or done == self.schedule.steps or done % self.run.every == 0:
             self._save(done)
-        if stop and not last:
+        if stop:
             raise Interrupted(done, self.run.checkpoint)
 
     def _save(self, step: int) -> None:
@@ -228,11 +252,8 @@ class _Loop:
         path = self.run.checkpoint
         if path is None or not path.exists():
             return 0
+        self.run.check_free()
         if not self.run.resume:
-            if unfinished(path):
-                raise FormatError(
-                    f"{path} is the checkpoint of an unfinished run: resume it, remove it, or choose another folder"
-                )
             return 0
         state = load_checkpoint(path, self.recipe)
         self.work.load_state_dict(state["work"])

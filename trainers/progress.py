@@ -8,7 +8,15 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 LINE_EVERY = 30.0
 """Seconds between two lines where standard error is no terminal."""
@@ -60,7 +68,8 @@ class Meter:
             self._bar.update(self._task, completed=done, note=note)
         elif self._lines and (time.monotonic() - self._last >= LINE_EVERY or done == self._total):
             self._last = time.monotonic()
-            print(f"{self._title}: {done}/{self._total} {note} {self._left(done)}", file=sys.stderr, flush=True)  # noqa: T201
+            words = (f"{self._title}: {done}/{self._total}", note, self._left(done))
+            print(*filter(None, words), file=sys.stderr, flush=True)
 
     def _left(self, done: int) -> str:
         made = done - (self._first or 0)

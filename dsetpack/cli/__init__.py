@@ -36,6 +36,9 @@ class _LazyGroup(click.Group):
         except (DsetpackError, OSError) as error:
             click.echo(f"error: {_message(error)}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt as stop:
+            click.echo(str(stop) or "interrupted", err=True)
+            sys.exit(130)
 
 
 def _message(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -17,8 +18,13 @@ def prefers_loops(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def take(bank: Tensor, index: Tensor) -> Tensor:
-    """``bank[index]`` along the first dimension, with a gradient that sums in the same order every time."""
+def take(bank: Tensor, index: Tensor | None) -> Tensor:
+    """``bank[index]`` along the first dimension, with a gradient that sums in the same order every time.
+
+    None takes all as they are.
+    """
+    if index is None:
+        return bank
     # Each device has one deterministic way: indexing's gradient adds with atomics on a CPU, index_select's on a GPU.
     return bank.index_select(0, index) if bank.device.type == "cpu" else bank[index]
 
@@ -56,25 +62,30 @@ class Decoder(nn.Module, ABC):
         self.source_shape = config.source_shape(image)
         self.bank_size = config.bank_size()
 
-    def forward(self, sources: Tensor, index: Tensor) -> Tensor:
+    def forward(self, sources: Tensor, index: Tensor, rows: Tensor | None = None) -> Tensor:
         """Decode pairs.
 
         Args:
-            sources: float [B, *source_shape].
-            index: int64 [B], the decoder of each source, in 0..K-1. It may stay on the CPU while the sources are on a
-                GPU; then its range is checked without waiting for the GPU.
+            sources: float [B, *source_shape], or [N, *source_shape] with ``rows``.
+            index: int64 [B], the decoder of each pair, in 0..K-1.
+            rows: int64 [B], the source of each pair, in 0..N-1; faster than to pass ``sources[rows]``. None: pair i
+                takes source i.
+
+        Both may stay on the CPU while the sources are on a GPU; then their range is checked without waiting for it.
 
         Returns:
             Images [B, C, H, W], in the pack's space or raw as ``config.yields`` says.
 
         Raises:
-            FormatError: shapes or types that do not fit, or an index out of range. The values of an index on a GPU are
+            FormatError: shapes or types that do not fit, or numbers out of range. The values of an index on a GPU are
                 not read, because that would stall it.
         """
         if not torch.compiler.is_compiling():
             self._check_sources(sources)
-            self._check_index(index, len(sources))
-        return self.pairs(sources, index.to(sources.device))
+            _check_index("decoder", index, len(sources) if rows is None else len(rows), self.bank_size)
+            if rows is not None:
+                _check_index("source", rows, len(rows), len(sources))
+        return self.pairs(sources, index.to(sources.device), None if rows is None else rows.to(sources.device))
 
     def product(self, sources: Tensor) -> Tensor:
         """Every source [B, *source_shape] with every decoder: [B, K, C, H, W]."""
@@ -85,43 +96,54 @@ class Decoder(nn.Module, ABC):
     def one(self, sources: Tensor, number: int) -> Tensor:
         """Every source [B, *source_shape] with decoder ``number``: [B, C, H, W]. Unchecked."""
 
+    def runner(self) -> Callable[[Tensor, int], Tensor]:
+        """``one`` for many calls with the same bank; kinds that can prepare something for all of them override it."""
+        return self.one
+
     def label_noise(self, noise: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002
         """Sources of a generator from noise [B, z] and labels int64 [B]; kinds that store their sources refuse."""
         raise FormatError(f"{type(self.config).__module__.rpartition('.')[2]} stores its sources, it draws no noise")
 
     def all_pairs(self, sources: Tensor) -> Tensor:
         """What ``product`` does once the sources are checked; kinds with a faster way override it."""
-        return torch.stack([self.one(sources, k) for k in range(self.bank_size)], 1)
+        one = self.runner()
+        return torch.stack([one(sources, k) for k in range(self.bank_size)], 1)
 
-    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
+    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
         """What ``forward`` does once its arguments are checked; kinds with a faster way override it."""
         if prefers_loops(sources):
-            return self._by_decoder(sources, index)
+            return self._by_decoder(sources, index, rows)
         # Shapes that do not depend on the index: no wait for the device, and a graph that can be exported.
+        sources = take(sources, rows)
         return self.all_pairs(sources)[torch.arange(len(sources), device=sources.device), index]
 
-    def _by_decoder(self, sources: Tensor, index: Tensor) -> Tensor:
-        """Sort the pairs by decoder, run each decoder once on its run, restore the order."""
+    def _by_decoder(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
+        """Sort the pairs by decoder and run each decoder once, on the sources that want it."""
         counts = torch.bincount(index, minlength=self.bank_size).tolist()
-        if max(counts) == len(sources):
-            return self.one(sources, counts.index(len(sources)))
-        order = torch.argsort(index, stable=True)
-        runs = torch.split(sources[order], counts)
-        images = torch.cat([self.one(run, k) for k, run in enumerate(runs) if len(run)])
-        return images[torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))]
+        if max(counts) == len(index):
+            return self.one(take(sources, rows), counts.index(len(index)))
+        one = self.runner()
+        # Gathered and written run by run: on a CPU, fresh memory for a whole batch costs as much as decoding it.
+        images = sources.new_empty(len(index), *self.image)
+        for number, places in enumerate(torch.split(torch.argsort(index, stable=True), counts)):
+            if len(places):
+                run = sources.index_select(0, places if rows is None else rows[places])
+                images.index_copy_(0, places, one(run, number).to(images.dtype))
+        return images
 
     def _check_sources(self, sources: Tensor) -> None:
         if sources.shape[1:] != self.source_shape or not sources.is_floating_point():
             expected = ", ".join(["B", *map(str, self.source_shape)])
             raise FormatError(f"sources are {_describe(sources)}, expected floats of shape [{expected}]")
 
-    def _check_index(self, index: Tensor, batch: int) -> None:
-        if index.dtype != torch.int64 or index.shape != (batch,):
-            raise FormatError(f"decoder index is {_describe(index)}, expected int64 of shape [{batch}]")
-        if index.device.type == "cpu" and batch:
-            low, high = (cast(int, v.item()) for v in torch.aminmax(index))
-            if low < 0 or high >= self.bank_size:
-                raise FormatError(f"decoder numbers from {low} to {high}, expected 0 to {self.bank_size - 1}")
+
+def _check_index(name: str, index: Tensor, batch: int, count: int) -> None:
+    if index.dtype != torch.int64 or index.shape != (batch,):
+        raise FormatError(f"{name} numbers are {_describe(index)}, expected int64 of shape [{batch}]")
+    if index.device.type == "cpu" and batch:
+        low, high = (cast(int, v.item()) for v in torch.aminmax(index))
+        if low < 0 or high >= count:
+            raise FormatError(f"{name} numbers from {low} to {high}, expected 0 to {count - 1}")
 
 
 def _describe(x: Tensor) -> str:

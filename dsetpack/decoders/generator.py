@@ -77,8 +77,8 @@ class Decoder(base.Decoder):
         return (torch.tanh(self.out(x)) + 1) / 2
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
-        return self.one(sources, 0)
+    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
+        return self.one(base.take(sources, rows), 0)
 
     @override
     def label_noise(self, noise: Tensor, labels: Tensor) -> Tensor:

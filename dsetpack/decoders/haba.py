@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
 from dsetpack.decoders import base
-from dsetpack.decoders._conv import ConvBank, conv2d, conv_banks, conv_transpose2d
+from dsetpack.decoders._conv import ConvBanks, Layers, as_convolution, conv2d, strips
 from dsetpack.formats.kinds import haba
 
 
@@ -26,59 +28,76 @@ class Decoder(base.Decoder):
         shapes = config.bank_shapes(image, classes)
         self.sigma = nn.Parameter(torch.ones(shapes["sigma"]))
         self.mu = nn.Parameter(torch.zeros(shapes["mu"]))
-        self.encoder = conv_banks(shapes, "encoder")
-        self.decoder = conv_banks(shapes, "decoder")
+        self.encoder = ConvBanks(shapes, "encoder")
+        self.decoder = ConvBanks(shapes, "decoder")
 
     @override
     def one(self, sources: Tensor, number: int) -> Tensor:
-        features = torch.addcmul(self.mu[number], self.sigma[number], self._encode(sources, number))
-        return self._decode(features, number)
+        return self.runner()(sources, number)
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
+    def runner(self) -> Callable[[Tensor, int], Tensor]:
+        encoder, decoder = self._layers()
+        return lambda sources, number: self._decode(
+            torch.addcmul(self.mu[number], self.sigma[number], self._encode(sources, _pick(encoder, number))),
+            _pick(decoder, number),
+        )
+
+    @override
+    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
         if not self._one_network():
-            return super().pairs(sources, index)
-        features = torch.addcmul(base.take(self.mu, index), base.take(self.sigma, index), self._encode(sources, 0))
-        return self._decode(features, 0)
+            return super().pairs(sources, index, rows)
+        encoder, decoder = self._layers()
+        features = self._encode(base.take(sources, rows), _pick(encoder, 0))
+        features = torch.addcmul(base.take(self.mu, index), base.take(self.sigma, index), features)
+        return self._decode(features, _pick(decoder, 0))
 
     @override
     def all_pairs(self, sources: Tensor) -> Tensor:
-        if self._one_network():
-            features = torch.addcmul(self.mu, self.sigma, self._encode(sources, 0)[:, None])
-            return torch.unflatten(self._decode(features.flatten(0, 1), 0), 0, (-1, self.bank_size))
-        return super().all_pairs(sources) if base.prefers_loops(sources) else self.grouped(sources)
+        if not self._one_network():
+            return super().all_pairs(sources) if base.prefers_loops(sources) else self.grouped(sources)
+        encoder, decoder = self._layers()
+        features = torch.addcmul(self.mu, self.sigma, self._encode(sources, _pick(encoder, 0))[:, None])
+        return torch.unflatten(self._decode(features.flatten(0, 1), _pick(decoder, 0)), 0, (-1, self.bank_size))
 
     def grouped(self, sources: Tensor) -> Tensor:
         """``product`` in as few launches as one hallucinator needs: the bank as one wide network of K groups."""
-        features = self._encode(sources, None)
+        encoder, decoder = ([(w.flatten(0, 1), b.flatten()) for w, b in layers] for layers in self._layers())
+        features = self._encode(sources, encoder, self.bank_size)
         features = torch.addcmul(self.mu.flatten(0, 1), self.sigma.flatten(0, 1), features)
-        return torch.unflatten(self._decode(features, None), 1, (self.bank_size, -1))
+        return torch.unflatten(self._decode(features, decoder, self.bank_size), 1, (self.bank_size, -1))
 
     def _one_network(self) -> bool:
         """Whether all hallucinators have the same convolutions (or none), so that none needs to be picked."""
         return self.config.shared or self.config.depth == 0 or self.bank_size == 1
 
-    def _encode(self, x: Tensor, number: int | None) -> Tensor:
-        """The encoder of one hallucinator, or of all (None): [B, K·c, h, w]."""
+    def _layers(self) -> tuple[Layers, Layers]:
+        """Weights [D, ...] and biases [D, ...] of encoder and decoder, those of stride 1 for ``conv2d``."""
+        encoder, decoder = self.encoder.tensors(), self.decoder.tensors()
+        if self.config.form == "released":
+            decoder = [(as_convolution(weight), bias) for weight, bias in decoder]
+        if encoder and base.prefers_loops(self.sigma):
+            encoder[0] = strips(*encoder[0], self.image[1] - (2 if self.config.form == "released" else 0))
+            decoder[-1] = strips(*decoder[-1], self.image[1])
+        return encoder, decoder
+
+    def _encode(self, x: Tensor, layers: Layers, groups: int = 1) -> Tensor:
+        """Run the encoder of one hallucinator, or of all side by side: [B, groups·c, h, w]."""
         paper = self.config.form == "paper"
-        for i, bank in enumerate(self.encoder):
-            weight, bias = _weights(bank, number)
-            groups = self.bank_size if number is None and i else 1  # the first layer of all reads the same source
-            x = conv2d(x, weight, bias, stride=2 if i else 1, padding=int(paper), groups=groups)
+        for i, (weight, bias) in enumerate(layers):
+            if i == 0:  # even of all: they read the same source
+                x = conv2d(x, weight, bias, padding=int(paper))
+            else:
+                x = F.conv2d(x, weight, bias, 2, 1, groups=groups)
             x = F.relu(x, inplace=True) if paper else x
         return x
 
-    def _decode(self, x: Tensor, number: int | None) -> Tensor:
-        groups = self.bank_size if number is None else 1
-        for i, bank in enumerate(self.decoder):
-            weight, bias = _weights(bank, number)
-            if self.config.form == "released":
-                x = conv_transpose2d(x, weight, bias, groups=groups)
-            elif i == self.config.depth - 1:
-                x = conv2d(x, weight, bias, padding=1, groups=groups)
-            else:
-                x = F.relu(F.conv_transpose2d(x, weight, bias, 2, 1, self._surplus(i), groups), inplace=True)
-        return x
+    def _decode(self, x: Tensor, layers: Layers, groups: int = 1) -> Tensor:
+        if not layers:
+            return x
+        for i, (weight, bias) in enumerate(layers[:-1]):
+            x = F.relu(F.conv_transpose2d(x, weight, bias, 2, 1, self._surplus(i), groups), inplace=True)
+        return conv2d(x, *layers[-1], padding=1 if self.config.form == "paper" else 2, groups=groups)
 
     def _surplus(self, layer: int) -> tuple[int, int]:
         """The ``output_padding`` that restores the size which the mirrored encoder layer halved, rounding up."""
@@ -87,6 +106,5 @@ class Decoder(base.Decoder):
         return (height + 1) % 2, (width + 1) % 2
 
 
-def _weights(bank: nn.Module, number: int | None) -> tuple[Tensor, Tensor]:
-    assert isinstance(bank, ConvBank)
-    return bank.at(number) if number is not None else (bank.weight.flatten(0, 1), bank.bias.flatten())
+def _pick(layers: Layers, number: int) -> Layers:
+    return [(weight[number], bias[number]) if len(weight) > 1 else (weight[0], bias[0]) for weight, bias in layers]

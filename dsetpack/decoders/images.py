@@ -20,5 +20,5 @@ class Decoder(base.Decoder):
         return sources
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
-        return sources
+    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
+        return base.take(sources, rows)

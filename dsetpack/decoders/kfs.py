@@ -8,7 +8,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.decoders import base
-from dsetpack.decoders._conv import ConvBank, conv_banks
+from dsetpack.decoders._conv import ConvBanks
 from dsetpack.formats.kinds import kfs
 
 
@@ -26,24 +26,24 @@ class Decoder(base.Decoder):
 
     def __init__(self, config: kfs.Config, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
-        self.layers = conv_banks(config.bank_shapes(image, classes), "layers")
+        self.layers = ConvBanks(config.bank_shapes(image, classes), "layers")
 
     @override
     def one(self, sources: Tensor, number: int) -> Tensor:
         if self.config.kernel == 2:
             weight, bias = self._affine(slice(number, number + 1))
             return self._blocks(torch.matmul(_pixels(sources), weight[0]) + bias[0])
-        for bank in self._banks():
-            weight, bias = bank.at(number)
-            sources = F.conv_transpose2d(sources, weight, bias, stride=2, padding=1)
+        for weight, bias in self.layers.tensors():
+            sources = F.conv_transpose2d(sources, weight[number], bias[number], stride=2, padding=1)
         return self._finish(sources)
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
+    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
         if self.config.kernel == 4:
-            return super().pairs(sources, index)
+            return super().pairs(sources, index, rows)
         weight, bias = self._affine(slice(None))
-        return self._blocks(torch.baddbmm(base.take(bias, index), _pixels(sources), base.take(weight, index)))
+        pixels = _pixels(base.take(sources, rows))
+        return self._blocks(torch.baddbmm(base.take(bias, index), pixels, base.take(weight, index)))
 
     @override
     def all_pairs(self, sources: Tensor) -> Tensor:
@@ -57,19 +57,16 @@ class Decoder(base.Decoder):
     def grouped(self, sources: Tensor) -> Tensor:
         """``product`` for kernel 4 in as few launches as one decoder needs: the bank as one network of K groups."""
         x = sources.repeat(1, self.bank_size, 1, 1)
-        for bank in self._banks():
-            weight, bias = bank.weight.flatten(0, 1), bank.bias.flatten()
-            x = F.conv_transpose2d(x, weight, bias, stride=2, padding=1, groups=self.bank_size)
+        for weight, bias in self.layers.tensors():
+            x = F.conv_transpose2d(x, weight.flatten(0, 1), bias.flatten(), 2, 1, groups=self.bank_size)
         return self._finish(torch.unflatten(x, 1, (self.bank_size, -1)))
 
     def _affine(self, decoders: slice) -> tuple[Tensor, Tensor]:
         """Kernel-2 decoders as maps of a code pixel to its block: [K, z, C·s·s] and [K, 1, C·s·s]."""
-        banks = self._banks()
-        weight, bias = banks[0].weight[decoders], banks[0].bias[decoders][:, None, :, None, None]
+        (weight, bias), *later = [(w[decoders], b[decoders, None, :, None, None]) for w, b in self.layers.tensors()]
         bias = bias.expand(-1, -1, -1, *weight.shape[3:])
-        for bank in banks[1:]:
-            weight = _compose(weight, bank.weight[decoders])
-            bias = _compose(bias, bank.weight[decoders]) + bank.bias[decoders][:, None, :, None, None]
+        for w, b in later:
+            weight, bias = _compose(weight, w), _compose(bias, w) + b
         return weight.flatten(2), bias.flatten(2)
 
     def _blocks(self, maps: Tensor) -> Tensor:
@@ -83,11 +80,10 @@ class Decoder(base.Decoder):
     def _finish(self, x: Tensor) -> Tensor:
         """Cut the centre [..., C, H, W] out and squash it into [0, 1]."""
         height, width = self.image[1:]
+        if x.shape[-2:] == (height, width):
+            return x.sigmoid_()
         top, left = (x.shape[-2] - height) // 2, (x.shape[-1] - width) // 2
         return torch.sigmoid(x[..., top : top + height, left : left + width])
-
-    def _banks(self) -> list[ConvBank]:
-        return [bank for bank in self.layers if isinstance(bank, ConvBank)]
 
 
 def _pixels(codes: Tensor) -> Tensor:

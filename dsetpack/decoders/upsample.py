@@ -35,7 +35,8 @@ class Decoder(base.Decoder):
         return self._enlarge(self._patches(sources)[:, number // self.config.factor, number % self.config.factor])
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor) -> Tensor:
+    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
+        sources = base.take(sources, rows)
         each = torch.arange(len(sources), device=sources.device)
         return self._enlarge(self._patches(sources)[each, index // self.config.factor, index % self.config.factor])
 

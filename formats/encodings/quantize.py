@@ -18,8 +18,10 @@ from typing_extensions import override
 from dsetpack.formats.encodings.base import Array, ArrayCodec, Resolve
 from dsetpack.formats.errors import FormatError
 
-CLIP_STEPS = 40
-"""How many ranges the search for the best clipping tries: the full range and shrunken ones."""
+CLIP_STEPS = 12
+CLIP_ROUNDS = ((1, 1), (0, 1), (1, 0), (0, 1), (1, 0))
+"""The search for the best clipping: which ends of the range (low, high) to pull in together, in turn, and how many
+places between the present range and a quarter of it to try each time."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=32)]
@@ -84,9 +86,9 @@ class Codec(ArrayCodec):
         if isinstance(self.scale, float) and isinstance(self.offset, float):
             return _codes(values, np.float32(self.scale), np.float32(self.offset), self.bits), self, {}
         block = self.block or values.shape
-        scale, offset = best_affine(_split(values, block), self.bits)
-        if not bool(np.isfinite(scale).all()):
+        if np.ptp(values.astype(np.float64)) > np.finfo(np.float32).max:
             raise FormatError(f"tensor {name!r}: its values span more than float32 can scale; encode it exactly")
+        scale, offset = best_affine(_split(values, block), self.bits)
         stored = _codes(values, _spread(scale, block, values.shape), _spread(offset, block, values.shape), self.bits)
         if scale.size == 1:
             chosen: dict[str, Any] = {"scale": float(scale.item()), "offset": float(offset.item())}
@@ -138,26 +140,35 @@ def _spread(per_block: Array, block: tuple[int, ...], shape: tuple[int, ...]) ->
 
 
 def best_affine(blocks: Array, bits: int) -> tuple[Array, Array]:
-    """Scale and offset of each block by least mean squared error over shrunken ranges.
+    """Scale and offset of each block by least mean squared error over clipped ranges.
+
+    The search starts from the full range and only ever takes what is better.
 
     Args:
-        blocks: float32 [grid..., elements], finite.
+        blocks: float32 [grid..., elements], finite, of a span that float32 holds.
         bits: 1 to 8.
 
     Returns:
-        float32 scale and offset of shape [grid...]; a scale is infinite where the block's range is too wide.
+        float32 scale and offset of shape [grid...].
     """
     low, high = (f(blocks, -1, keepdims=True).astype(np.float64) for f in (np.min, np.max))
-    centre, half = (high + low) / 2, (high - low) / 2
-    best_error = np.full(low.shape, np.inf)
-    best_scale, best_offset = np.full(low.shape, np.inf, np.float32), low.astype(np.float32)
-    for shrink in np.linspace(1.0, 0.2, CLIP_STEPS):
-        with np.errstate(over="ignore", invalid="ignore"):
-            scale = np.maximum(2 * half * shrink / (2**bits - 1), _TINY).astype(np.float32)
-            offset = (centre - half * shrink).astype(np.float32)
-            restored = _restore(_codes(blocks, scale, offset, bits), scale, offset)
-            error = np.mean(np.square(restored.astype(np.float64) - blocks), -1, keepdims=True)
-        better = error < best_error
-        best_error = np.where(better, error, best_error)
-        best_scale, best_offset = np.where(better, scale, best_scale), np.where(better, offset, best_offset)
+    best_scale, best_offset, best_error = _try(blocks, low, high, bits)
+    for pull_low, pull_high in CLIP_ROUNDS:
+        step = 0.75 * (high - low) / (pull_low + pull_high) / CLIP_STEPS
+        from_low, from_high = low, high
+        for n in range(1, CLIP_STEPS + 1):
+            tried = from_low + pull_low * n * step, from_high - pull_high * n * step
+            scale, offset, error = _try(blocks, *tried, bits)
+            better = error < best_error
+            best_error = np.where(better, error, best_error)
+            best_scale, best_offset = np.where(better, scale, best_scale), np.where(better, offset, best_offset)
+            low, high = np.where(better, tried[0], low), np.where(better, tried[1], high)
     return best_scale[..., 0], best_offset[..., 0]
+
+
+def _try(blocks: Array, low: Array, high: Array, bits: int) -> tuple[Array, Array, Array]:
+    """Scale, offset and mean squared error of clipping to [low, high]."""
+    scale = np.maximum((high - low) / (2**bits - 1), _TINY).astype(np.float32)
+    offset = low.astype(np.float32)
+    restored = _restore(_codes(blocks, scale, offset, bits), scale, offset)
+    return scale, offset, np.mean(np.square(restored.astype(np.float64) - blocks), -1, keepdims=True)

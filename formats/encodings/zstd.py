@@ -20,11 +20,16 @@ class Codec(ByteCodec):
 
     @override
     def encode(self, data: bytes) -> bytes:
-        return zstandard.ZstdCompressor(level=self.level, write_checksum=True, write_content_size=True).compress(data)
+        return pack_frame(data, self.level)
 
     @override
     def decode(self, data: bytes, size: int) -> bytes:
         return unpack_frame(data, size)
+
+
+def pack_frame(data: bytes, level: int = 19) -> bytes:
+    """One frame, with the size of its content and a checksum."""
+    return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(data)
 
 
 def unpack_frame(data: bytes, size: int) -> bytes:

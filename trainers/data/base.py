@@ -50,7 +50,7 @@ class ImageData:
             raise FormatError(f"{self.name}: labels are {y.dtype} {list(y.shape)}; expected int64 [{len(x)}]")
         if int(y.min()) < 0 or int(y.max()) >= len(self.classes):
             raise FormatError(
-                f"{self.name}: labels range from {int(y.min())} to {int(y.max())}; there are {len(self.classes)} classes"
+                f"{self.name}: labels from {int(y.min())} to {int(y.max())}; there are {len(self.classes)} classes"
             )
         if x.is_floating_point() and not (float(x.min()) >= 0 and float(x.max()) <= 1):
             raise FormatError(f"{self.name}: values range from {x.min():g} to {x.max():g}; expected [0, 1] without NaN")
@@ -143,9 +143,7 @@ class Reader(ABC):
         """The data at a path that it accepts."""
 
 
-def from_arrays(
-    images: np.ndarray, labels: np.ndarray, name: str, classes: Sequence[str] | None = None
-) -> ImageData:
+def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequence[str] | None = None) -> ImageData:
     """Data from arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels integers [N].
 
     Raises:
@@ -165,7 +163,7 @@ def from_arrays(
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.transpose(0, 3, 1, 2)
     known = tuple(classes) if classes else tuple(map(str, range(int(labels.max(initial=0)) + 1)))
-    x, y = np.ascontiguousarray(images), np.ascontiguousarray(labels, dtype=np.int64)
+    x, y = np.require(images, requirements=("C", "W")), np.array(labels, dtype=np.int64)
     return ImageData(torch.from_numpy(x), torch.from_numpy(y), known, name)
 
 

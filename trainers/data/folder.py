@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.base import ImageData, Reader, from_arrays
@@ -18,15 +19,19 @@ TEST_FOLDERS = ("test", "val", "validation")
 class Folder(Reader):
     """Classes are the sub-folders' names in sorted order; files are read in sorted order. Grey stays 1 channel."""
 
+    @override
     def accepts(self, path: Path) -> bool:
         return path.is_dir() and any(child.is_dir() for child in path.iterdir())
 
+    @override
     def read(self, path: Path, split: str) -> ImageData:
         root = _split_folder(path, split)
         folders = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
         files = [(file, label) for label, folder in enumerate(folders) for file in _files(folder)]
         if not files:
-            raise FormatError(f"{root}: no image files in its {len(folders)} sub-folders; one sub-folder a class expected")
+            raise FormatError(
+                f"{root}: no image files in its {len(folders)} sub-folders; expected one sub-folder a class"
+            )
         grey = all(_is_grey(file) for file, _ in files)
         images = [_pixels(file, "L" if grey else "RGB") for file, _ in files]
         for (file, _), image in zip(files, images, strict=True):
@@ -44,7 +49,7 @@ def _split_folder(path: Path, split: str) -> Path:
     if not (path / "train").is_dir():
         if split == "train":
             return path
-        raise FormatError(f"{path}: for the test split it must hold the folders 'train' and 'test', each with the classes")
+        raise FormatError(f"{path}: the test split needs the folders 'train' and 'test', each with one folder a class")
     names = ("train",) if split == "train" else TEST_FOLDERS
     for name in names:
         if (path / name).is_dir():

@@ -15,6 +15,7 @@ from typing import BinaryIO, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.base import ImageData, Reader, from_arrays
@@ -54,7 +55,7 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
     magic = file.read(4)
     expected = bytes((0, 0, BYTES, axes))
     if magic != expected:
-        raise FormatError(f"{path}: begins with {magic.hex(' ')!r}; an IDX file of {axes} axes has {expected.hex(' ')!r}")
+        raise FormatError(f"{path}: begins with {magic.hex(' ')}; an IDX file of {axes} axes with {expected.hex(' ')}")
     header = file.read(4 * axes)
     if len(header) < 4 * axes:
         raise FormatError(f"{path}: ends inside its header: {4 + len(header)} bytes, {4 + 4 * axes} expected")
@@ -72,6 +73,7 @@ class Idx(Reader):
 
     names: ClassVar[tuple[str, ...]] = tuple(sorted(FOLDERS))
 
+    @override
     def load(self, name: str, root: Path | None, split: str) -> ImageData:
         if root is None:
             raise FormatError(f"{name} needs its files: give the folder that holds {FILES['train'][0]}.gz as --root")
@@ -81,9 +83,11 @@ class Idx(Reader):
         looked = " or ".join(f"{root / folder}" for folder in FOLDERS[name])
         raise FormatError(f"{name}: no {' and '.join(FILES[split])} (with or without .gz) in {looked}")
 
+    @override
     def accepts(self, path: Path) -> bool:
         return path.is_dir() and any(_find(path, file) for pair in FILES.values() for file in pair)
 
+    @override
     def read(self, path: Path, split: str) -> ImageData:
         if missing := [file for file in FILES[split] if not _find(path, file)]:
             raise FormatError(f"{path}: no {missing[0]} (with or without .gz)")
@@ -95,7 +99,7 @@ class Idx(Reader):
         assert labels is not None
         x, y = read_idx(images, 3), read_idx(labels, 1)
         if len(x) != len(y):
-            raise FormatError(f"{images} holds {len(x)} images and {labels} {len(y)} labels: they do not belong together")
+            raise FormatError(f"{images} has {len(x)} images, {labels} {len(y)} labels: they do not belong together")
         return from_arrays(x, y, name, classes)
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.base import ImageData, Reader, from_arrays
@@ -21,21 +22,24 @@ class Cifar10(Reader):
 
     names: ClassVar[tuple[str, ...]] = ("cifar10",)
 
+    @override
     def load(self, name: str, root: Path | None, split: str) -> ImageData:
         if root is None:
-            raise FormatError(f"{name} needs its files: give the folder that holds cifar10.npz or the mosaics as --root")
+            raise FormatError(f"{name} needs its files: give the folder with cifar10.npz or the mosaics as --root")
         if (root / "cifar10.npz").is_file():
             return read_npz(root / "cifar10.npz", split, CIFAR10, name)
         for folder in (root, root / "cifar10"):
             if (folder / f"{split}_labels.npy").is_file():
                 return self.read(folder, split)
         raise FormatError(
-            f"{name}: neither {root / 'cifar10.npz'} nor {split}_labels.npy with {split}_*.webp in {root} or {root / name}"
+            f"{name}: neither {root / 'cifar10.npz'} nor {split}_labels.npy with {split}_*.webp in it or in {name}/"
         )
 
+    @override
     def accepts(self, path: Path) -> bool:
         return path.is_dir() and (path / "train_labels.npy").is_file() and any(path.glob("train_*.webp"))
 
+    @override
     def read(self, path: Path, split: str) -> ImageData:
         labels = np.load(path / f"{split}_labels.npy", allow_pickle=False)
         files = sorted(path.glob(f"{split}_*.webp"))

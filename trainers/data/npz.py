@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.base import ImageData, Reader, from_arrays
@@ -38,9 +39,11 @@ def read_npz(path: Path, split: str, classes: tuple[str, ...] | None = None, nam
 class Npz(Reader):
     """Any ``.npz`` file."""
 
+    @override
     def accepts(self, path: Path) -> bool:
         return path.is_file() and path.suffix == ".npz"
 
+    @override
     def read(self, path: Path, split: str) -> ImageData:
         return read_npz(path, split, CIFAR10 if path.stem == "cifar10" else None)
 

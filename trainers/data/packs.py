@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import torch
+from typing_extensions import override
 
 from dsetpack.formats.card import RawSpace
 from dsetpack.formats.errors import FormatError
@@ -21,13 +22,16 @@ class Packs(Reader):
 
     names: ClassVar[tuple[str, ...]] = (SAMPLE,)
 
-    def load(self, name: str, root: Path | None, split: str) -> ImageData:  # noqa: ARG002
+    @override
+    def load(self, name: str, root: Path | None, split: str) -> ImageData:
         with resources.as_file(resources.files("dsetpack") / "data" / f"{SAMPLE}.dpk") as path:
             return read_pack(path, split, name)
 
+    @override
     def accepts(self, path: Path) -> bool:
         return path.is_file() and path.suffix == ".dpk"
 
+    @override
     def read(self, path: Path, split: str) -> ImageData:
         return read_pack(path, split, path.stem)
 

@@ -36,7 +36,7 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
 
     Args:
         name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images a
-            class (or ``train`` and ``test`` folders of those), a folder with MNIST's IDX files, or a ``.dpk`` of images.
+            class (or ``train`` and ``test`` folders of those), a folder of IDX files, or a ``.dpk`` of images.
         root: for a name: the folder that holds the data set's files, or a folder of that name with them. By default the
             environment variable ``DSETPACK_DATA``.
         split: ``train`` or ``test``.

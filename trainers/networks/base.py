@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 
@@ -30,6 +31,7 @@ class Network(nn.Module):
         maps: Tensor = self.body(x)
         return maps.flatten(1)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] of images [B, C, H, W]."""
         logits: Tensor = self.head(self.embed(x))
@@ -59,6 +61,6 @@ def halved(image: Image, times: int, name: str) -> tuple[int, int]:
     height, width = (side >> times for side in sides(image))
     if not height or not width:
         raise FormatError(
-            f"{name} halves images {times} times: {image[1]}×{image[2]} is too small, at least {1 << times} a side needed"
+            f"{name} halves images {times} times: {image[1]}×{image[2]} is too small, {1 << times} a side needed"
         )
     return height, width

@@ -12,6 +12,7 @@ from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dsetpack.trainers.networks.base import Factory, Image, Network
 
@@ -31,6 +32,7 @@ class Block(nn.Module):
         strided = nn.Conv2d(channels, out, 1, stride, bias=False)
         self.shortcut = nn.Identity() if same else nn.Sequential(strided, nn.BatchNorm2d(out))
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         inner = F.relu(self.norm1(self.conv1(x)))
         return F.relu(self.norm2(self.conv2(inner)) + self.shortcut(x))

@@ -6,8 +6,8 @@ with g the penultimate features of a randomly initialised network, a new one eac
 images. The synthetic mean is over all pairs of source and decoder: a mean over a random part of them has a gradient
 that is wrong on average (Eq. 2), because it forgets how samples act together.
 
-The gradient with respect to one synthetic embedding e of class c is (mean_syn - mean_real) / (C·n_c), a constant once the
-means are known. So memory need not hold all of it at once:
+The gradient with respect to one synthetic embedding of class c is (mean_syn - mean_real) / (C·n_c), a constant once
+the means are known. So memory need not hold all of it at once:
 
 - ``chunk`` images at a time: a first pass without gradients finds the means, a second one goes backward piece by piece.
   Exact, at the price of one more forward pass.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
@@ -53,9 +54,7 @@ class DistributionMatching(Objective):
             return {"matching": loss.detach()}
         return {"matching": self._in_pieces(net, real, synthetic, generator)}
 
-    def _in_pieces(
-        self, net: Network, real: Tensor, synthetic: Parameterization, generator: torch.Generator
-    ) -> Tensor:
+    def _in_pieces(self, net: Network, real: Tensor, synthetic: Parameterization, generator: torch.Generator) -> Tensor:
         labels = synthetic.labels
         every = torch.arange(len(labels), device=labels.device)
         with torch.no_grad():
@@ -75,9 +74,9 @@ class DistributionMatching(Objective):
 
 def class_mean(features: Tensor, labels: Tensor, classes: int) -> Tensor:
     """Mean of the features [P, F] of each class, [classes, F]; labels int64 [P]."""
-    total = features.new_zeros(classes, features.shape[1]).index_add(0, labels, features)
-    count = torch.bincount(labels, minlength=classes).clamp_min(1)
-    return total / count[:, None].to(total)
+    member = F.one_hot(labels, classes).to(features).T
+    # a product instead of index_add: the same sum in the same order on every device
+    return (member / member.sum(1, keepdim=True).clamp_min(1)) @ features
 
 
 def matching_loss(synthetic: Tensor, real: Tensor) -> Tensor:
@@ -89,15 +88,15 @@ def draw_share(labels: Tensor, share: float, generator: torch.Generator) -> tupl
     """A random share of each class's pairs, at least one; all of them for share 1.
 
     Returns:
-        pair numbers int64 [S], and for each the weight 1 / (pairs drawn of its class), float32 [S]: so that the sum over
-        drawn pairs is, on average over draws, the mean over all pairs of the class.
+        pair numbers int64 [S] on the labels' device, and the weight of each, 1 / (pairs drawn of its class), float64 [S]
+        on the CPU: the weighted sum over drawn pairs is, on average over draws, the mean over the class's pairs.
     """
     host = labels.cpu()
     chosen, weights = [], []
-    for label in host.unique():
+    for label in sorted(set(host.tolist())):
         pairs = torch.nonzero(host == label)[:, 0]
         count = max(1, round(share * len(pairs)))
         order = torch.arange(len(pairs)) if share == 1 else torch.randperm(len(pairs), generator=generator)[:count]
         chosen.append(pairs[order])
-        weights.append(torch.full((count,), 1 / count))
-    return torch.cat(chosen).to(labels.device), torch.cat(weights).to(labels.device)
+        weights.append(torch.full((count,), 1 / count, dtype=torch.float64))
+    return torch.cat(chosen).to(labels.device), torch.cat(weights)

@@ -1,14 +1,14 @@
 """KFS: latent codes × small shared decoders (Lee et al. 2022, section 3.1 and appendix A).
 
-One decoder is pre-trained as half of an autoencoder on the real images and copied to all; codes start as the encodings of
-random real images of their class; then codes and decoders learn together.
+One decoder is pre-trained as half of an autoencoder on the real images and copied to all; codes start as encodings of
+real images; then codes and decoders learn together.
 
 Inferred, because the paper does not say:
 
 - The encoder: 3×3 convolutions of stride 2 with ReLU, and a 1×1 convolution to the code, whose channels are
   standardised (batch norm without parameters), so that codes start with unit variance and the learning rate of 0.1
   means the same for all data.
-- Codes start from real images of their class.
+- Codes start from random real images of their class.
 - Copies get noise. Exact copies would stay equal for ever: the loss sees the mean over all pairs, so equal decoders get
   equal gradients, and a bank of D would act as one. The noise is Gaussian, ``noise`` times the standard deviation of
   each weight tensor; biases are copied exactly.
@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from dsetpack.decoders import Decoder, decoder
+from dsetpack.decoders.base import take
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.kfs import Config
 from dsetpack.part import Part
@@ -50,7 +51,14 @@ class Kfs(Parameterization):
     """
 
     def __init__(
-        self, codes: Tensor, labels: Tensor, bank: Decoder, space: Space, *, lr_codes: float = 0.1, lr_decoders: float = 0.01
+        self,
+        codes: Tensor,
+        labels: Tensor,
+        bank: Decoder,
+        space: Space,
+        *,
+        lr_codes: float = 0.1,
+        lr_decoders: float = 0.01,
     ) -> None:
         super().__init__()
         self.codes = nn.Parameter(codes.detach().clone())
@@ -66,7 +74,7 @@ class Kfs(Parameterization):
             raw = self.bank.product(self.codes).flatten(0, 1)
         else:
             size = self.bank.bank_size
-            raw = self.bank(self.codes[pairs // size], pairs % size)
+            raw = self.bank(take(self.codes, pairs // size), pairs % size)
         return raw if isinstance(self.space, Raw) else self.space.apply(raw)
 
     @override
@@ -104,7 +112,7 @@ class Encoder(nn.Module):
         return codes
 
 
-class Autoencoder(nn.Module, Trainable):
+class Autoencoder(Trainable):
     """Encoder and one decoder, trained to reproduce random batches of real images (appendix A: 2000 steps of 256).
 
     Args:
@@ -115,18 +123,17 @@ class Autoencoder(nn.Module, Trainable):
     """
 
     def __init__(self, config: Config, data: ImageData, *, batch: int, lr: float, width: int, seed: int) -> None:
-        super().__init__()
         self.data, self._batch, self._lr = data, batch, lr
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "autoencoder"))
             single = config.model_copy(update={"decoders": 1})
-            self.decoder = decoder(KIND, single, data.shape, len(data.classes))
-            self.encoder = Encoder(config, data.shape, width)
-        self.to(data.images.device)
+            self.decoder = decoder(KIND, single, data.shape, len(data.classes)).to(data.images.device)
+            self.encoder = Encoder(config, data.shape, width).to(data.images.device)
 
     @override
     def groups(self) -> Sequence[Group]:
-        return [Group(name="autoencoder", params=list(self.parameters()), lr=self._lr)]
+        params = [*self.encoder.parameters(), *self.decoder.parameters()]
+        return [Group(name="autoencoder", params=params, lr=self._lr)]
 
     @override
     def backward(self, step: int, generator: torch.Generator) -> Terms:
@@ -136,12 +143,21 @@ class Autoencoder(nn.Module, Trainable):
         torch.autograd.backward(loss)
         return {"reconstruction": loss.detach()}
 
+    @override
+    def state_dict(self) -> dict[str, Any]:
+        return {"encoder": self.encoder.state_dict(), "decoder": self.decoder.state_dict()}
+
+    @override
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.encoder.load_state_dict(state["encoder"])
+        self.decoder.load_state_dict(state["decoder"])
+
     def encode(self, index: Tensor) -> Tensor:
-        """Codes of some of the real images, in evaluation mode, without gradients."""
-        self.eval()
+        """Codes of some of the real images, standardised as over all training so far, without gradients."""
+        self.encoder.eval()
         with torch.no_grad():
             codes = torch.cat([self.encoder(self.data.raw(part)) for part in torch.split(index, BATCH)])
-        self.train()
+        self.encoder.train()
         return codes
 
 

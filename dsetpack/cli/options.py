@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_options(required: bool = True) -> Callable[[F], F]:
+    """``--data`` and ``--root``."""
+
+    def add(command: F) -> F:
+        command = click.option(
+            "--root",
+            type=click.Path(path_type=Path),
+            help="Folder that holds the data; by default $DSETPACK_DATA.",
+        )(command)
+        return click.option(
+            "--data",
+            required=required,
+            help="A data set by name (fashion-sample, fashion-mnist, mnist, cifar10) or a path: .npz, folder of images, IDX.",
+        )(command)
+
+    return add
+
+
+def settings_option(what: str) -> Callable[[F], F]:
+    """``--set key=value``, any number of times; values are JSON, or else text."""
+    return click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings, help=what)
+
+
+def _settings(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    found = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r}: KEY=VALUE expected")
+        try:
+            found[key] = json.loads(value)
+        except json.JSONDecodeError:
+            found[key] = value
+    return found

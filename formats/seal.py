@@ -1,0 +1,81 @@
+"""Sealing: a manifest and an HDF5 part become one file; and the same file under another card."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from dsetpack.formats import hdf5_patch, index
+from dsetpack.formats import header as headers
+from dsetpack.formats import manifest as manifests
+from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.card import Card
+from dsetpack.formats.errors import LimitError
+from dsetpack.formats.header import Header
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.manifest import Manifest
+from dsetpack.formats.reader import Reader
+from dsetpack.formats.source import Readable
+
+
+def seal(manifest: Manifest, image: bytes) -> bytes:
+    """The bytes of a file: header, manifest, zeros, and the HDF5 part.
+
+    Args:
+        manifest: all but ``rest``, which is computed here.
+        image: the HDF5 part, counted from the end of the user block.
+
+    Raises:
+        DsetpackError: a reader would refuse the result.
+    """
+    # The superblock holds the user block's size, the manifest the superblock's digest, the user block the manifest.
+    user_block, needed = 0, headers.MIN_USER_BLOCK
+    while needed > user_block:
+        user_block = needed
+        data = hdf5_patch.behind(image, user_block)
+        plain = manifest.model_copy(update={"rest": _rest_digest(data, manifest)}).dump()
+        frame = manifests.compress(plain)
+        needed = headers.user_block_size(len(frame))
+    header = Header(user_block, user_block + len(data), len(frame), len(plain), hashlib.sha256(frame).digest())
+    _check_readable(plain, header)
+    return (header.pack() + frame).ljust(user_block, b"\0") + data
+
+
+def recard(where: Readable, card: Card, path: str | os.PathLike[str]) -> int:
+    """Write a copy of a pack file with another card; stored tensors, and so the ``content_digest``, stay the same.
+
+    Args:
+        where: the pack to copy; every byte of it is checked.
+        card: the new card; it must fit the parts and tensors that are there.
+        path: the new file, which may be the old one.
+
+    Returns:
+        the new file's size in bytes.
+
+    Raises:
+        DsetpackError: the old file is damaged, or the card does not fit it.
+    """
+    with Reader(where, verify="all") as reader:
+        image = b"".join(reader.blocks())[reader.header.user_block :]
+        data = seal(reader.manifest.model_copy(update={"card": card}), image)
+    write_atomically(Path(path), data)
+    return len(data)
+
+
+def _check_readable(plain: bytes, header: Header) -> None:
+    """What is written can be read: the manifest as a reader will see it passes all of a reader's checks."""
+    limits = Limits(total=2**62)
+    if len(plain) > limits.manifest:
+        raise LimitError(f"the pack: a manifest of {len(plain)} bytes; readers take {limits.manifest}")
+    index.check(manifests.parse(plain, "the pack", limits), header, limits, "the pack")
+
+
+def _rest_digest(data: bytes, manifest: Manifest) -> str:
+    """SHA-256 of the bytes after the user block that no chunk covers; ``data`` starts at the user block's end."""
+    digest, end = hashlib.sha256(), 0
+    for chunk in sorted((c for d in manifest.datasets.values() for c in d.chunks), key=lambda c: c.offset):
+        digest.update(data[end : chunk.offset])
+        end = chunk.offset + chunk.length
+    digest.update(data[end:])
+    return digest.hexdigest()

@@ -1,0 +1,141 @@
+"""How good a pack is: networks trained on it from scratch, tested on real images."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+
+import torch
+
+from dsetpack.formats.card import Augmentation, Metric, Recipe
+from dsetpack.formats.errors import FormatError
+from dsetpack.pack import Pack
+from dsetpack.spaces import Space
+from dsetpack.train import train
+from dsetpack.trainers.data import ImageData
+from dsetpack.trainers.networks import Network, network
+from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.seeds import derive
+
+BATCH = 500
+OnSeed = Callable[[int, float], None]
+
+
+def evaluate(
+    pack: Pack,
+    test: ImageData,
+    *,
+    seeds: int | Sequence[int] = 5,
+    arch: str | None = None,
+    width: int | None = None,
+    recipe: Recipe | None = None,
+    augmentation: Augmentation | str | None = "card",
+    device: torch.device | str | None = None,
+    show: bool | None = None,
+) -> Metric:
+    """Train networks on a pack and test them: mean accuracy and its standard deviation over seeds.
+
+    The network after the last step counts; nothing is chosen on the test images.
+
+    Args:
+        pack: what to train on.
+        test: real test images; mapped into the pack's space.
+        seeds: how many (0, 1, ...) or which: of initial weights, order and augmentation.
+        arch, width: the network; by default the recipe's.
+        recipe: by default the card's.
+        augmentation: by default the card's; None for none.
+        device: where to train; by default where the pack is.
+        show: progress; None: only on a terminal.
+
+    Returns:
+        fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own`` where recipe
+        and augmentation are the card's.
+
+    Raises:
+        FormatError: no recipe, or test images that do not fit the pack.
+    """
+    recipe = _recipe(pack, recipe)
+    found = accuracies(
+        pack,
+        test,
+        seeds=seeds,
+        arch=arch,
+        width=width,
+        recipe=recipe,
+        augmentation=augmentation,
+        device=device,
+        show=show,
+    )
+    own = recipe == pack.card.recipe and augmentation in ("card", pack.card.augmentation)
+    return Metric(
+        value=statistics.fmean(found),
+        std=statistics.stdev(found) if len(found) > 1 else None,
+        seeds=len(found),
+        arch=arch or recipe.arch,
+        width=width or recipe.width,
+        test_data=test.name,
+        test_digest=test.digest,
+        protocol="own" if own else "changed",
+        note=None if own else recipe.model_dump_json(exclude_none=True),
+    )
+
+
+def accuracies(
+    pack: Pack,
+    test: ImageData,
+    *,
+    seeds: int | Sequence[int] = 5,
+    arch: str | None = None,
+    width: int | None = None,
+    recipe: Recipe | None = None,
+    augmentation: Augmentation | str | None = "card",
+    device: torch.device | str | None = None,
+    show: bool | None = None,
+) -> list[float]:
+    """The accuracy for each seed; arguments as for ``evaluate``."""
+    recipe = _recipe(pack, recipe)
+    _check(pack, test)
+    target = torch.device(device or pack.device)
+    augment = pack.card.augmentation if isinstance(augmentation, str) else augmentation
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    moved, real = pack.to(target), test.to(target)
+    found = []
+    with Meter("evaluate", len(numbers), show) as meter:
+        for done, seed in enumerate(numbers):
+            model = fresh(pack, recipe, seed, arch, width)
+            train(model, moved, recipe=recipe, augmentation=augment, seed=derive(seed, "order"), device=target)
+            found.append(accuracy(model, real, moved.space))
+            meter.update(done + 1, f"accuracy {statistics.fmean(found):.2%}")
+    return found
+
+
+def fresh(pack: Pack, recipe: Recipe, seed: int, arch: str | None = None, width: int | None = None) -> Network:
+    """The network that ``evaluate`` trains for a seed, before training."""
+    classes = len(pack.card.classes)
+    return network(arch or recipe.arch, pack.card.shape, classes, width or recipe.width, seed=derive(seed, "weights"))
+
+
+def accuracy(model: torch.nn.Module, test: ImageData, space: Space) -> float:
+    """The share of test images that the model gets right, in evaluation mode; mapped into ``space`` first."""
+    was_training = model.training
+    model.eval()
+    right = 0
+    with torch.no_grad():
+        for x, y in test.batches(BATCH):
+            right += int((model(space.apply(x)).argmax(1) == y).sum())
+    model.train(was_training)
+    return right / len(test)
+
+
+def _recipe(pack: Pack, recipe: Recipe | None) -> Recipe:
+    recipe = recipe or pack.card.recipe
+    if recipe is None:
+        raise FormatError(f"{pack.card.title!r} has no recipe in its card; give one")
+    return recipe
+
+
+def _check(pack: Pack, test: ImageData) -> None:
+    if test.shape != tuple(pack.card.shape):
+        raise FormatError(f"{test.name} has images of {list(test.shape)}; the pack makes {list(pack.card.shape)}")
+    if len(test.classes) != len(pack.card.classes):
+        raise FormatError(f"{test.name} has {len(test.classes)} classes; the pack has {len(pack.card.classes)}")
