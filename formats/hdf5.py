@@ -13,6 +13,8 @@ from dsetpack.formats.hdf5_patch import without_times
 
 ZSTD_FILTER = 32015
 SHUFFLE_FILTER = 2
+NO_LIBRARY = 3
+"""Exit status of ``hdf5_view`` where h5py is missing."""
 
 
 @dataclass(frozen=True)

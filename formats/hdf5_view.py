@@ -4,7 +4,7 @@
 
 It looks at metadata only: links, types, shapes, filters, attributes and the place of every chunk. No data is read
 through the HDF5 library, and no link out of the file is followed. Status 0: they agree. 1: the output says where they
-do not.
+do not. 3: there is no HDF5 library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dsetpack.formats import index
 from dsetpack.formats.encodings import Encoding
 from dsetpack.formats.encodings.quantize import Codec as Quantize
 from dsetpack.formats.errors import DsetpackError, IntegrityError
-from dsetpack.formats.hdf5 import SHUFFLE_FILTER, ZSTD_FILTER
+from dsetpack.formats.hdf5 import NO_LIBRARY, SHUFFLE_FILTER, ZSTD_FILTER
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Dataset, Manifest
@@ -177,8 +177,10 @@ def difference(path: str, limits: Limits) -> str:
 
 def main(path: str, seconds: str, size: str, limits: str) -> int:
     """Check one file under limits; print what differs."""
-    import h5py  # noqa: F401  (before memory is limited)
-
+    try:
+        import h5py  # noqa: F401  (before memory is limited)
+    except ImportError:
+        return NO_LIBRARY
     _limit(int(seconds), int(size))
     found = difference(path, Limits(**json.loads(limits)))
     sys.stdout.buffer.write(found.encode())

@@ -52,8 +52,9 @@ def check_part(part: Part, manifest: Manifest) -> None:
     for role, shape in shapes.items():
         _check_role(role, shape, part.tensors[role], manifest)
     _check_class_decoders(part, config, len(manifest.card.classes))
-    if not config.has_sources and manifest.card.labels.kind != "hard":
-        raise FormatError(f"kind {part.kind!r} draws its sources by class: the card's labels must be hard")
+    by_class = not config.has_sources or part.class_decoders is not None
+    if by_class and manifest.card.labels.kind != "hard":
+        raise FormatError("its sources or decoders are chosen by class: the card's labels must be hard")
 
 
 def _check_role(role: str, shape: tuple[int, ...], name: str, manifest: Manifest) -> None:

@@ -91,7 +91,7 @@ def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
         return None if role == "labels" else _half(values)
     if role == "labels":
         return _half(values)
-    if role != "sources" and values.size < SMALL * max(1, *values.shape[:1]):
+    if role != "sources" and values.size < SMALL * max((1, *values.shape[:1])):
         return _half(values) if values.size > TINY else None
     return _integers(8 if preset == "int8" else 4, role, values)
 
@@ -100,7 +100,7 @@ def _are_pixels(values: NDArray[Any]) -> bool:
     """Every bit comes back from 8-bit pixels: real images cost a quarter of their floats and lose nothing."""
     if not bool(((values >= 0) & (values <= 1)).all()):
         return False
-    restored = np.rint(values * 255).astype(np.float32) * np.float32(1 / 255)
+    restored = np.rint(values * 255).astype(np.uint8).astype(np.float32) * np.float32(1 / 255)
     return bool(restored.tobytes() == values.tobytes())  # bits, since -0.0 is not 0.0
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, IntegrityError
+from dsetpack.formats.hdf5 import NO_LIBRARY
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.reader import Reader
@@ -91,7 +92,7 @@ def _check_view(copy: Path, name: str, limits: Limits) -> None:
         return
     if done.returncode == 1 and done.stdout:
         raise IntegrityError(f"{name}: HDF5 view: {done.stdout.strip()}")
-    if "No module named 'h5py'" in done.stderr:
+    if done.returncode == NO_LIBRARY:
         raise DsetpackError(f"{name}: checking the HDF5 view needs h5py; install it or pass hdf5=False")
     last = done.stderr.strip().splitlines()[-1:] or ["no message"]
     raise IntegrityError(f"{name}: HDF5 view: it cannot be read (status {done.returncode}): {last[0]}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,15 @@ CIFAR = (3, 32, 32)
 MNIST = (1, 28, 28)
 ODD = (3, 13, 17)
 Oracle = Callable[[dict[str, Tensor], int, Tensor], Tensor]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other, for minutes on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def load(module: nn.Module, state: dict[str, Tensor], prefix: str, number: int | None = None) -> nn.Module:
@@ -244,6 +253,25 @@ def test_gradients_reach_sources_and_bank_alike_in_both_ways() -> None:
         assert grad is not None
         assert expected.grad is not None
         close(grad, expected.grad)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [("kfs", {"decoders": 3, "channels": (12, 9, 6)}), ("haba", {"decoders": 3}), ("upsample", {"factor": 2})],
+    ids=str,
+)
+def test_gradients_are_the_same_bits_every_time(kind: str, config: dict[str, Any]) -> None:
+    """Sums over repeated decoders and sources must not depend on how threads interleave."""
+    torch.set_num_threads(2)
+    bank = decoder(kind, config, CIFAR, 10)
+    sources = torch.rand(20, *bank.source_shape, requires_grad=True)
+    index, rows = torch.randint(3, (64,)), torch.randint(20, (64,))
+    weight = torch.randn(64, *CIFAR)
+    wanted = [sources, *bank.parameters()]
+    first = torch.autograd.grad((bank(sources, index, rows) * weight).sum(), wanted)
+    for _ in range(3):
+        again = torch.autograd.grad((bank(sources, index, rows) * weight).sum(), wanted)
+        assert all(torch.equal(a, b) for a, b in zip(again, first, strict=True))
 
 
 def oracle_generator(state: dict[str, Tensor], noise: Tensor, side: int, width: int, out: int) -> Tensor:

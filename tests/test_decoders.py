@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,6 +31,15 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     *(("kfs", {"decoders": 4, "channels": c, "kernel": k}) for c in ((5, 4, 3), (5, 4)) for k in (2, 4)),
     ("generator", {"width": 4, "noise": 16}),
 ]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors: more threads only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def name(case: tuple[str, dict[str, Any]]) -> str:

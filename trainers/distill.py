@@ -20,7 +20,7 @@ from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run, optimise
 from dsetpack.trainers.objectives import Distillation, DistributionMatching, NetworkPool, RealMeans
 from dsetpack.trainers.parameterizations.kfs import Autoencoder, Kfs, start
-from dsetpack.trainers.presets import INFERRED, Budget, KfsSettings, kfs_budget, kfs_settings
+from dsetpack.trainers.presets import INFERRED, NO_FLIP, Budget, KfsSettings, kfs_budget, kfs_settings
 from dsetpack.trainers.seeds import derive
 
 METHODS = ("kfs",)
@@ -70,7 +70,7 @@ def distill(
     """
     if method not in METHODS:
         raise FormatError(f"no method {method!r}; there is {', '.join(METHODS)}")
-    chosen = kfs_settings(preset, data.shape, ipc, settings)
+    chosen = kfs_settings(preset, data.shape, ipc, settings, flip=data.name not in NO_FLIP)
     budget = kfs_budget(chosen, data.shape, len(data.classes), ipc)
     where = Path(folder) if folder is not None else None if out is None else Path(f"{os.fspath(out)}.run")
     recipe: Recipe = {

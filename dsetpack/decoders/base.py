@@ -115,7 +115,7 @@ class Decoder(nn.Module, ABC):
             return self._by_decoder(sources, index, rows)
         # Shapes that do not depend on the index: no wait for the device, and a graph that can be exported.
         sources = take(sources, rows)
-        return self.all_pairs(sources)[torch.arange(len(sources), device=sources.device), index]
+        return self.all_pairs(sources)[torch.arange(sources.shape[0], device=sources.device), index]
 
     def _by_decoder(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
         """Sort the pairs by decoder and run each decoder once, on the sources that want it."""

@@ -45,7 +45,7 @@ class Decoder(base.Decoder):
 
     @override
     def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        if not self._one_network():
+        if base.prefers_loops(sources) or not self._one_network():
             return super().pairs(sources, index, rows)
         encoder, decoder = self._layers()
         features = self._encode(base.take(sources, rows), _pick(encoder, 0))

@@ -37,7 +37,7 @@ class Decoder(base.Decoder):
     @override
     def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
         sources = base.take(sources, rows)
-        each = torch.arange(len(sources), device=sources.device)
+        each = torch.arange(sources.shape[0], device=sources.device)
         return self._enlarge(self._patches(sources)[each, index // self.config.factor, index % self.config.factor])
 
     @override

@@ -362,6 +362,9 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     yield edited("class-decoders-empty", part(class_decoders=[[], [], []]), "FormatError", "equally many decoders")
     yield edited("class-decoders-range", part(class_decoders=[[0], [0], [1]]), "FormatError", r"of class 2: \[1\]; 0..0")
     yield edited("class-decoders-twice", part(class_decoders=[[0, 0]] * 3), "FormatError", "of class 0: ")
+    soft = draft({"sources": SOURCES, "labels": np.eye(4, 3, dtype=np.float32)}, CARD | {"labels": {"kind": "soft"}}, PART)
+    chosen = soft.change(part(class_decoders=[[0]] * 3))
+    yield "class-decoders-soft", chosen.file(), "FormatError", "chosen by class: the card's labels must be hard"
     many = [list(range(5000))] * 3
     yield edited("class-decoders-long", part(class_decoders=many), "FormatError", "of class 0: .*…$")
     yield edited("image-huge", lambda m: m["card"].update(shape=[1, 2**40, 2**40]), "LimitError", "an image or an epoch")

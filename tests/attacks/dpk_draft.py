@@ -153,8 +153,15 @@ def entry(offsets: list[tuple[int, int]], values: np.ndarray, encodings: list[Js
 ZSTD = {"name": "zstd", "configuration": {"level": 19}}
 
 
-def draft(tensors: dict[str, np.ndarray], card: Json, part: Json, special: dict[str, Made] | None = None) -> Draft:
-    """A pack with one dataset a tensor, one zstd chunk each.
+def draft(
+    tensors: dict[str, np.ndarray],
+    card: Json,
+    part: Json,
+    special: dict[str, Made] | None = None,
+    *,
+    compressed: bool = True,
+) -> Draft:
+    """A pack with one dataset a tensor, one chunk each.
 
     Args:
         tensors: by name, stored as they are.
@@ -162,6 +169,7 @@ def draft(tensors: dict[str, np.ndarray], card: Json, part: Json, special: dict[
         part: the only one.
         special: other ways to make a dataset of this name in the HDF5 file; they return the chunk's place. A name
             that is no tensor is made last.
+        compressed: whether chunks are zstd frames.
     """
     special = special or {}
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
@@ -174,10 +182,11 @@ def draft(tensors: dict[str, np.ndarray], card: Json, part: Json, special: dict[
     datasets = {}
     with h5py.File(h5py.h5f.create(b"draft", h5py.h5f.ACC_TRUNC, creation, access)) as file:
         for name, values in sorted(tensors.items()):
-            data = frame(values.tobytes())
+            data = frame(values.tobytes()) if compressed else values.tobytes()
+            filters = ((32015, (19,)),) if compressed else ()
             made = special.get(name)
-            at = made(file, name, data) if made else plain_dataset(file, name, data, values)
-            datasets[name] = entry([(at, len(data))], values, [ZSTD])
+            at = made(file, name, data) if made else plain_dataset(file, name, data, values, filters=filters)
+            datasets[name] = entry([(at, len(data))], values, [ZSTD] if compressed else [])
         for name, made in special.items():
             if name not in tensors:
                 made(file, name, b"")

@@ -75,7 +75,7 @@ def free_kind() -> Iterator[None]:
     """Inside, the kind ``images`` has a bank of any tensors, of any dtype: ``config`` lists their shapes."""
 
     class Config(KindConfig):
-        shapes: dict[str, tuple[int, ...]] = {}
+        shapes: dict[str, list[int]] = {}
 
         def bank_size(self) -> int:
             return 1
@@ -84,7 +84,7 @@ def free_kind() -> Iterator[None]:
             return image
 
         def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
-            return dict(self.shapes)
+            return {name: tuple(shape) for name, shape in self.shapes.items()}
 
     with (
         mock.patch.object(parts, "kind_config", lambda _: Config),

@@ -1,0 +1,72 @@
+"""Every attack file meets its own error: see tests/attacks/attack_builder.py for how each is made."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from dsetpack import formats
+from dsetpack.formats import DsetpackError, Limits, Reader
+from dsetpack.formats.hdf5_view import difference
+
+FOLDER = Path(__file__).parents[1] / "attacks"
+ATTACKS = json.loads((FOLDER / "attacks.json").read_text())
+LINKS = ("view-external-link", "view-external-storage", "view-virtual", "view-broken")
+
+
+def path(attack):
+    return FOLDER / "files" / f"{attack['name']}.dpk"
+
+
+def refused(attack, action):
+    with pytest.raises(DsetpackError) as caught:
+        action()
+    assert type(caught.value).__name__ == attack["error"]
+    message = str(caught.value)
+    assert re.search(attack["match"], message)
+    assert message.startswith(str(path(attack)))
+    assert len(message) < 1500
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a["stage"] == "open"], ids=lambda a: a["name"])
+def test_refused_when_opened(attack):
+    refused(attack, lambda: Reader(path(attack)))
+    refused(attack, lambda: formats.verify(path(attack)))
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a["stage"] == "read"], ids=lambda a: a["name"])
+def test_refused_when_read(attack):
+    with Reader(path(attack)) as reader:
+        if attack["name"] != "rest-digest":
+            refused(attack, lambda: [reader.role(0, role) for role in ("sources", "labels")])
+    refused(attack, lambda: formats.verify(path(attack), hdf5=False))
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a["stage"] == "view"], ids=lambda a: a["name"])
+def test_refused_by_the_view(attack):
+    formats.verify(path(attack), hdf5=False)
+    found = difference(str(path(attack)), Limits())
+    assert re.search(attack["match"], found)
+    assert found.isprintable()
+
+
+@pytest.mark.parametrize("attack", [a for a in ATTACKS if a["name"] in LINKS], ids=lambda a: a["name"])
+def test_refused_by_verify(attack):
+    refused(attack, lambda: formats.verify(path(attack)))
+
+
+def test_the_files_are_those_of_the_list():
+    assert {f"{a['name']}.dpk" for a in ATTACKS} == {p.name for p in (FOLDER / "files").iterdir()}
+    assert sum(p.stat().st_size for p in (FOLDER / "files").iterdir()) < 1 << 20
+
+
+@pytest.mark.parametrize("name", ["manifest-bomb", "manifest-bomb-lies", "frame-lies", "total", "parts-share-all"])
+def test_bombs_take_no_memory(name):
+    import resource
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DsetpackError):
+        formats.verify(FOLDER / "files" / f"{name}.dpk", hdf5=False)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kilobytes

@@ -1,0 +1,101 @@
+"""The same pack has the same bytes, whenever and wherever it is written."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from format_packs import KINDS, PRESETS, card, images, part_of
+
+from dsetpack import formats
+from dsetpack.formats import Reader, seal
+from dsetpack.formats.card import Metric
+
+HERE = Path(__file__).parent
+
+
+def all_bytes():
+    digest = hashlib.sha256()
+    for kind in KINDS:
+        for preset in PRESETS:
+            made, part, tensors = part_of(kind)
+            digest.update(formats.encode(made, [part], tensors, preset))
+    return digest.hexdigest()
+
+
+def test_two_writes_over_a_second_apart():
+    first = all_bytes()
+    time.sleep(1.1)
+    assert all_bytes() == first
+
+
+@pytest.mark.parametrize("seed", ["0", "12345"])
+def test_other_processes_and_hash_seeds(seed):
+    code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import test_reproducible as t; print(t.all_bytes())"
+    environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": "Asia/Tokyo", "LC_ALL": "C"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == all_bytes()
+
+
+def test_the_order_of_dicts_does_not_matter():
+    made, part, tensors = part_of("kfs")
+    backwards = dict(reversed(tensors.items()))
+    turned = part.model_copy(update={"tensors": dict(reversed(part.tensors.items()))})
+    first = formats.encode(made, [part], tensors, {"default": "int8", "labels": None})
+    assert formats.encode(made, [turned], backwards, {"labels": None, "default": "int8"}) == first
+
+
+def test_reading_and_writing_again_gives_the_same_bytes():
+    data = images(encoding="exact", description="x")
+    with Reader(data) as reader:
+        tensors = {name: reader.tensor(name) for name in reader.manifest.tensors}
+        assert formats.encode(reader.manifest.card, reader.manifest.parts, tensors) == data
+
+
+def test_content_digest_is_of_the_content_alone():
+    values = np.random.default_rng(0).standard_normal((7, 1, 6, 5)).astype(np.float32)
+    digest = lambda *arguments, **card: Reader(images(*arguments, **card)).manifest.content_digest  # noqa: E731
+    first = digest(values)
+    assert digest(values, title="another", description="y" * 3000, extra={"a": 1}) == first
+    changed = values.copy()
+    changed[3, 0, 2, 2] = np.nextafter(changed[3, 0, 2, 2], np.float32(9))
+    assert digest(changed) != first
+    assert digest(values, "f16") != first
+    assert digest(values, labels=np.ones(7, np.uint8)) != first
+    assert digest(values, labels=(np.arange(7) % 3).astype(np.int64)) != first
+
+
+def test_a_new_card_keeps_the_content(tmp_path):
+    old, new = tmp_path / "old.dpk", tmp_path / "new.dpk"
+    old.write_bytes(images(encoding="int8"))
+    metrics = tuple(Metric(value=n / 100, arch="convnet3", test_data="x", note="m" * n) for n in range(40))
+    for path, changes in ((new, {"metrics": metrics}), (old, {"title": "in place"})):
+        before = Reader(old)
+        size = seal.recard(old, before.manifest.card.replace(**changes), path)
+        formats.verify(path)
+        with Reader(path) as reader:
+            assert size == path.stat().st_size
+            assert reader.manifest.content_digest == before.manifest.content_digest
+            assert reader.digest != before.digest
+            assert reader.manifest.card == before.manifest.card.replace(**changes)
+    assert Reader(new).header.user_block > Reader(old).header.user_block
+    with pytest.raises(formats.FormatError, match="the decoder needs"):
+        seal.recard(old, card(shape=(1, 3, 3)), new)
+    damaged = bytearray(old.read_bytes())
+    damaged[-1] ^= 1
+    with pytest.raises(formats.IntegrityError):
+        seal.recard(bytes(damaged), card(), new)
+
+
+def test_no_clock_in_the_file():
+    """No four bytes of the HDF5 part are a time near now."""
+    data, now = images(), int(time.time())
+    for start in range(len(data) - 3):
+        assert not abs(int.from_bytes(data[start : start + 4], "little") - now) < 1000
+    with h5py.File(__import__("io").BytesIO(data)) as file:
+        assert h5py.h5o.get_info(file["sources"].id).mtime == 0
