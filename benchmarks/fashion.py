@@ -3,7 +3,7 @@
     python benchmarks/fashion.py --root FOLDER [--ipc 1] [--ipc 10] [--jobs 2]
 
 For each budget: distil once, store in four encodings, train 3 networks on each; at IPC 1 also 10 paired ones on exact,
-int8 and int4. Random images train for as many steps, at the best of three learning rates, over 3 subsets. Each finished training
+int8 and int4. Random images train for as many steps, at the best of three learning rates, over 2 subsets. Each finished training
 is kept in ``runs/fashion``; a run that was stopped goes on from there.
 """
 
@@ -32,7 +32,7 @@ from dsetpack.trainers.evaluate import accuracies
 from dsetpack.trainers.seeds import derive
 
 ENCODINGS = ("exact", "f16", "int8", "int4")
-SEEDS, PAIRED, SUBSETS = 3, 10, 3
+SEEDS, PAIRED, SUBSETS = 3, 10, 2
 STUDENT_T = 2.262
 """The 97.5th percentile of Student's t with PAIRED - 1 = 9 degrees of freedom."""
 PAPERS = {

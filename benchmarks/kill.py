@@ -1,11 +1,11 @@
-"""Kill a process that saves over an existing pack, at instants spread over the save: is the file ever broken?
+"""Kill a process that saves over an existing pack, at instants spread over the save: the file must never be broken.
 
     python benchmarks/kill.py --kills 200
 
 A forked child says that its save has begun and is killed (SIGKILL) some time later; the delays spread evenly over the
-measured duration of a save and a tenth beyond. A child that ended before its kill does not count. Two saves: ``pack`` is the whole of ``formats.write``,
-``file`` only the replacement of a file by a large one, which otherwise is a short part of it.
-"""  # noqa: D208
+measured duration of a save and a tenth beyond. A child that ended before its kill does not count. Two saves: ``pack`` is
+the whole of ``formats.write``, ``file`` only the replacement of a file by a large one, which otherwise is a short part.
+"""
 
 from __future__ import annotations
 

@@ -164,10 +164,9 @@ class Pack:
         if part.sources is None:
             size = part.config.source_shape(self.card.shape)[0]
             noise = self._to_device(philox.noise(*draw, numbers, size))
-            codes = part.decoder.label_noise(noise, labels)
+            images = part.decode(part.decoder.label_noise(noise, labels), torch.from_numpy(slots), labels)
         else:
-            codes = part.sources[rows]
-        images = part.decode(codes, torch.from_numpy(slots), labels)
+            images = part.decode(part.sources, torch.from_numpy(slots), labels, rows)
         if part.config.yields == "raw" and not isinstance(self.space, Raw):
             images = self.space.apply(images)
         return images, labels

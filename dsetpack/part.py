@@ -53,13 +53,17 @@ class Part:
         """In how many ways each source can be decoded."""
         return len(self.class_decoders[0]) if self.class_decoders else self.config.bank_size()
 
-    def decode(self, sources: Tensor, slots: Tensor, labels: Tensor) -> Tensor:
-        """Decode sources [B, ...] of these labels by the decoders in these slots (int64 [B]) into images [B, C, H, W].
+    def decode(self, sources: Tensor, slots: Tensor, labels: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Decode sources of these labels by the decoders in these slots into images [B, C, H, W].
 
-        Slots may stay on the CPU: then the decoder checks them without waiting for a GPU.
+        Args:
+            sources: [B, ...], or any number of them where ``rows`` says which ones.
+            slots: int64 [B]; on the CPU the decoder checks them without waiting for a GPU.
+            labels: int64 [B], or soft.
+            rows: int64 [B], which sources; all in order if left out.
         """
         index = slots if self._allowed is None else self._allowed[labels, slots.to(labels.device)]
-        images: Tensor = self.decoder(sources, index)
+        images: Tensor = self.decoder(sources, index, rows)
         return images
 
     def to(self, device: torch.device | str, decoder: Decoder) -> Part:

@@ -72,7 +72,9 @@ def _check_decoded(manifest: Manifest, limits: Limits) -> None:
     card = manifest.card
     largest = max(math.prod(card.shape) * 4, len(card.classes) * (card.per_class or 0) * 8)
     if largest > limits.total:
-        raise LimitError(f"an image or an epoch's labels would take {_short(largest)} bytes; the limit is {limits.total}")
+        raise LimitError(
+            f"an image or an epoch's labels would take {_short(largest)} bytes; the limit is {limits.total}"
+        )
 
 
 def _short(number: int) -> str:

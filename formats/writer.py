@@ -33,6 +33,8 @@ LARGEST_CHUNK_BYTES = 1 << 26
 CHUNKS = 8
 """Tensors are cut along the first axis into chunks of about ``CHUNK_BYTES``, and of more where they would be more than
 ``CHUNKS``: each costs about 70 bytes, and no more threads decompress at once."""
+LEVELS = (19, 3)
+"""Levels of zstd to try. On noise a high one finds matches that cost more than they save."""
 SHARED_BYTES = 1 << 16
 """Banks' tensors, and up to this size those of the space, share a dataset: each of its own costs about 400 bytes."""
 
@@ -179,16 +181,16 @@ def _attributes(group: list[str], entries: Mapping[str, Tensor]) -> dict[str, fl
 
 
 def _dataset(arrays: list[Array], attributes: dict[str, float]) -> hdf5.StoredDataset:
-    """Cut into chunks and compress, with the byte shuffle where that is smaller."""
+    """Cut into chunks and compress, with the byte shuffle and the level that are smallest."""
     values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     row = values[:1].nbytes
     target = min(max(CHUNK_BYTES, -(-values.nbytes // CHUNKS)), LARGEST_CHUNK_BYTES)
     rows = min(len(values), max(1, target // row))
     plain = [values[at : at + rows].tobytes().ljust(rows * row, b"\0") for at in range(0, len(values), rows)]
-    pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(),)]
+    pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(level=level),) for level in LEVELS]
     if values.itemsize > 1:
-        pipelines.append((Shuffle(itemsize=values.itemsize), Zstd()))
+        pipelines += [(Shuffle(itemsize=values.itemsize), Zstd(level=level)) for level in LEVELS]
     encoded = [(codecs, tuple(_run(codecs, data) for data in plain)) for codecs in pipelines]
     codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
     return hdf5.StoredDataset(values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes)

@@ -25,7 +25,9 @@ def test_there_are_the_two_commands_and_three_uses():
 def test_block_runs(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(PACK, "demo.dpk")
-    block = BLOCKS[number].replace("pack.train(model, seed=0)", "pack.train(model, seed=0, steps=2)")  # minutes otherwise
+    block = BLOCKS[number].replace(
+        "pack.train(model, seed=0)", "pack.train(model, seed=0, steps=2)"
+    )  # minutes otherwise
     exec(compile(block, f"README block {number}", "exec"), {})
 
 

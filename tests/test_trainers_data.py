@@ -262,6 +262,25 @@ def test_digest_pins_values_and_shape():
     assert digest != ImageData(x.view(4, 1, 1, 4), y, ("a",), "x").digest
 
 
+def test_the_shipped_sample():
+    train, test = load("fashion-sample"), load("fashion-sample", split="test")
+    assert torch.bincount(train.labels).tolist() == [200] * 10
+    assert torch.bincount(test.labels).tolist() == [100] * 10
+    assert train.classes == FASHION
+    assert train.images.dtype == torch.uint8
+
+
+@full
+@pytest.mark.data
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_the_shipped_sample_is_part_of_the_real_data(split):
+    sample, real = load("fashion-sample", split=split), load("fashion-mnist", DATA, split)
+    per_class = len(sample) // 10
+    first = torch.cat([real.of_class(label)[:per_class] for label in range(10)])
+    assert sample.digest == real.take(first).digest
+    assert torch.equal(sample.labels, real.labels[first])
+
+
 @full
 @pytest.mark.data
 @pytest.mark.parametrize(

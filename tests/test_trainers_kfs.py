@@ -171,3 +171,10 @@ def test_budgets_that_do_not_fit_and_settings_that_do_not_exist():
         kfs_settings("cpu", (1, 28, 28), 1, {"noise": "loud"})
     with pytest.raises(FormatError, match="preset 'gpu'; expected one of cpu, paper"):
         kfs_settings("gpu", (1, 28, 28), 1)
+
+
+def test_digits_are_not_mirrored_and_a_recipe_has_one_length():
+    assert "flip" in kfs_settings("cpu", (1, 28, 28), 1).augmentation.ops
+    assert "flip" not in kfs_settings("cpu", (1, 28, 28), 1, flip=False).augmentation.ops
+    changed = kfs_settings("paper", (1, 28, 28), 1, {"recipe.steps": 30}).recipe
+    assert (changed.steps, changed.epochs) == (30, None)

@@ -25,7 +25,6 @@ sys.path.insert(0, str(HERE))
 from attack_views import views
 from dpk_draft import ZSTD, Draft, Json, canonical, draft, entry, frame
 
-
 CARD: Json = {"title": "attack", "classes": ["a", "b", "c"], "shape": [1, 2, 2]}
 PART: Json = {"kind": "images", "sources": 4, "tensors": {"sources": "sources", "labels": "labels"}}
 SOURCES = (np.arange(16, dtype=np.float32) / 16).reshape(4, 1, 2, 2)
@@ -244,21 +243,29 @@ def index() -> Iterator[tuple[str, bytes, str, str]]:
 
     step = {"name": "shuffle", "configuration": {"itemsize": 8}}
     yield edited("shuffle-itemsize", dataset("sources", encodings=[step, ZSTD]), "FormatError", "float32 has 4 bytes")
-    yield edited("shuffle-last", dataset("sources", encodings=[ZSTD, step]), "FormatError", "at most shuffle, then zstd")
+    yield edited(
+        "shuffle-last", dataset("sources", encodings=[ZSTD, step]), "FormatError", "at most shuffle, then zstd"
+    )
     yield edited("zstd-twice", dataset("sources", encodings=[ZSTD, ZSTD]), "FormatError", "at most shuffle, then zstd")
     cast = {"name": "cast", "configuration": {"dtype": "float16"}}
     yield edited("cast-in-dataset", dataset("sources", encodings=[cast]), "FormatError", "belongs to a tensor")
     yield edited("zstd-in-tensor", tensor("sources", encodings=[ZSTD]), "FormatError", "it belongs to a dataset")
     quantize = {"name": "quantize", "configuration": {"bits": 8, "scale": 1.0, "offset": 0.0}}
-    yield edited("two-steps", tensor("sources", encodings=[quantize, cast]), "FormatError", "expected at most one of|cast")
+    yield edited(
+        "two-steps", tensor("sources", encodings=[quantize, cast]), "FormatError", "expected at most one of|cast"
+    )
     yield edited("stored-dtype", tensor("sources", encodings=[quantize]), "FormatError", "stored as uint8, but dataset")
     no_scale = {"name": "quantize", "configuration": {"bits": 8}}
-    yield edited("quantize-no-scale", tensor("sources", encodings=[no_scale]), "FormatError", "needs 'scale' and 'offset'")
+    yield edited(
+        "quantize-no-scale", tensor("sources", encodings=[no_scale]), "FormatError", "needs 'scale' and 'offset'"
+    )
 
     yield edited("tensor-dtype", tensor("sources", dtype="float64"), "FormatError", "stored as float64, but dataset")
     yield edited("tensor-dtype-unknown", tensor("sources", dtype="bool"), "FormatError", "sources.dtype: ")
     yield edited("tensor-dataset", tensor("labels", dataset="no"), "FormatError", "dataset 'no' is not in the index")
-    yield edited("tensor-none", lambda m: m["tensors"]["labels"].pop("dataset"), "FormatError", "None is not in the index")
+    yield edited(
+        "tensor-none", lambda m: m["tensors"]["labels"].pop("dataset"), "FormatError", "None is not in the index"
+    )
     yield edited("tensor-start", tensor("labels", start=1), "FormatError", "elements 1..5 exceed dataset 'labels'")
     yield edited("tensor-start-huge", tensor("labels", start=2**63 - 1), "FormatError", "exceed dataset 'labels'")
     same = tensor("labels", dataset="sources", dtype="float32")
@@ -276,7 +283,12 @@ def index() -> Iterator[tuple[str, bytes, str, str]]:
     yield edited("shape-huge", tensor("sources", shape=big), "LimitError", "the file declares .* bytes of data")
     yield edited("dataset-huge", dataset("sources", shape=big, chunk=big), "LimitError", "the file declares")
     nine, one = [9 << 30], [1 << 30]
-    yield "total", _gibibytes(9, nine, one), "LimitError", "the file declares 9663676484 bytes of data; the limit is 858"
+    yield (
+        "total",
+        _gibibytes(9, nine, one),
+        "LimitError",
+        "the file declares 9663676484 bytes of data; the limit is 858",
+    )
     yield "chunk-limit", _gibibytes(1, [5 << 30], [5 << 30]), "LimitError", "a chunk of 5368709120 bytes; the limit is"
     parts = [PART | {"stage": n} for n in range(40)]
 
@@ -331,7 +343,9 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     def part(**values: Any) -> Callable[[Json], None]:
         return lambda m: m["parts"][0].update(values)
 
-    yield edited("part-shape", part(sources=3), "FormatError", r"'labels' has shape \[4\], the decoder needs \[3\]|sources")
+    yield edited(
+        "part-shape", part(sources=3), "FormatError", r"'labels' has shape \[4\], the decoder needs \[3\]|sources"
+    )
     yield edited("part-card-shape", lambda m: m["card"].update(shape=[1, 4, 4]), "FormatError", "the decoder needs")
     yield edited("part-no-sources", part(sources=0), "FormatError", "0 sources found for kind 'images'|needs")
     yield edited("part-role-missing", part(tensors={"sources": "sources"}), "FormatError", "tensors for the roles")
@@ -339,7 +353,9 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     yield edited("part-role-extra", part(tensors=extra), "FormatError", "tensors for the roles")
     swapped = {"sources": "sources", "labels": "no"}
     yield edited("part-tensor-missing", part(tensors=swapped), "FormatError", "labels: tensor 'no' is not in the index")
-    yield edited("part-kfs", part(kind="kfs", config={"decoders": 2, "channels": [2, 2]}), "FormatError", "for the roles")
+    yield edited(
+        "part-kfs", part(kind="kfs", config={"decoders": 2, "channels": [2, 2]}), "FormatError", "for the roles"
+    )
     factor = part(kind="upsample", config={"factor": 3})
     yield edited("part-factor", factor, "FormatError", "factor 3 does not fit image height 2")
     yield edited("part-factor-huge", part(kind="upsample", config={"factor": 10**4000}), "FormatError", "factor")
@@ -351,7 +367,9 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     floats = {"sources": "labels", "labels": "labels"}
     yield edited(
         "part-sources-integers",
-        lambda m: m.update(parts=[PART | {"tensors": floats}], tensors={"labels": labels}, datasets={"labels": m["datasets"]["labels"]}),
+        lambda m: m.update(
+            parts=[PART | {"tensors": floats}], tensors={"labels": labels}, datasets={"labels": m["datasets"]["labels"]}
+        ),
         "FormatError",
         "sources: tensor 'labels' has shape",
     )
@@ -360,14 +378,20 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     yield edited("class-decoders-count", part(class_decoders=[[0]]), "FormatError", "has 1 lists, one for each of 3")
     yield edited("class-decoders-uneven", part(class_decoders=[[0], [0], []]), "FormatError", "equally many decoders")
     yield edited("class-decoders-empty", part(class_decoders=[[], [], []]), "FormatError", "equally many decoders")
-    yield edited("class-decoders-range", part(class_decoders=[[0], [0], [1]]), "FormatError", r"of class 2: \[1\]; 0..0")
+    yield edited(
+        "class-decoders-range", part(class_decoders=[[0], [0], [1]]), "FormatError", r"of class 2: \[1\]; 0..0"
+    )
     yield edited("class-decoders-twice", part(class_decoders=[[0, 0]] * 3), "FormatError", "of class 0: ")
-    soft = draft({"sources": SOURCES, "labels": np.eye(4, 3, dtype=np.float32)}, CARD | {"labels": {"kind": "soft"}}, PART)
+    soft = draft(
+        {"sources": SOURCES, "labels": np.eye(4, 3, dtype=np.float32)}, CARD | {"labels": {"kind": "soft"}}, PART
+    )
     chosen = soft.change(part(class_decoders=[[0]] * 3))
     yield "class-decoders-soft", chosen.file(), "FormatError", "chosen by class: the card's labels must be hard"
     many = [list(range(5000))] * 3
     yield edited("class-decoders-long", part(class_decoders=many), "FormatError", "of class 0: .*…$")
-    yield edited("image-huge", lambda m: m["card"].update(shape=[1, 2**40, 2**40]), "LimitError", "an image or an epoch")
+    yield edited(
+        "image-huge", lambda m: m["card"].update(shape=[1, 2**40, 2**40]), "LimitError", "an image or an epoch"
+    )
     yield edited("per-class-huge", lambda m: m["card"].update(per_class=2**60), "LimitError", "an image or an epoch")
 
 
@@ -377,7 +401,12 @@ def contents() -> Iterator[tuple[str, bytes, str, str]]:
     offset = made.manifest["datasets"]["sources"]["chunks"][0]["offset"]
     flipped = made.copy()
     flipped.tail = flipped.tail[:offset] + bytes([flipped.tail[offset] ^ 1]) + flipped.tail[offset + 1 :]
-    yield "chunk-digest", flipped.file(digests=False), "IntegrityError", "dataset 'sources', chunk 0: digest .* expected"
+    yield (
+        "chunk-digest",
+        flipped.file(digests=False),
+        "IntegrityError",
+        "dataset 'sources', chunk 0: digest .* expected",
+    )
     rest = made.copy()
     rest.tail = rest.tail[: offset - 1] + bytes([rest.tail[offset - 1] ^ 1]) + rest.tail[offset:]
     yield "rest-digest", rest.file(digests=False), "IntegrityError", "bytes outside the chunks were changed"

@@ -107,7 +107,9 @@ def views() -> Iterator[tuple[str, bytes, str, str]]:
     wide = attributed(True, "scale_factor", np.float64(2))
     yield view("scale-dtype", "attributes {'scale_factor': 'float64'} found", zz=wide)
     yield view("attribute-text", "attributes {'units': 'object'} found", zz=attributed(True, "units", "metres"))
-    yield view("attribute-root", r"attributes of the root group that nobody wrote: \['a'\]", zz=attributed(False, "a", 1))
+    yield view(
+        "attribute-root", r"attributes of the root group that nobody wrote: \['a'\]", zz=attributed(False, "a", 1)
+    )
     soft = linked(h5py.SoftLink("/sources"))
     yield view("soft-link", r"'labels' is a link \(SoftLink\), .*; it was not followed", labels=soft)
     external = linked(h5py.ExternalLink(CANARY, "/x"))

@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+from pydantic import Field
 
 from dsetpack import formats
 from dsetpack.formats import parts
@@ -63,9 +64,7 @@ def images(
         sources = np.random.default_rng(0).standard_normal((7, 1, 6, 5)).astype(np.float32)
     if labels is None:
         labels = (np.arange(len(sources)) % 3).astype(np.uint8)
-    part = formats.Part(
-        kind="images", sources=len(sources), tensors={"sources": "sources", "labels": "labels"}
-    )
+    part = formats.Part(kind="images", sources=len(sources), tensors={"sources": "sources", "labels": "labels"})
     made = card(**({"shape": sources.shape[1:]} | changes))
     return formats.encode(made, [part], {"sources": sources, "labels": labels}, encoding)
 
@@ -75,7 +74,7 @@ def free_kind() -> Iterator[None]:
     """Inside, the kind ``images`` has a bank of any tensors, of any dtype: ``config`` lists their shapes."""
 
     class Config(KindConfig):
-        shapes: dict[str, list[int]] = {}
+        shapes: dict[str, list[int]] = Field(default={})
 
         def bank_size(self) -> int:
             return 1
@@ -87,7 +86,7 @@ def free_kind() -> Iterator[None]:
             return {name: tuple(shape) for name, shape in self.shapes.items()}
 
     with (
-        mock.patch.object(parts, "kind_config", lambda _: Config),
+        mock.patch.object(parts, "kind_config", return_value=Config),
         mock.patch.object(parts, "FLOATS", tuple(ITEMSIZE)),
     ):
         yield

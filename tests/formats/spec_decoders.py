@@ -108,7 +108,9 @@ def generator(config: Json, shape: tuple[int, int, int], bank: dict[str, Array],
     def norm(x: Array, name: str) -> Array:
         mean, var, weight, bias = (bank[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
         shaped = (-1,) + (1,) * (x.ndim - 1)
-        return (x - mean.reshape(shaped)) / np.sqrt(var.reshape(shaped) + 1e-5) * weight.reshape(shaped) + bias.reshape(shaped)
+        return (x - mean.reshape(shaped)) / np.sqrt(var.reshape(shaped) + 1e-5) * weight.reshape(shaped) + bias.reshape(
+            shaped
+        )
 
     x = relu(norm(bank["fc.weight"] @ source + bank["fc.bias"], "fc_norm")).reshape(width, 4, 4)
     for i, layer in enumerate(layers):

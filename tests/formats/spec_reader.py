@@ -118,8 +118,11 @@ class SpecReader:
             datasets[name]["chunks"] = [chunk["sha256"] for chunk in dataset["chunks"]]
         defaults = {"encodings": [], "dataset": None, "start": 0}
         tensors = {
-            name: _without({k: entry.get(k, defaults.get(k)) for k in ("dtype", "shape", *defaults)}
-                           | {"encodings": _steps(entry)}, defaults)  # fmt: skip
+            name: _without(
+                {k: entry.get(k, defaults.get(k)) for k in ("dtype", "shape", *defaults)}
+                | {"encodings": _steps(entry)},
+                defaults,
+            )
             for name, entry in self.manifest["tensors"].items()
         }
         defaults = {"config": {}, "stage": 0, "name": None, "class_decoders": None}
@@ -153,7 +156,9 @@ def canonical(value: Any) -> str:
         return '"' + "".join(short.get(c) or (f"\\u{ord(c):04x}" if c < " " else c) for c in value) + '"'
     if isinstance(value, float):
         return _float(value)
-    return {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
 
 
 def _float(x: float) -> str:

@@ -88,7 +88,7 @@ def test_cast_takes_what_rounds_to_the_largest_value():
 def test_quantize_stays_within_its_error_bound(values, bits, data):
     block = tuple(data.draw(st.integers(1, n)) for n in values.shape) if values.ndim else None
     whole = data.draw(st.booleans())
-    stored, restored, used = through(Quantize(bits=bits, block=None if whole else block), values)
+    stored, restored, _ = through(Quantize(bits=bits, block=None if whole else block), values)
     assert stored.max() < 2**bits
     assert restored.dtype == np.float32
     # Clipping is chosen by squared error, so the sum over each block is never above that of plain min/max.
@@ -143,12 +143,15 @@ def test_clipping_pays_where_values_have_outliers():
 
 
 def test_quantize_per_tensor_axis_and_patch():
-    values = np.random.default_rng(1).standard_normal((4, 6, 6)).astype(np.float32) * np.array([1, 10, 100, 1000])[:, None, None]
+    values = (
+        np.random.default_rng(1).standard_normal((4, 6, 6)).astype(np.float32)
+        * np.array([1, 10, 100, 1000])[:, None, None]
+    )
     values = values.astype(np.float32)
     _, whole, one = through(Quantize(bits=8), values)
     assert isinstance(one.scale, float)
     assert one.block is None
-    stored, axis, used = through(Quantize(bits=8, block=(1, 6, 6)), values)
+    _, axis, used = through(Quantize(bits=8, block=(1, 6, 6)), values)
     assert used.scale == "x.scale"
     assert used.offset == "x.offset"
     _, patch, used = through(Quantize(bits=8, block=(1, 4, 4)), values)
@@ -241,7 +244,9 @@ def test_a_flipped_bit_in_a_frame_is_seen(data, choose):
 
 
 def test_unknown_encodings_fail_by_name():
-    with pytest.raises(VersionError, match=r"unknown encoding 'lzma'; this version knows cast, quantize, shuffle, zstd"):
+    with pytest.raises(
+        VersionError, match=r"unknown encoding 'lzma'; this version knows cast, quantize, shuffle, zstd"
+    ):
         codec(Encoding(name="lzma"))
     with pytest.raises(FormatError, match=r"encoding 'quantize': bits: .* less than or equal to 8"):
         codec(Encoding(name="quantize", configuration={"bits": 9}))

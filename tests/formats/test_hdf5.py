@@ -103,7 +103,7 @@ def test_a_file_changed_by_an_hdf5_tool_says_so(tmp_path):
     path.write_bytes(images(encoding="int8"))
     with h5py.File(path, "r+") as file:
         file["labels"].attrs["note"] = "hello"
-    with pytest.raises(IntegrityError, match="bytes were appended|are missing|bytes outside the chunks were changed"):
+    with pytest.raises(IntegrityError, match=r"bytes were appended|are missing|bytes outside the chunks were changed"):
         formats.verify(path)
 
 

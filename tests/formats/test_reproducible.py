@@ -73,7 +73,8 @@ def test_content_digest_is_of_the_content_alone():
 def test_a_new_card_keeps_the_content(tmp_path):
     old, new = tmp_path / "old.dpk", tmp_path / "new.dpk"
     old.write_bytes(images(encoding="int8"))
-    metrics = tuple(Metric(value=n / 100, arch="convnet3", test_data="x", note="m" * n) for n in range(40))
+    notes = [hashlib.sha256(bytes([n])).hexdigest() for n in range(40)]
+    metrics = tuple(Metric(value=0.5, arch="convnet3", test_data="x", note=note) for note in notes)
     for path, changes in ((new, {"metrics": metrics}), (old, {"title": "in place"})):
         before = Reader(old)
         size = seal.recard(old, before.manifest.card.replace(**changes), path)

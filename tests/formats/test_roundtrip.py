@@ -163,7 +163,11 @@ def test_choices_by_name_role_group_and_default():
         ({"labels": Quantize(bits=8)}, FormatError, "tensor 'labels': quantize takes float32, not uint8"),
         ({"sources": Quantize(bits=8, block=(1,))}, FormatError, "tensor 'sources': "),
         ({"sources": Quantize(bits=8, block=(9, 1, 1, 1))}, FormatError, "do not fit the shape"),
-        ({"sources": Quantize(bits=8, block=(1, 1, 1, 1), scale=1.0, offset=0.0)}, FormatError, "one scale cannot serve"),
+        (
+            {"sources": Quantize(bits=8, block=(1, 1, 1, 1), scale=1.0, offset=0.0)},
+            FormatError,
+            "one scale cannot serve",
+        ),
     ],
 )
 def test_wrong_choices_are_refused(encoding, error, match):

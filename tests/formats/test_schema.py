@@ -25,7 +25,9 @@ def test_the_file_is_current():
     if stored["$comment"] != schema.schema()["$comment"]:
         pytest.skip(f"another version of pydantic words it otherwise: {stored['$comment']}")
     assert schema.PATH.read_text(encoding="utf-8") == schema.text()
-    done = subprocess.run([sys.executable, "-m", "dsetpack.formats.schema", "--check"], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "dsetpack.formats.schema", "--check"], capture_output=True, check=False
+    )
     assert done.returncode == 0
     assert b"is current" in done.stdout
 

@@ -58,7 +58,17 @@ def test_path_bytes_and_file_objects(large, tmp_path):
     path = tmp_path / "x.dpk"
     path.write_bytes(data)
     with path.open("rb") as file, path.open("rb", buffering=0) as raw:
-        for where in (path, str(path), data, bytearray(data), memoryview(data), io.BytesIO(data), file, raw, Trickling(data)):
+        for where in (
+            path,
+            str(path),
+            data,
+            bytearray(data),
+            memoryview(data),
+            io.BytesIO(data),
+            file,
+            raw,
+            Trickling(data),
+        ):
             assert same(sources_of(where), sources)
         assert not file.closed  # the caller's files stay open
     formats.verify(path.open("rb"))
@@ -103,7 +113,7 @@ def test_a_long_manifest_takes_a_second_read():
 
 
 def test_damage_is_found_when_touched(large):
-    data, sources = large
+    data, _sources = large
     reader = Reader(data)
     last = reader.manifest.datasets["sources"].chunks[-1]
     at = reader.header.user_block + last.offset
@@ -203,7 +213,9 @@ def test_a_small_pack_takes_one_range(serve):
 
 def test_http_without_ranges(serve, large):
     _, url = serve(large[0], ranges=False)
-    with pytest.raises(DsetpackError, match="the server ignores range requests .* download the file and open it by path"):
+    with pytest.raises(
+        DsetpackError, match="the server ignores range requests .* download the file and open it by path"
+    ):
         Reader(url)
 
 

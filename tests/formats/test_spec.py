@@ -77,7 +77,8 @@ def test_the_specification_suffices_to_decode(path):
 
 @pytest.mark.parametrize(
     "number",
-    [0.0, -0.0, 1.0, -1.5, 0.1, 1 / 3, 1e16, 123456789012345680.0, 9999999999999998.0, 1e-4, 9.9e-5, 1.5e16, 1e22, 5e-324, 1.7976931348623157e308],
+    [0.0, -0.0, 1.0, -1.5, 0.1, 1 / 3, 1e16, 123456789012345680.0, 9999999999999998.0, 1e-4, 9.9e-5, 1.5e16, 1e22,
+     5e-324, 1.7976931348623157e308],
 )  # fmt: skip
 def test_canonical_floats(number):
     assert canonical(number).encode() == ours(number) == json.dumps(number).encode()
@@ -93,7 +94,9 @@ def test_canonical_json_of_anything():
         if kind == 1:
             return draw.randrange(-(10**20), 10**20)
         if kind == 2:
-            return "".join(chr(draw.choice([draw.randrange(40), draw.randrange(0x20, 0xD800), 0x1F600])) for _ in range(6))
+            return "".join(
+                chr(draw.choice([draw.randrange(40), draw.randrange(0x20, 0xD800), 0x1F600])) for _ in range(6)
+            )
         if kind in (3, 4):
             return draw.choice([True, False, None, 0.5, 3])
         if kind == 5:
@@ -191,7 +194,8 @@ def test_a_file_put_together_by_hand_is_read():
     digest = hashlib.sha256(packed).digest()
     block = 1 << (256 + len(packed) - 1).bit_length()
     for user_block in (block, 2 * block):
-        front = struct.pack("<8sHHIQQQQ32s", b"\x8aDPK\r\n\x1a\n", 1, 9, 0, user_block, user_block + len(tail), len(packed), len(manifest), digest)  # fmt: skip
+        sizes = (user_block, user_block + len(tail), len(packed), len(manifest))
+        front = struct.pack("<8sHHIQQQQ32s", b"\x8aDPK\r\n\x1a\n", 1, 9, 0, *sizes, digest)
         front = (front + b"k" * 32 + b"s" * 64).ljust(252, b"\0")
         data = ((front + struct.pack("<I", zlib.crc32(front))) + packed).ljust(user_block, b"\0") + tail
         formats.verify(data, hdf5=False)

@@ -229,7 +229,9 @@ def parts_shared_bank() -> bytes:
         own = {"sources": f"part{stage}.sources", "labels": f"part{stage}.labels"}
         tensors |= {own["sources"]: values(4, 2, 1, 1, salt=50 + stage), own["labels"]: np.array([0, 1, 2, 1], np.int8)}
         roles = own | {role: f"bank.{role}" for role in shapes}
-        entries.append(formats.Part(kind="kfs", config=config, sources=4, tensors=roles, stage=stage, class_decoders=lists))
+        entries.append(
+            formats.Part(kind="kfs", config=config, sources=4, tensors=roles, stage=stage, class_decoders=lists)
+        )
     return formats.encode(card, entries, tensors)
 
 

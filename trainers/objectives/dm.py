@@ -88,8 +88,8 @@ def draw_share(labels: Tensor, share: float, generator: torch.Generator) -> tupl
     """A random share of each class's pairs, at least one; all of them for share 1.
 
     Returns:
-        pair numbers int64 [S] on the labels' device, and the weight of each, 1 / (pairs drawn of its class), float64 [S]
-        on the CPU: the weighted sum over drawn pairs is, on average over draws, the mean over the class's pairs.
+        pair numbers int64 [S] on the labels' device; the weight of each, 1 / (pairs drawn of its class), float64 [S] on
+        the CPU: the weighted sum over drawn pairs is, on average over draws, the mean over the class's pairs.
     """
     host = labels.cpu()
     chosen, weights = [], []

@@ -1,0 +1,142 @@
+"""The README's tables, rendered from ``benchmarks/results/*.json``.
+
+    python benchmarks/tables.py [--check]
+
+Each table stands in README.md between ``<!-- table: NAME -->`` and ``<!-- end -->``; a test checks that they are current.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+Json = dict[str, Any]
+
+
+def load(name: str) -> Json:
+    content: Json = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def where(environment: Json) -> str:
+    threads = f", {environment['threads']} thread(s)" if environment["device"] == "cpu" else ""
+    device = "CPU" if environment["device"] == "cpu" else environment["device"]
+    return (
+        f"{device}{threads} ({environment['machine']}, {environment['cores']} cores), torch {environment['torch']}, "
+        f"{environment['date'][:10]}, commit {environment['commit']}"
+    )
+
+
+def percent(value: Json) -> str:
+    return f"{100 * value['accuracy']:.1f} ± {100 * value['std']:.1f}"
+
+
+def fashion() -> str:
+    results, rows, notes = load("fashion-cpu"), [], []
+    for budget in results["budgets"]:
+        for row in budget["rows"]:
+            real = [f"{row['random_bytes']:,} ({row['random_per_class']} a class)", percent(row["random"])]
+            rows.append([str(budget["ipc"]), row["encoding"], f"{row['bytes']:,}", percent(row), *real])
+        recipe, papers = budget["recipe"], ", ".join(f"{n} {v}" for n, v in budget["papers"].items())
+        notes.append(
+            f"- IPC {budget['ipc']}: {budget['floats']:,} floats, {budget['images']:,} images, distilled in "
+            f"{budget['distil_seconds'] / 60:.0f} min; every network trains {recipe['steps']} steps of "
+            f"{recipe['batch_size']}. Figures of papers (32-bit floats, ConvNet-3 of width 128): {papers}."
+        )
+        for encoding, cost in budget["cost_points"].items():
+            notes.append(
+                f"- IPC {budget['ipc']}: {encoding} costs {cost['mean']:+.2f} points against exact, 95% interval "
+                f"{cost['low']:+.2f} to {cost['high']:+.2f}, {cost['pairs']} paired seeds."
+            )
+    head = ["IPC", "encoding", "file bytes", "accuracy, %", "random real images, bytes", "accuracy, %"]
+    return "\n".join([table(head, rows), "", *notes, f"- {where(results['environment'])}"])
+
+
+def container() -> str:
+    results = load("container-cpu")
+    return "\n".join([*container_rows(results), "", where(results["environment"])])
+
+
+def container_rows(results: Json) -> list[str]:
+    formats = list(next(iter(results["rows"].values()))["bytes"])
+    rows = [[name, *[f"{row['bytes'][f]:,}" for f in formats]] for name, row in results["rows"].items()]
+    return [table(["tensors", *formats], rows)]
+
+
+def decode() -> str:
+    results = load("decode-cpu")
+    rows = []
+    for name, row in results["rows"].items():
+        micro = {k: f"{1e6 * row['seconds_per_image'][k]['median']:.1f}" for k in ("pairs", "product", "copy")}
+        ratio = {k: f"{v:.1f}×" for k, v in row["times_longer_than_pairs"].items()}
+        rows.append([name, micro["pairs"], micro["product"], micro["copy"], ratio["loop"], ratio["loader"]])
+    head = [
+        "decoder",
+        "pairs, µs",
+        "product, µs",
+        "copying decoded tensors, µs",
+        "per-item loop",
+        "one `__getitem__` each",
+    ]
+    released = results["released_haba_way_times_longer"]
+    note = f"The released HaBa way takes {released:.1f} times as long. {where(results['environment'])}."
+    return "\n".join([table(head, rows), "", note])
+
+
+def runtime() -> str:
+    results, rows = load("runtime-cpu"), []
+    for name, run in results["training"].items():
+        opened = [1e3 * results["opening"][name][k]["median"] for k in ("open", "open + first batch")]
+        share = f"{100 * run['decode_share']:+.2f}%"
+        rows.append(
+            [
+                name,
+                *[f"{v:.1f}" for v in opened],
+                f"{1e3 * run['pre-decoded']['median']:.0f}",
+                share,
+                f"{run['ratio']:.3f}",
+            ]
+        )
+    head = [
+        "pack",
+        "open, ms",
+        "open + first batch, ms",
+        "training step, ms",
+        "decoding instead of copying",
+        "steps, ratio",
+    ]
+    imports = ", ".join(f"`{name}` {1e3 * seconds:.0f} ms" for name, seconds in results["imports"].items())
+    return "\n".join([table(head, rows), "", f"{imports}. {where(results['environment'])}."])
+
+
+TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (fashion, container, decode, runtime)}
+
+
+def rendered(text: str) -> str:
+    """The README with all tables made anew."""
+    return MARKED.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
+
+
+def main() -> int:
+    old = README.read_text(encoding="utf-8")
+    new = rendered(old)
+    if "--check" in sys.argv:
+        return int(old != new)
+    README.write_text(new, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
