@@ -3,8 +3,8 @@
     python benchmarks/fashion.py --root FOLDER [--ipc 1] [--ipc 10] [--jobs 2]
 
 For each budget: distil once, store in four encodings, train 3 networks on each; at IPC 1 also 10 paired ones on exact,
-int8 and int4. Random images train for as many steps, at the best of three learning rates, over 2 subsets. Each finished training
-is kept in ``runs/fashion``; a run that was stopped goes on from there.
+int8 and int4. Random images train for as many steps, at the best of three learning rates, over 2 subsets. Each finished
+training is kept in ``runs/fashion``; a run that was stopped goes on from there.
 """
 
 from __future__ import annotations
@@ -70,8 +70,10 @@ class Ledger:
         lines = path.read_text().splitlines() if path.exists() else []
         self.found: dict[str, float] = dict(json.loads(line) for line in lines)
 
-    def __getitem__(self, job: dict[str, Any]) -> float:
-        return self.found[json.dumps(job, sort_keys=True)]
+    def all(self, jobs: list[dict[str, Any]]) -> list[float]:
+        """The accuracies of jobs; those not there yet are left out."""
+        keys = [json.dumps(job, sort_keys=True) for job in jobs]
+        return [self.found[key] for key in keys if key in self.found]
 
     def run(self, root: str, jobs: list[dict[str, Any]], workers: int) -> None:
         """Run the jobs that are not there yet."""
@@ -100,7 +102,7 @@ def _distil(root: str, ipc: int) -> tuple[Path, float]:
     return path, float(json.loads(times.read_text()))
 
 
-def _measure(root: str, ipc: int, workers: int) -> dict[str, Any]:
+def _measure(root: str, ipc: int, workers: int, render: bool) -> dict[str, Any]:
     path, seconds = _distil(root, ipc)
     train, ledger, packs = _data(root, "train"), Ledger(RUNS / "accuracies.jsonl"), {}
     for encoding in ENCODINGS:
@@ -116,20 +118,19 @@ def _measure(root: str, ipc: int, workers: int) -> dict[str, Any]:
             rate: [{"pack": packs["exact"], "per_class": n, "rate": rate, "seed": s} for s in range(SUBSETS)]
             for rate in RATES
         }
-        for n in sorted(set(alike.values()))
+        for n in dict.fromkeys(alike[e] for e in ("int8", "exact", "f16", "int4"))
     }
     jobs = [job for group in paired.values() for job in group]
     jobs += [job for by_rate in random.values() for group in by_rate.values() for job in group]
-    ledger.run(root, jobs, workers)
-    baselines = {
-        n: _best({r: [ledger[j] for j in group] for r, group in by_rate.items()}) for n, by_rate in random.items()
-    }
+    if not render:
+        ledger.run(root, jobs, workers)
+    baselines = {n: _best({r: ledger.all(group) for r, group in by_rate.items()}) for n, by_rate in random.items()}
     card = dsetpack.open(path).card
     rows = [
         {
             "encoding": e,
             "bytes": sizes[e],
-            **_spread([ledger[j] for j in paired[e][:SEEDS]]),
+            **_spread(ledger.all(paired[e][:SEEDS])),
             "random_per_class": alike[e],
             "random_bytes": stored_bytes(train, alike[e]),
             "random": baselines[alike[e]],
@@ -139,10 +140,7 @@ def _measure(root: str, ipc: int, workers: int) -> dict[str, Any]:
     costs = (
         {}
         if ipc != 1
-        else {
-            e: _difference([ledger[j] for j in paired["exact"]], [ledger[j] for j in paired[e]])
-            for e in ("int8", "int4")
-        }
+        else {e: _difference(ledger.all(paired["exact"]), ledger.all(paired[e])) for e in ("int8", "int4")}
     )
     return {
         "ipc": ipc,
@@ -158,11 +156,14 @@ def _measure(root: str, ipc: int, workers: int) -> dict[str, Any]:
 
 
 def _spread(values: list[float]) -> dict[str, float]:
-    return {"accuracy": statistics.fmean(values), "std": statistics.stdev(values)}
+    """Mean and deviation; nothing where nothing was measured."""
+    return {"accuracy": statistics.fmean(values), "std": statistics.stdev(values)} if len(values) > 1 else {}
 
 
 def _best(by_rate: dict[float, list[float]]) -> dict[str, float]:
-    """The best learning rate of a baseline, chosen on the test images in its favour."""
+    """The best learning rate of a baseline, chosen on the test images in its favour; nothing where one is missing."""
+    if min(map(len, by_rate.values())) < SUBSETS:
+        return {}
     rate = max(by_rate, key=lambda r: statistics.fmean(by_rate[r]))
     return {**_spread(by_rate[rate]), "rate": rate}
 
@@ -178,12 +179,13 @@ def _difference(exact: list[float], other: list[float]) -> dict[str, float]:
 @click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
 @click.option("--ipc", "budgets", multiple=True, default=(1, 10), type=int, show_default=True, help="Budgets.")
 @click.option("--jobs", default=2, show_default=True, help="Trainings at a time, one thread each.")
+@click.option("--render", is_flag=True, help="Train nothing more: write and show what is there.")
 @click.option("--out", default=_common.RESULTS / "fashion-cpu.json", type=click.Path(path_type=Path))
-def main(root: str, budgets: tuple[int, ...], jobs: int, out: Path) -> None:
+def main(root: str, budgets: tuple[int, ...], jobs: int, render: bool, out: Path) -> None:
     device = _common.start("cpu", None)
     results: dict[str, Any] = {"environment": _common.environment(device), "budgets": []}
     for ipc in budgets:
-        results["budgets"].append(_measure(root, ipc, jobs))
+        results["budgets"].append(_measure(root, ipc, jobs, render))
         _common.write_json(out, results)
     _show(results)
 
@@ -192,22 +194,18 @@ def _show(results: dict[str, Any]) -> None:
     table = Table("IPC", "encoding", "bytes", "accuracy", "random a class", "bytes", "accuracy")
     for budget in results["budgets"]:
         for row in budget["rows"]:
-            random = row["random"]
-            cells = (row["encoding"], f"{row['bytes']:,}", f"{row['accuracy']:.1%} ± {row['std']:.1%}")
-            real = (
-                f"{row['random_per_class']}",
-                f"{row['random_bytes']:,}",
-                f"{random['accuracy']:.1%} ± {random['std']:.1%}",
-            )
-            table.add_row(str(budget["ipc"]), *cells, *real)
+            real = (f"{row['random_per_class']}", f"{row['random_bytes']:,}", _percent(row["random"]))
+            table.add_row(str(budget["ipc"]), row["encoding"], f"{row['bytes']:,}", _percent(row), *real)
     console = Console()
     console.print(table)
     for budget in results["budgets"]:
         for encoding, cost in budget["cost_points"].items():
-            interval = f"{cost['low']:+.2f} to {cost['high']:+.2f}"
-            console.print(
-                f"IPC {budget['ipc']}: {encoding} loses {cost['mean']:+.2f} points ({interval}, {cost['pairs']} pairs)"
-            )
+            interval = f"{cost['low']:+.2f} to {cost['high']:+.2f}, {cost['pairs']} pairs"
+            console.print(f"IPC {budget['ipc']}: {encoding} loses {cost['mean']:+.2f} points ({interval})")
+
+
+def _percent(value: dict[str, float]) -> str:
+    return f"{value['accuracy']:.1%} ± {value['std']:.1%}" if "accuracy" in value else "not measured"
 
 
 if __name__ == "__main__":

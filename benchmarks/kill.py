@@ -3,8 +3,8 @@
     python benchmarks/kill.py --kills 200
 
 A forked child says that its save has begun and is killed (SIGKILL) some time later; the delays spread evenly over the
-measured duration of a save and a tenth beyond. A child that ended before its kill does not count. Two saves: ``pack`` is
-the whole of ``formats.write``, ``file`` only the replacement of a file by a large one, which otherwise is a short part.
+measured duration of a save and a tenth beyond. A child that ended before its kill does not count. Two saves: ``pack``
+is the whole of ``formats.write``, ``file`` only the replacement of a file by a large one, otherwise a short part.
 """
 
 from __future__ import annotations

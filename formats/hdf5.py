@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from dsetpack.formats.encodings import ByteCodec
-from dsetpack.formats.hdf5_patch import without_times
+from dsetpack.formats.hdf5_patch import with_filter, without_times
 
 ZSTD_FILTER = 32015
+STAND_IN = 65015
+"""A filter number for private use, which no plugin should have; see ``hdf5_patch``."""
 SHUFFLE_FILTER = 2
 NO_LIBRARY = 3
 """Exit status of ``hdf5_view`` where h5py is missing."""
@@ -53,8 +55,10 @@ def build(datasets: Mapping[str, StoredDataset]) -> Image:
     creation.set_file_space_strategy(h5py.h5f.FSPACE_STRATEGY_NONE, False, 1)  # leave no holes
     with h5py.File(h5py.h5f.create(b"dsetpack", h5py.h5f.ACC_TRUNC, creation, access)) as file:
         offsets = {name: _write(file, name, datasets[name]) for name in sorted(datasets)}
+        compressed = [name for name, dataset in datasets.items() if any(c.name == "zstd" for c in dataset.codecs)]
+        headers = [h5py.h5o.get_info(file[name].id).addr for name in compressed]
         file.flush()
-        return Image(without_times(file.id.get_file_image()), offsets)
+        return Image(with_filter(without_times(file.id.get_file_image()), headers, STAND_IN, ZSTD_FILTER), offsets)
 
 
 def _write(file: Any, name: str, dataset: StoredDataset) -> tuple[int, ...]:
@@ -69,7 +73,7 @@ def _write(file: Any, name: str, dataset: StoredDataset) -> tuple[int, ...]:
         if codec.name == "shuffle":
             creation.set_shuffle()
         else:
-            creation.set_filter(ZSTD_FILTER, h5py.h5z.FLAG_OPTIONAL, (getattr(codec, "level", 0),))
+            creation.set_filter(STAND_IN, h5py.h5z.FLAG_OPTIONAL, (getattr(codec, "level", 0),))
     stored_type = h5py.h5t.py_create(np.dtype(dataset.dtype).newbyteorder("<"))
     space = h5py.h5s.create_simple(dataset.shape)
     made = h5py.Dataset(h5py.h5d.create(file.id, name.encode(), stored_type, space, creation))

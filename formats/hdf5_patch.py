@@ -1,14 +1,19 @@
-"""Two changes to a finished HDF5 file that its library offers no call for.
+"""Three changes to a finished HDF5 file that its library offers no call for.
 
-HDF5 stamps its superblock extension with the time even when told not to, which would make every write differ; and the
-size of the user block is known only when the manifest is, which needs the chunks' offsets first. Both lie at fixed
-places of the superblock (version 3) and of the extension's object header behind it (HDF5 File Format Specification
-3.0, II.A and IV.A.1.b), under a Jenkins checksum.
+- It stamps its superblock extension with the time even when told not to, which would make every write differ.
+- Beside a filter's number it writes its name where some plugin has registered one, which would make bytes depend on
+  what else the process has imported. So the file is made with a number that nobody registers, and the right one put in.
+- The size of the user block is known only when the manifest is, which needs the chunks' offsets first.
+
+They lie in the superblock (version 3), in the extension's object header at a fixed place behind it, and in the filter
+messages of the datasets' object headers (HDF5 File Format Specification 3.0, II.A, IV.A.1.b and IV.A.2.l), each under a
+Jenkins checksum.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 
 from dsetpack.formats.errors import FormatError
 
@@ -17,22 +22,68 @@ BASE_ADDRESS = 12
 END_ADDRESS = 28
 EXTENSION = 48
 TIMES = slice(EXTENSION + 6, EXTENSION + 22)
-_TIMES_STORED, _SIZE_BYTES = 0x20, 0x03
-_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_SIZE_BYTES, _ORDER_STORED, _PHASES_STORED, _TIMES_STORED = 0x03, 0x04, 0x10, 0x20
+_FILTERS, _NAMED_FROM = 0x0B, 256
+_U16, _U32, _U64 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<Q")
 
 
 def without_times(image: bytes) -> bytes:
     """The HDF5 file with the four times of its superblock extension set to zero."""
     data = bytearray(image)
-    known = data[8] == 3 and data[EXTENSION : EXTENSION + 5] == b"OHDR\x02" and data[EXTENSION + 5] & _TIMES_STORED
-    if not known:
-        raise FormatError("this version of the HDF5 library lays out files in a way that dsetpack does not know")
+    _, end = _messages(data, EXTENSION)
+    if data[8] != 3 or not data[EXTENSION + 5] & _TIMES_STORED:
+        raise _unknown_layout()
     data[TIMES] = bytes(16)
-    width = 1 << (data[EXTENSION + 5] & _SIZE_BYTES)
-    messages = TIMES.stop + width
-    end = messages + int.from_bytes(data[TIMES.stop : messages], "little")
     data[end : end + 4] = _U32.pack(lookup3(bytes(data[EXTENSION:end])))
     return bytes(data)
+
+
+def with_filter(image: bytes, headers: Iterable[int], stand_in: int, number: int) -> bytes:
+    """The HDF5 file with another number in place of a filter's.
+
+    Args:
+        image: the file.
+        headers: where the object headers of the datasets lie that have this filter.
+        stand_in, number: the number to replace and the right one, both >= 256.
+    """
+    data = bytearray(image)
+    for at in headers:
+        start, end = _messages(data, at)
+        data[(place := _filter(data, at, start, end, stand_in)) : place + 2] = _U16.pack(number)
+        data[end : end + 4] = _U32.pack(lookup3(bytes(data[at:end])))
+    return bytes(data)
+
+
+def _messages(data: bytearray, at: int) -> tuple[int, int]:
+    """Begin and end of the messages in the object header (version 2) at a place; its checksum follows."""
+    if data[at : at + 5] != b"OHDR\x02":
+        raise _unknown_layout()
+    flags = data[at + 5]
+    size_at = at + 6 + (16 if flags & _TIMES_STORED else 0) + (4 if flags & _PHASES_STORED else 0)
+    start = size_at + (1 << (flags & _SIZE_BYTES))
+    return start, start + int.from_bytes(data[size_at:start], "little")
+
+
+def _filter(data: bytearray, header: int, start: int, end: int, number: int) -> int:
+    """Where a filter's number stands among an object header's messages."""
+    prefix = 6 if data[header + 5] & _ORDER_STORED else 4
+    while start + prefix <= end:
+        body, size = start + prefix, _U16.unpack_from(data, start + 1)[0]
+        if data[start] == _FILTERS and data[body] == 2:
+            at = body + 2
+            for _ in range(data[body + 1]):
+                found = _U16.unpack_from(data, at)[0]
+                if found == number:
+                    return at
+                name = _U16.unpack_from(data, at + 2)[0] if found >= _NAMED_FROM else 0
+                counts = at + (6 if found >= _NAMED_FROM else 4)
+                at = counts + 2 + name + 4 * _U16.unpack_from(data, counts)[0]
+        start = body + size
+    raise _unknown_layout()
+
+
+def _unknown_layout() -> FormatError:
+    return FormatError("this version of the HDF5 library lays out files in a way that dsetpack does not know")
 
 
 def behind(image: bytes, user_block: int) -> bytes:

@@ -50,8 +50,8 @@ def _show(found: Demo) -> None:
         table.add_row(row.name, *cells, f"{row.lr:g}", f"{row.seconds:.0f}")
     console.print(table)
     console.print(
-        f"{recipe.arch}, width {recipe.width}; {recipe.steps} steps of {recipe.batch_size} and the same augmentation for "
-        f"all. Random images: the best of three learning rates, means over random subsets. Whole files are compared. "
+        f"{recipe.arch}, width {recipe.width}; {recipe.steps} steps of {recipe.batch_size} and the same augmentation "
+        f"for all. Random images: the best of three learning rates, means over subsets. Whole files are compared. "
         f"Distilled in {found.distil_seconds:.0f} s, all in {found.seconds:.0f} s. "
         f"The pack is {found.lead:+.1f} points ahead of as many bytes of real images.",
         highlight=False,

@@ -24,7 +24,7 @@ def data_options(required: bool = True) -> Callable[[F], F]:
         return click.option(
             "--data",
             required=required,
-            help="A data set by name (fashion-sample, fashion-mnist, mnist, cifar10) or a path: .npz, folder of images, IDX.",
+            help="A name (fashion-sample, fashion-mnist, mnist, cifar10), or a path: .npz, IDX, a folder of images.",
         )(command)
 
     return add

@@ -100,3 +100,21 @@ def test_no_clock_in_the_file():
         assert not abs(int.from_bytes(data[start : start + 4], "little") - now) < 1000
     with h5py.File(__import__("io").BytesIO(data)) as file:
         assert h5py.h5o.get_info(file["sources"].id).mtime == 0
+
+
+def test_registered_filters_do_not_matter():
+    """A process that has imported hdf5plugin, which gives the filter a name, writes the same bytes."""
+    pytest.importorskip("hdf5plugin")
+    code = (
+        f"import sys; sys.path.insert(0, {str(HERE)!r}); import hdf5plugin, h5py\n"
+        "assert h5py.h5z.filter_avail(32015)\n"
+        "import test_reproducible as t; print(t.all_bytes())"
+    )
+    with_plugin = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    without = subprocess.run(
+        [sys.executable, "-c", code.replace("hdf5plugin, ", "").replace("assert", "assert not")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert with_plugin.stdout == without.stdout == f"{all_bytes()}\n"

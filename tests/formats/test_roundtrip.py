@@ -268,7 +268,7 @@ def test_names_that_collide_or_cannot_be():
         with pytest.raises(FormatError, match=r"tensor 'w.scale': the name is taken by the scales of 'w'"):
             formats.encode(card, [part], every, "int8")
         card, part, every = free_part({"w" * 125: weights})
-        with pytest.raises(FormatError, match="the pack: .*String should match pattern"):
+        with pytest.raises(FormatError, match=r"the pack: .*String should match pattern"):
             formats.encode(card, [part], every, "int8")
 
 
@@ -278,7 +278,8 @@ def test_names_that_collide_or_cannot_be():
     ids=["nan", "infinity", "surrogate", "digits"],
 )
 def test_cards_that_json_cannot_hold_are_refused(extra):
-    with pytest.raises(ValueError, match="cannot be written as JSON|extra.x.float"):  # the card's model, or the writer
+    """By the card's model, or by the writer."""
+    with pytest.raises(ValueError, match=r"cannot be written as JSON|extra\.x\.float"):
         images(extra=extra)
 
 
@@ -286,7 +287,7 @@ def test_cards_that_a_reader_would_refuse_are_not_written():
     nested = []
     for _ in range(250):
         nested = [nested]
-    with pytest.raises(formats.FormatError, match="recursion limit|nested"):
+    with pytest.raises(formats.FormatError, match=r"recursion limit|nested"):
         images(extra={"x": nested})
     with pytest.raises(formats.LimitError, match="values in the manifest"):
         images(extra={"x": [0] * 300_000})

@@ -80,7 +80,7 @@ def test_fsspec_memory(large):
         file.write(data)
     assert same(sources_of("memory://dir/x.dpk"), sources)
     formats.verify("memory://dir/x.dpk")
-    with pytest.raises(FileNotFoundError, match="memory://dir/none.dpk"):
+    with pytest.raises(FileNotFoundError, match=r"memory://dir/none\.dpk"):
         Reader("memory://dir/none.dpk")
 
 
@@ -214,7 +214,7 @@ def test_a_small_pack_takes_one_range(serve):
 def test_http_without_ranges(serve, large):
     _, url = serve(large[0], ranges=False)
     with pytest.raises(
-        DsetpackError, match="the server ignores range requests .* download the file and open it by path"
+        DsetpackError, match=r"the server ignores range requests .* download the file and open it by path"
     ):
         Reader(url)
 
@@ -223,7 +223,7 @@ def test_http_errors_name_the_address(serve, large):
     _, url = serve(large[0])
     with pytest.raises(FileNotFoundError, match=r"127.0.0.1:\d+/none.dpk"):
         Reader(url.replace("x.dpk", "none.dpk"))
-    with pytest.raises(DsetpackError, match="http://127.0.0.1:9/x.dpk: cannot be read"):
+    with pytest.raises(DsetpackError, match=r"http://127\.0\.0\.1:9/x\.dpk: cannot be read"):
         Reader("http://127.0.0.1:9/x.dpk")
     with pytest.raises(DsetpackError, match="nosuch://x: cannot be opened: "):
         Reader("nosuch://x")
