@@ -90,7 +90,7 @@ def training(device: torch.device, repeats: int) -> dict[str, Any]:
         functions = {
             what: lambda batches=batches, run=train_step: run(*next(batches)) for what, batches in sources.items()
         }
-        taken = _common.interleaved(functions, repeats, device, seconds=120)  # type: ignore[arg-type]
+        taken = _common.interleaved(functions, repeats, device, seconds=60)  # type: ignore[arg-type]
         found[name] = {
             **{what: _common.summary(values) for what, values in taken.items()},
             "ratio": _common.ratio(taken["pack"], taken["pre-decoded"]),

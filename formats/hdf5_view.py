@@ -9,10 +9,12 @@ do not. 3: there is no HDF5 library.
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +133,20 @@ def _found_attributes(found: Any) -> dict[str, Any]:
 
 def _chunks(found: Any, user_block: int) -> list[tuple[Any, ...]]:
     infos = [found.id.get_chunk_info(n) for n in range(found.id.get_num_chunks())]
-    return [(tuple(i.chunk_offset), i.filter_mask, i.byte_offset - user_block, i.size) for i in infos]
+    start = user_block if _places_count_the_user_block() else 0
+    return [(tuple(i.chunk_offset), i.filter_mask, i.byte_offset - start, i.size) for i in infos]
+
+
+@cache
+def _places_count_the_user_block() -> bool:
+    """Newer versions of HDF5 give a chunk's place in the whole file, older ones behind the user block: try it."""
+    import h5py
+
+    buffer, mark = io.BytesIO(), b"dsetpack"
+    with h5py.File(buffer, "w", userblock_size=512) as file:
+        made = file.create_dataset("x", data=np.frombuffer(mark, np.uint8), chunks=(len(mark),))
+        at = made.id.get_chunk_info(0).byte_offset
+    return buffer.getvalue()[at : at + len(mark)] == mark
 
 
 def _expected_chunks(expected: Dataset) -> list[tuple[Any, ...]]:

@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -191,7 +193,9 @@ def _dataset(arrays: list[Array], attributes: dict[str, float]) -> hdf5.StoredDa
     pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(level=level),) for level in LEVELS]
     if values.itemsize > 1:
         pipelines += [(Shuffle(itemsize=values.itemsize), Zstd(level=level)) for level in LEVELS]
-    encoded = [(codecs, tuple(_run(codecs, data) for data in plain)) for codecs in pipelines]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd works without Python's lock
+        pending = [(codecs, pool.map(partial(_run, codecs), plain)) for codecs in pipelines]
+        encoded = [(codecs, tuple(chunks)) for codecs, chunks in pending]
     codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
     return hdf5.StoredDataset(values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes)
 

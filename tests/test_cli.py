@@ -53,6 +53,14 @@ def test_info_json_agrees_with_the_file():
     assert "part0.sources" in run("info", SAMPLE)
 
 
+def test_info_shows_a_title_as_it_is_and_no_control_codes(tmp_path):
+    path = tmp_path / "odd.dpk"
+    dsetpack.Pack.from_arrays(torch.rand(2, 1, 4, 4), [0, 1], title="[/x] [bold]\x1b[31mred").save(path)
+    printed = run("info", path)
+    assert "[/x] [bold]" in printed
+    assert "\x1b" not in printed
+
+
 def test_verify_is_silent_status_zero_or_one(tmp_path):
     assert "sound" in run("verify", SAMPLE)
     damaged = bytearray(Path(SAMPLE).read_bytes())

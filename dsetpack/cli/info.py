@@ -8,9 +8,11 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from dsetpack.formats import Reader
 from dsetpack.formats.manifest import Manifest
+from dsetpack.formats.model import printable
 from dsetpack.formats.parts import part_config
 
 
@@ -73,10 +75,10 @@ def _spell(name: str, configuration: dict[str, Any]) -> str:
 
 def _show(facts: dict[str, Any]) -> None:
     console, card = Console(), facts["card"]
-    console.print(f"[bold]{card['title']}[/bold]  {card.get('description', '')}", highlight=False)
+    console.print(Text.assemble((printable(card["title"]), "bold"), "  ", printable(card.get("description", ""))))
     summary = Table(show_header=False, box=None, pad_edge=False)
     for key, value in _summary(facts).items():
-        summary.add_row(f"[dim]{key}[/dim]", value)
+        summary.add_row(Text(key, "dim"), _safe(value))
     console.print(summary)
     tensors = Table("tensor", "shape", "dtype", "encodings", title_justify="left", box=None, header_style="dim")
     tensors.add_column("bytes", justify="right")
@@ -85,6 +87,11 @@ def _show(facts: dict[str, Any]) -> None:
         shape, steps = "×".join(map(str, row["shape"])) or "scalar", " → ".join(row["encodings"])
         tensors.add_row(row["name"], shape, row["dtype"], steps, f"{row['stored_bytes']:,}", f"{row['share']:.1%}")
     console.print(tensors)
+
+
+def _safe(text: str) -> Text:
+    """A file's text as it is: no markup, no control codes for the terminal."""
+    return Text(printable(text))
 
 
 def _summary(facts: dict[str, Any]) -> dict[str, str]:
