@@ -64,15 +64,29 @@ def fashion() -> str:
     return "\n".join([table(head, rows), "", *notes, f"- {where(results['environment'])}"])
 
 
+SIZES = ("kfs-1", "kfs-10", "haba-10", "images-10", "generator-0")
+FORMATS = ("dpk", "safetensors", "torch.save", "npz", "h5py+gzip")
+
+
 def container() -> str:
     results = load("container-cpu")
-    return "\n".join([*container_rows(results), "", where(results["environment"])])
+    shown = [
+        r
+        for r in results["sizes"]
+        if r["case"].endswith(("-exact", "-int8")) and r["case"].startswith(tuple(f"{s}-" for s in SIZES))
+    ]
+    rows = [
+        [r["case"].replace("-learned", ""), *[f"{r[name]:,}" for name in FORMATS], f"{r['overhead']:,}"] for r in shown
+    ]
+    goals = results["goals"].items()
+    notes = [f'- Goal "{name.replace("_", " ")}": ' + _goal(goal) for name, goal in goals]
+    head = ["kind, images a class, encoding", *FORMATS, "of ours not zstd payload"]
+    return "\n".join([table(head, rows), "", *notes, f"- {where(results['environment'])}"])
 
 
-def container_rows(results: Json) -> list[str]:
-    formats = list(next(iter(results["rows"].values()))["bytes"])
-    rows = [[name, *[f"{row['bytes'][f]:,}" for f in formats]] for name, row in results["rows"].items()]
-    return [table(["tensors", *formats], rows)]
+def _goal(goal: Json) -> str:
+    missed = f"missed by {', '.join(goal['missed_by'])}" if goal["missed_by"] else "met by all"
+    return f"worst {goal['worst']:,} bytes, {missed}." if "worst" in goal else f"{missed}."
 
 
 def decode() -> str:

@@ -21,7 +21,15 @@ from dsetpack.trainers.evaluate import evaluate
 
 SEEDS = 3
 SUBSETS = 3
-SETTINGS = {"pretrain.steps": 200, "matching.steps": 100, "networks": 10, "recipe.steps": 250}
+SETTINGS = {
+    "pretrain.steps": 200,
+    "encoder_width": 16,
+    "matching.steps": 100,
+    "networks": 10,
+    "recipe.steps": 250,
+    "recipe.batch_size": 64,
+    "recipe.width": 16,
+}
 """What the demo shortens of the preset ``cpu``, to end within four minutes on two cores."""
 Say = Callable[[str], None]
 
