@@ -130,9 +130,9 @@ class Reader(ABC):
 
     names: ClassVar[tuple[str, ...]] = ()
 
-    def load(self, name: str, root: Path | None, split: str) -> ImageData:
-        """A data set that it knows by name, from the files under ``root``."""
-        raise NotImplementedError(f"{type(self).__name__} knows no data set by name, not even {name!r}")
+    def load(self, name: str, root: Path | None, split: str) -> ImageData:  # noqa: ARG002
+        """A data set that it knows by name, from the files under ``root``. FormatError: it knows none."""
+        raise FormatError(f"{type(self).__name__} knows no data set by name, not even {name!r}")
 
     @abstractmethod
     def accepts(self, path: Path) -> bool:
