@@ -6,13 +6,14 @@ checkpoint. So all steps in one go or in pieces give the same bits on the same d
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import torch
 from pydantic import Field
@@ -22,6 +23,7 @@ from torch.nn.utils import get_total_norm
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.model import Model
 from dsetpack.trainers.checkpoint import Recipe, load_checkpoint, save_checkpoint, unfinished
+from dsetpack.trainers.lamb import Lamb
 from dsetpack.trainers.log import Log
 from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.seeds import derive, generator
@@ -31,12 +33,16 @@ Terms = Mapping[str, Tensor]
 """The named terms of a loss: detached scalars."""
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Group(TypedDict):
-    """Parameters with one learning rate."""
+    """Parameters with one learning rate, and with SGD a momentum of their own where the schedule's does not serve."""
 
     name: str
     params: list[torch.nn.Parameter]
     lr: float
+    momentum: NotRequired[float]
 
 
 class Trainable(ABC):
@@ -58,6 +64,13 @@ class Trainable(ABC):
             the loss term by term, detached.
         """
 
+    def after(self, step: int, generator: torch.Generator) -> None:  # noqa: ARG002
+        """What follows the optimiser's step: keep parameters in their range, train inner networks.
+
+        ``generator`` is the one that ``backward`` drew from. The checkpoint is saved after this.
+        """
+        return
+
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
         """All that it needs to go on: tensors and plain values."""
@@ -70,23 +83,35 @@ class Trainable(ABC):
 class Schedule(Model):
     """How long and by what rule to optimise. Groups bring their own learning rates.
 
-    At each milestone (a share of all steps) every rate is multiplied by ``gamma``.
+    At each milestone (a share of all steps) every rate is multiplied by ``gamma``. With ``final`` every rate also falls
+    along half a cosine to that share of itself.
+
+    Attributes:
+        betas: of Adam and LAMB.
+        momentum: of SGD, for groups that state none.
     """
 
     steps: Annotated[int, Field(ge=1)]
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "sgd", "lamb"] = "adam"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     gamma: Annotated[float, Field(gt=0)] = 0.2
+    final: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     def factor(self, step: int) -> float:
         """What the learning rates are multiplied by at a step."""
-        return float(self.gamma ** sum(int(m * self.steps + 0.5) <= step for m in self.milestones))
+        drops = self.gamma ** sum(int(m * self.steps + 0.5) <= step for m in self.milestones)
+        return float(drops * (self.final + (1 - self.final) * (1 + math.cos(math.pi * step / self.steps)) / 2))
 
     def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
         """The optimiser, with torch's defaults for what is not said here."""
+        if self.optimizer == "sgd":
+            return torch.optim.SGD(
+                [{"params": g["params"], "lr": g["lr"], "momentum": g.get("momentum", self.momentum)} for g in groups]
+            )
         plain = [{"params": g["params"], "lr": g["lr"]} for g in groups]
-        return torch.optim.Adam(plain) if self.optimizer == "adam" else torch.optim.SGD(plain, momentum=self.momentum)
+        return (Lamb if self.optimizer == "lamb" else torch.optim.Adam)(plain, betas=self.betas)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -210,9 +235,10 @@ class _Loop:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * self.schedule.factor(step)
         self.optimizer.zero_grad()
-        found = self.work.backward(step, generator(self.seed, "step", step))
-        terms = self._checked(found, step)
+        drawn = generator(self.seed, "step", step)
+        terms = self._checked(self.work.backward(step, drawn), step)
         self.optimizer.step()
+        self.work.after(step, drawn)
         return terms
 
     def _checked(self, found: Terms, step: int) -> dict[str, float]:

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from typing_extensions import override
 
+from dsetpack.formats.card import Recipe
+from dsetpack.formats.model import Model
 from dsetpack.trainers.loop import Group, Terms, Trainable
 from dsetpack.trainers.parameterizations.base import Parameterization
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
+
+
+class Settings(Model, ABC):
+    """What an objective depends on. A file of this package calls its own ``Settings``; the file's name is its name.
+
+    Attributes:
+        name: of the objective.
+        refuses: the parameterizations it makes no sense with, and why; it is tested with all others.
+    """
+
+    refuses: ClassVar[Mapping[str, str]] = {}
+
+    name: str
+
+    @abstractmethod
+    def build(self, context: Context, synthetic: Parameterization) -> Objective:
+        """The objective for this set, after whatever must be done before (experts, means, a GAN)."""
 
 
 class Objective(ABC):
@@ -29,9 +51,17 @@ class Objective(ABC):
             the loss term by term, detached.
         """
 
+    def after(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> None:  # noqa: ARG002
+        """What follows the optimiser's step: inner networks train on the set as it is now, parameters are clipped."""
+        return
+
     def groups(self) -> Sequence[Group]:
         """Parameters of its own that the loop optimises along."""
         return ()
+
+    def evaluation(self, recipe: Recipe) -> Recipe:
+        """How to train on the set, with what was learned along (the learning rate of MTT)."""
+        return recipe
 
     def state_dict(self) -> dict[str, Any]:
         """What it needs to go on, beyond its settings."""
@@ -55,6 +85,10 @@ class Distillation(Trainable):
     @override
     def backward(self, step: int, generator: torch.Generator) -> Terms:
         return self.objective.backward(self.synthetic, step, generator)
+
+    @override
+    def after(self, step: int, generator: torch.Generator) -> None:
+        self.objective.after(self.synthetic, step, generator)
 
     @override
     def state_dict(self) -> dict[str, Any]:
