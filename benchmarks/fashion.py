@@ -94,7 +94,7 @@ def _distil(root: str, ipc: int) -> tuple[Path, float]:
     path, times = RUNS / f"ipc{ipc}-exact.dpk", RUNS / f"ipc{ipc}-seconds.json"
     if not path.exists():
         began = time.perf_counter()
-        distill(_data(root, "train"), ipc=ipc, preset="cpu", out=path, encoding="exact", resume=True)
+        distill(_data(root, "train"), f"kfs-fashion-mnist-cpu-ipc{ipc}", out=path, encoding="exact", resume=True)
         times.write_text(json.dumps(time.perf_counter() - began))
     pack = dsetpack.open(path)
     for encoding in ENCODINGS[1:]:

@@ -19,8 +19,9 @@ SAMPLE = str(ROOT / "dsetpack" / "data" / "fashion-sample.dpk")
 FAST = [
     part
     for setting in (
-        "pretrain.steps=3", "pretrain_batch=16", "matching.steps=3", "networks=2", "width=4", "encoder_width=4",
-        "recipe.steps=3", "recipe.batch_size=16", "recipe.width=4",
+        "parameterization.pretrain.steps=3", "parameterization.pretrain_batch=16", "parameterization.encoder_width=4",
+        "schedule.steps=3", "objective.networks=2", "objective.width=4",
+        "evaluation.steps=3", "evaluation.batch_size=16", "evaluation.width=4",
     )
     for part in ("--set", setting)
 ]  # fmt: skip
@@ -34,7 +35,7 @@ def run(*arguments, expect=0):
 
 def test_help_names_every_command_and_each_explains_itself():
     listing = run("--help")
-    for name in ("info", "verify", "preview", "distill", "eval", "demo"):
+    for name in ("info", "verify", "preview", "distill", "recipes", "eval", "demo"):
         assert name in listing
         assert "Usage" in run(name, "--help")
 
@@ -102,7 +103,7 @@ def test_distill_then_eval_records_the_result_and_keeps_the_tensors(tmp_path):
     ("arguments", "message"),
     [
         (["distill", "--data", "fashion-minst", "--out", "x.dpk"], "fashion-mnist"),
-        (["distill", "--data", "fashion-sample", "--out", "x.dpk", "--set", "matching.stepz=1"], "matching.steps"),
+        (["distill", "--data", "fashion-sample", "--out", "x.dpk", "--set", "schedule.stepz=1"], "schedule.steps"),
         (["distill", "--data", "fashion-sample", "--out", "x.dpk", "--method", "magic"], "kfs"),
         (["distill", "--data", "fashion-mnist", "--root", "/nonexistent", "--out", "x.dpk"], "/nonexistent"),
         (["eval", SAMPLE, "--data", "fashion-sample"], "no recipe"),

@@ -97,8 +97,14 @@ def oracle_kfs(channels: tuple[int, ...], kernel: int, image: tuple[int, int, in
 def haba(image: tuple[int, int, int], **config: Any) -> tuple[str, dict[str, Any], tuple[int, int, int], Oracle]:
     depth = config.get("depth", 1)
     channels = config.get("channels") or (8 if depth > 1 else image[0])
-    oracle = oracle_haba(depth, config.get("form", "paper"), config.get("source_channels", image[0]), channels, image)
-    return "haba", {"decoders": 4, **config}, image, oracle
+    plain = oracle_haba(depth, config.get("form", "paper"), config.get("source_channels", image[0]), channels, image)
+    factor = config.get("factor", 1)
+
+    def small_bases(state: dict[str, Tensor], number: int, source: Tensor) -> Tensor:
+        basis = oracle_upsample(factor, align_corners=False)(state, number % factor**2, source)
+        return plain(state, number // factor**2, basis)
+
+    return "haba", {"decoders": 4, **config}, image, plain if factor == 1 else small_bases
 
 
 def kfs(image: tuple[int, int, int], channels: tuple[int, ...], kernel: int) -> tuple[str, Any, Any, Oracle]:
@@ -123,6 +129,12 @@ CASES = [
     haba(MNIST, shared=True, form="released"),
     haba(ODD, shared=True, depth=3),
     haba(CIFAR, decoders=1),
+    haba(CIFAR, factor=2),
+    haba(MNIST, factor=2, decoders=1),
+    haba(ODD, factor=2, decoders=2, depth=2),
+    haba(ODD, factor=3, decoders=2, source_channels=1, form="released"),
+    haba(ODD, factor=2, decoders=2, shared=True),
+    haba(MNIST, factor=2, decoders=2, depth=0),
     *(kfs(image, c, k) for image in (CIFAR, MNIST, ODD) for c in ((12, 9, 6), (5, 4)) for k in (2, 4)),
 ]
 IDS = [f"{kind}-{image[0]}x{image[1]}x{image[2]}-{config}" for kind, config, image, _ in CASES]
@@ -191,6 +203,8 @@ GRADIENTS = [
     ("haba", {"decoders": 2, "shared": True}, (1, 3, 3)),
     ("haba", {"decoders": 2, "form": "released"}, (1, 4, 4)),
     ("haba", {"decoders": 2, "depth": 2, "channels": 1}, (1, 3, 4)),
+    ("haba", {"decoders": 2, "factor": 2}, (1, 4, 5)),
+    ("haba", {"decoders": 2, "factor": 2, "shared": True}, (1, 4, 3)),
     ("kfs", {"decoders": 2, "channels": (2, 2, 1)}, (1, 9, 8)),
     ("kfs", {"decoders": 2, "channels": (2, 1), "kernel": 4}, (1, 5, 4)),
     ("generator", {"width": 2, "noise": 3}, (1, 8, 8)),
@@ -257,7 +271,12 @@ def test_gradients_reach_sources_and_bank_alike_in_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "config"),
-    [("kfs", {"decoders": 3, "channels": (12, 9, 6)}), ("haba", {"decoders": 3}), ("upsample", {"factor": 2})],
+    [
+        ("kfs", {"decoders": 3, "channels": (12, 9, 6)}),
+        ("haba", {"decoders": 3}),
+        ("haba", {"decoders": 3, "factor": 2}),
+        ("upsample", {"factor": 2}),
+    ],
     ids=str,
 )
 def test_gradients_are_the_same_bits_every_time(kind: str, config: dict[str, Any]) -> None:
@@ -366,6 +385,7 @@ def test_autocast_keeps_the_batch_together() -> None:
         ("upsample", {"factor": 3}),
         ("haba", {"decoders": 3, "depth": 2}),
         ("haba", {"decoders": 3, "form": "released"}),
+        ("haba", {"decoders": 2, "factor": 2}),
         ("kfs", {"decoders": 3, "channels": (6, 5, 4)}),
         ("kfs", {"decoders": 3, "channels": (6, 5), "kernel": 4}),
     ],

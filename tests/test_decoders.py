@@ -28,6 +28,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("haba", {"decoders": 3, "channels": 5, "source_channels": 1}),
     ("haba", {"decoders": 3, "form": "released"}),
     ("haba", {"decoders": 3, "form": "released", "shared": True}),
+    ("haba", {"decoders": 3, "factor": 2}),
+    ("haba", {"decoders": 2, "factor": 3, "source_channels": 1, "depth": 2}),
     *(("kfs", {"decoders": 4, "channels": c, "kernel": k}) for c in ((5, 4, 3), (5, 4)) for k in (2, 4)),
     ("generator", {"width": 4, "noise": 16}),
 ]
@@ -61,11 +63,20 @@ def parameters(kind: str, image: tuple[int, int, int] = CIFAR, **config: Any) ->
         ({"channels": 16}, 33651),
         ({"form": "released"}, 5568),
         ({"form": "released", "source_channels": 1}, 5514),
+        ({"factor": 2}, 6312),
     ],
 )
 def test_haba_parameters_are_the_papers(config: dict[str, Any], count: int) -> None:
     assert parameters("haba", decoders=1, **config) == count
     assert parameters("haba", decoders=5, **config) == 5 * count
+
+
+def test_haba_numbers_patches_last() -> None:
+    """Decoder hallucinator · f² + patch; the default is left out of the manifest."""
+    config = kind_config("haba").model_validate({"decoders": 3, "factor": 2})
+    assert config.bank_size() == 12
+    assert config.source_shape(CIFAR) == CIFAR
+    assert "factor" not in kind_config("haba").model_validate({"decoders": 3}).model_dump(exclude_defaults=True)
 
 
 def test_haba_grey_and_shared_parameters() -> None:
@@ -157,6 +168,7 @@ def test_starting_values() -> None:
         ("haba", {"decoders": 1, "source_channels": 3}, MNIST, "source_channels 3, expected 1 or the image's 1"),
         ("haba", {"decoders": 1, "depth": 0, "source_channels": 1}, CIFAR, "depth 0 has no layer"),
         ("haba", {"decoders": 1, "depth": 0, "channels": 8}, CIFAR, "found source_channels 3 and channels 8"),
+        ("haba", {"decoders": 1, "factor": 4}, (3, 5, 8), "haba: factor 4 does not fit image height 5"),
         ("haba", {"decoders": 1, "form": "released"}, (3, 2, 9), "at least 3×3, found 2×9"),
         ("generator", {}, (3, 30, 30), "image size 30×30, expected a square"),
         ("generator", {}, (3, 32, 64), "image size 32×64, expected a square"),
@@ -182,6 +194,7 @@ def test_configurations_that_cannot_make_the_image(
         ("haba", {"decoders": 0}, "decoders"),
         ("haba", {"decoders": 2, "depth": 4}, "depth"),
         ("haba", {"decoders": 2, "channels": 0}, "channels"),
+        ("haba", {"decoders": 2, "factor": 0}, "factor"),
         ("haba", {"decoders": 2, "form": "other"}, "form"),
         ("haba", {"decoders": 2, "form": "released", "depth": 2}, "found depth 2"),
         ("kfs", {"decoders": 2, "channels": (12,)}, "channels"),

@@ -13,16 +13,16 @@ from dsetpack.trainers.distill import distill
 from dsetpack.trainers.loop import Interrupted, Run
 
 SMALL = {
-    "channels": (3, 2),
-    "decoders": 2,
-    "pretrain.steps": 6,
-    "pretrain_batch": 8,
-    "encoder_width": 4,
-    "matching.steps": 6,
-    "networks": 4,
-    "width": 4,
-    "recipe.steps": 4,
-    "recipe.width": 4,
+    "parameterization.channels": (3, 2),
+    "parameterization.decoders": 2,
+    "parameterization.pretrain.steps": 6,
+    "parameterization.pretrain_batch": 8,
+    "parameterization.encoder_width": 4,
+    "schedule.steps": 6,
+    "objective.networks": 4,
+    "objective.width": 4,
+    "evaluation.steps": 4,
+    "evaluation.width": 4,
 }
 
 
@@ -95,8 +95,8 @@ def test_seeds_differ_and_other_recipes_are_refused(data, tmp_path):
     first = run_small(data, tmp_path, folder=folder, seed=0)
     other = run_small(data, tmp_path, seed=1)
     assert not torch.equal(first.parts[0].sources, other.parts[0].sources)
-    with pytest.raises(FormatError, match=r"settings.noise: 0.1 there, 0.2 here"):
-        run_small(data, tmp_path, folder=folder, resume=True, settings={"noise": 0.2})
+    with pytest.raises(FormatError, match=r"recipe.parameterization.noise: 0.1 there, 0.2 here"):
+        run_small(data, tmp_path, folder=folder, resume=True, settings={"parameterization.noise": 0.2})
     fewer = data.take(torch.arange(21))
     with pytest.raises(FormatError, match="data: sha256"):
         run_small(fewer, tmp_path, folder=folder, resume=True)
@@ -104,16 +104,14 @@ def test_seeds_differ_and_other_recipes_are_refused(data, tmp_path):
 
 def test_memory_fallbacks(data, tmp_path):
     whole = run_small(data, tmp_path)
-    pieces = run_small(data, tmp_path, settings={"chunk": 3})
+    pieces = run_small(data, tmp_path, settings={"objective.chunk": 3})
     assert torch.allclose(whole.parts[0].sources, pieces.parts[0].sources, atol=1e-3)
-    run_small(data, tmp_path, settings={"share": 0.5})
+    run_small(data, tmp_path, settings={"objective.share": 0.5})
 
 
 def test_bad_requests(data, tmp_path):
-    with pytest.raises(FormatError, match="no method 'dm'"):
-        distill(data, method="dm")
-    with pytest.raises(FormatError, match="too"):
-        distill(data, preset="too big")
+    with pytest.raises(FormatError, match="no recipe 'kfs-cpus'; nearest is 'kfs-cpu'"):
+        distill(data, "kfs-cpus")
     missing = data.take(data.labels < 2)
     with pytest.raises(FormatError, match="no image of class"):
         run_small(missing, tmp_path)

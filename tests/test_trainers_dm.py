@@ -2,22 +2,30 @@
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from dsetpack.augment import Dsa
 from dsetpack.decoders import decoder
+from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.kfs import Config
 from dsetpack.spaces import Normalized, Raw
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
-from dsetpack.trainers.objectives import DistributionMatching, NetworkPool, RealMeans, dm
-from dsetpack.trainers.objectives.means import class_means
+from dsetpack.trainers.loop import Run
+from dsetpack.trainers.objectives import dm
+from dsetpack.trainers.objectives.dm import DistributionMatching
+from dsetpack.trainers.objectives.means import BatchMeans, NetworkPool, RealMeans, class_means
+from dsetpack.trainers.parameterizations.images import Images
 from dsetpack.trainers.parameterizations.kfs import Kfs
 
 IMAGE, CLASSES = (1, 8, 8), 2
+UNUSED = torch.zeros(CLASSES, 1)
 
 
 def images(per_class: int = 7, classes: int = CLASSES, seed: int = 0) -> ImageData:
@@ -42,6 +50,8 @@ class TinyNet(nn.Module):
 class TinyMeans:
     """Stands in for ``RealMeans``: one network, random real means."""
 
+    classes = CLASSES
+
     def __init__(self) -> None:
         self.pool = self
         self.real = torch.randn(CLASSES, 5, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
@@ -49,8 +59,11 @@ class TinyMeans:
     def build(self, number: int, device: object) -> TinyNet:
         return TinyNet()
 
-    def __call__(self, number: int, net: object) -> Tensor:
+    def __call__(self, number: int, net: object, synthetic: Tensor) -> Tensor:
         return self.real
+
+    def augmenter(self, number: int) -> Callable[[Tensor], Tensor]:
+        return lambda x: x
 
 
 def synthetic(codes: int = 2, decoders: int = 2) -> Kfs:
@@ -163,9 +176,9 @@ def test_cached_means_equal_direct_ones(tmp_path):
     again = RealMeans(networks, data, space, tmp_path)
     again._compute = None  # whatever is asked for must come from the disk
     for number in range(3):
-        found = again(number, networks.build(number, "cpu"))
+        found = again(number, networks.build(number, "cpu"), UNUSED)
         assert np.allclose(found.numpy(), direct_means(data, networks, space, number), rtol=1e-4, atol=1e-6)
-    assert torch.equal(again(4, networks.build(4, "cpu")), again(1, networks.build(1, "cpu")))
+    assert torch.equal(again(4, networks.build(4, "cpu"), UNUSED), again(1, networks.build(1, "cpu"), UNUSED))
 
 
 def test_class_means_do_not_depend_on_the_batch():
@@ -223,6 +236,45 @@ def test_cache_keys_tell_everything_apart():
     assert len(keys) == 6
     renamed = ImageData(data.images, data.labels, data.classes, "another name")
     assert RealMeans(pool(count=9), renamed, Raw()).key() == RealMeans(pool(), data, Raw()).key()
+
+
+def context(data: ImageData, augment: Dsa | None = None) -> Context:
+    return Context(data, Raw(), 1, 0, Path("unused"), lambda phase: Run(), augment)
+
+
+def test_one_augmentation_for_both_sides(tmp_path):
+    """The real images themselves as the synthetic set: the loss is zero only under the same draw."""
+    data, augment = images(), Dsa(Augmentation(ops=("color", "crop", "cutout", "scale", "rotate")))
+    itself = Images(data.raw(), data.labels, Raw(), CLASSES)
+    for means in (
+        RealMeans(pool(), data, Raw(), tmp_path, augment),
+        BatchMeans(pool(), context(data, augment), 100),
+    ):
+        losses = [DistributionMatching(means).backward(itself, step, torch.Generator()) for step in range(3)]
+        assert max(float(loss["matching"]) for loss in losses) < 1e-10
+    alone = RealMeans(pool(), data, Raw(), tmp_path)
+    alone.prepare()
+    alone.augmenter = means.augmenter  # of the synthetic side only: the means are on the disk
+    assert float(DistributionMatching(alone).backward(itself, 0, torch.Generator())["matching"]) > 1e-4
+
+
+def test_random_real_batches_and_their_crucial_part():
+    data, networks = images(per_class=20), pool()
+    net = networks.build(0, "cpu")
+    features = net.embed(data.raw())
+    whole = BatchMeans(networks, context(data), 100)(0, net, UNUSED)
+    assert torch.allclose(whole, RealMeans(networks, data, Raw())(0, net, UNUSED), atol=1e-5)
+    batch = BatchMeans(networks, context(data), 5)
+    assert torch.equal(batch(0, net, UNUSED), batch(0, net, UNUSED))
+    assert not torch.equal(batch(0, net, UNUSED), batch(3, net, UNUSED))  # the same network, other images
+    centre = torch.randn(CLASSES, features.shape[1], generator=torch.Generator().manual_seed(0))
+    found = BatchMeans(networks, context(data), 100, drop=0.2)(0, net, centre)
+    for c in range(CLASSES):
+        mine = features[data.labels == c]
+        far = (mine - centre[c]).square().sum(1).argsort()[4:]  # 4 of 20 are dropped, the nearest
+        assert torch.allclose(found[c], mine[far].mean(0), atol=1e-5)
+    with pytest.raises(ValueError, match="set 'real_batch'"):
+        dm.Settings(drop=0.2)
 
 
 def test_networks_of_a_pool_differ_and_repeat():

@@ -12,9 +12,12 @@ from dsetpack.formats.kinds.kfs import Config
 from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Schedule, optimise
-from dsetpack.trainers.objectives import Distillation, DistributionMatching, NetworkPool, RealMeans
+from dsetpack.trainers.objectives import Distillation
+from dsetpack.trainers.objectives.dm import DistributionMatching
+from dsetpack.trainers.objectives.means import NetworkPool, RealMeans
+from dsetpack.trainers.parameterizations.base import Budget
 from dsetpack.trainers.parameterizations.kfs import Autoencoder, Kfs, copies, start
-from dsetpack.trainers.presets import kfs_budget, kfs_settings
+from dsetpack.trainers.recipe import recipe
 
 IMAGE = (1, 12, 12)
 CONFIG = Config(decoders=3, channels=(4, 3), kernel=4)
@@ -132,49 +135,37 @@ def test_matching_lowers_the_loss():
     assert sum(after) < 0.5 * sum(before)
 
 
+def budget(name: str, image: tuple[int, int, int], ipc: int, **changes: object) -> Budget:
+    found = recipe(name, {f"parameterization.{key}": value for key, value in changes.items()})
+    return found.parameterization.budget(image, 10, ipc)
+
+
 def test_the_papers_example_costs_738_floats_a_decoder():
-    settings = kfs_settings("paper", (3, 32, 32), 1)
-    assert (settings.decoders, settings.channels, settings.kernel) == (8, (12, 9, 6), 2)
-    budget = kfs_budget(settings, (3, 32, 32), 10, ipc=1)
-    assert budget.decoder_floats == 8 * 738
-    assert budget.codes == (30720 - 8 * 738) // 1920 == 12
-    assert budget.used <= budget.allowed == 30720
-    over = kfs_settings("paper", (3, 32, 32), 1, {"over_parameterisation": 0.2})
-    example = kfs_budget(over, (3, 32, 32), 10, ipc=1)
-    assert example.codes == 16  # the paper's number: 16 · 192 = 3072 floats a class, and the decoders on top
+    config = recipe("kfs").parameterization.config((3, 32, 32))
+    assert (config.decoders, config.channels, config.kernel) == (8, (12, 9, 6), 2)
+    exact = budget("kfs", (3, 32, 32), 1)
+    assert exact.decoder_floats == 8 * 738
+    assert exact.sources == (30720 - 8 * 738) // 1920 == 12
+    assert exact.used <= exact.allowed == 30720
+    example = budget("kfs", (3, 32, 32), 1, over_parameterisation=0.2)
+    assert example.sources == 16  # the paper's number: 16 · 192 = 3072 floats a class, and the decoders on top
     assert example.over == pytest.approx(0.192, abs=0.001)
 
 
-@pytest.mark.parametrize("preset", ["cpu", "paper"])
+@pytest.mark.parametrize("name", ["kfs-cpu", "kfs"])
 @pytest.mark.parametrize(("image", "ipc"), [((1, 28, 28), 1), ((1, 28, 28), 10), ((3, 32, 32), 1), ((3, 64, 64), 10)])
-def test_presets_use_their_budget_and_no_more(preset, image, ipc):
-    settings = kfs_settings(preset, image, ipc)
-    budget = kfs_budget(settings, image, 10, ipc)
-    bank = decoder("kfs", settings.config(), image, 10)
-    code = math.prod(settings.config().source_shape(image))
-    assert budget.decoder_floats == sum(p.numel() for p in bank.parameters())
-    assert budget.used == 10 * budget.codes * code + budget.decoder_floats
-    assert budget.allowed == ipc * math.prod(image) * 10
-    assert 0.85 * budget.allowed < budget.used <= budget.allowed
+def test_recipes_use_their_budget_and_no_more(name, image, ipc):
+    found = budget(name, image, ipc)
+    config = recipe(name).parameterization.config(image)
+    bank = decoder("kfs", config, image, 10)
+    assert found.decoder_floats == sum(p.numel() for p in bank.parameters())
+    assert found.used == 10 * found.sources * math.prod(config.source_shape(image)) + found.decoder_floats
+    assert found.allowed == ipc * math.prod(image) * 10
+    assert 0.85 * found.allowed < found.used <= found.allowed
 
 
-def test_budgets_that_do_not_fit_and_settings_that_do_not_exist():
+def test_budgets_that_do_not_fit():
     with pytest.raises(FormatError, match="1 images a class are 7840"):
-        kfs_budget(kfs_settings("paper", (1, 28, 28), 1, {"codes": 100}), (1, 28, 28), 10, 1)
-    with pytest.raises(FormatError, match="raise ipc, take fewer codes"):
-        kfs_budget(kfs_settings("cpu", (1, 28, 28), 1, {"decoders": 400}), (1, 28, 28), 10, 1)
-    with pytest.raises(FormatError, match="no setting 'decoder'; nearest is 'decoders'"):
-        kfs_settings("cpu", (1, 28, 28), 1, {"decoder": 3})
-    with pytest.raises(FormatError, match=r"no setting 'matching.step'; nearest is 'matching.steps'"):
-        kfs_settings("cpu", (1, 28, 28), 1, {"matching.step": 3})
-    with pytest.raises(FormatError, match=r"setting noise: .*\(found 'loud'\)"):
-        kfs_settings("cpu", (1, 28, 28), 1, {"noise": "loud"})
-    with pytest.raises(FormatError, match="preset 'gpu'; expected one of cpu, paper"):
-        kfs_settings("gpu", (1, 28, 28), 1)
-
-
-def test_digits_are_not_mirrored_and_a_recipe_has_one_length():
-    assert "flip" in kfs_settings("cpu", (1, 28, 28), 1).augmentation.ops
-    assert "flip" not in kfs_settings("cpu", (1, 28, 28), 1, flip=False).augmentation.ops
-    changed = kfs_settings("paper", (1, 28, 28), 1, {"recipe.steps": 30}).recipe
-    assert (changed.steps, changed.epochs) == (30, None)
+        budget("kfs", (1, 28, 28), 1, sources=100)
+    with pytest.raises(FormatError, match="raise ipc, take fewer or smaller"):
+        budget("kfs-cpu", (1, 28, 28), 1, decoders=400)

@@ -4,11 +4,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.networks import network, network_names
 
 CIFAR, FASHION = (3, 32, 32), (1, 28, 28)
+SLACK = (1 + 1e-5) ** 0.5
+"""What a batch norm of variance 1 divides by."""
 
 
 def conv(i: int, o: int, k: int, bias: bool = True) -> int:
@@ -17,6 +20,11 @@ def conv(i: int, o: int, k: int, bias: bool = True) -> int:
 
 def convnet(c: int, w: int, features: int) -> int:
     return conv(c, w, 3) + 2 * conv(w, w, 3) + 3 * 2 * w + (features + 1) * 10
+
+
+def frepo(c: int, norm: bool) -> int:
+    body = conv(c, 128, 3) + conv(128, 256, 3) + conv(256, 512, 3)
+    return body + (2 * (128 + 256) if norm else 0) + (8192 + 1) * 10
 
 
 def vgg11(c: int) -> int:
@@ -44,10 +52,14 @@ def test_parameter_counts(image):
     c = image[0]
     expected = {
         "convnet3": (convnet(c, 128, 2048), 2048),
+        "frepo3": (frepo(c, True), 8192),
+        "frepo3-nonorm": (frepo(c, False), 8192),
         "vgg11": (vgg11(c), 512),
         "alexnet": (alexnet(c), 3072),
         "resnet10": (resnet(c, 1), 256),
         "resnet18": (resnet(c, 2), 256),
+        "resnetap10": (resnet(c, 1), 256),
+        "resnetap18": (resnet(c, 2), 256),
     }
     for name, (count, features) in expected.items():
         model = network(name, image, 10)
@@ -97,6 +109,37 @@ def test_instance_norm_ignores_contrast():
         block[0].bias.zero_()
         assert torch.allclose(block(x), block(3 * x), atol=1e-3)
         assert block(x).mean((2, 3)).abs().max() < 1e-12
+
+
+def test_frepo_begins_as_in_flax():
+    model = network("frepo3", CIFAR, 10, seed=3)
+    layers = [type(layer).__name__ for layer in model.body]
+    block = ["Conv2d", "ReLU", "AvgPool2d"]
+    assert layers == [*block, "BatchNorm2d", *block, "BatchNorm2d", *block]
+    for layer in (model.body[4], model.body[8], model.head):
+        scaled = layer.weight.detach() * layer.weight[0].numel() ** 0.5
+        assert scaled.std().item() == pytest.approx(1, abs=0.01)  # LeCun's variance
+        assert 2.1 < scaled.abs().max() < 2.28  # cut off at two deviations of the normal before the cut
+        assert not layer.bias.any()
+    norm, x = model.body[3], torch.randn(4, 128, 5, 5) + 7
+    norm(x)
+    assert torch.allclose(norm.running_mean, 0.9 * x.mean((0, 2, 3)), atol=1e-5)  # 10% of the old mean, 0
+    deeper = network("frepo4-nonorm", (3, 64, 64), 10, width=4)
+    assert deeper.embed(torch.rand(1, 3, 64, 64)).shape == (1, 8 * 4 * 16)
+
+
+def test_resnetap_pools_where_resnet_strides():
+    model = network("resnetap10", FASHION, 10, width=2, seed=1).eval()
+    assert {c.stride for c in model.modules() if isinstance(c, torch.nn.Conv2d)} == {(1, 1)}
+    block, x = model.body[4], torch.randn(2, 2, 9, 6)  # the first block of the second stage; norms are identities yet
+    inner = F.avg_pool2d(F.relu(F.conv2d(x, block.conv1.weight, padding=1) / SLACK), 2)
+    residual = F.conv2d(inner, block.conv2.weight, padding=1) / SLACK
+    shortcut = F.conv2d(F.avg_pool2d(x, 2), block.shortcut[0].weight) / SLACK  # a 1×1 convolution and a mean commute
+    assert torch.allclose(block(x), F.relu(residual + shortcut), atol=1e-5)
+    plain = network("resnet10", FASHION, 10, width=2, seed=1)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), model.parameters(), strict=True))
+    with pytest.raises(FormatError, match="resnetap18 halves images 3 times: 6×9 is too small, 8 a side needed"):
+        network("resnetap18", (1, 6, 9), 10)
 
 
 def test_errors_say_what_to_do():

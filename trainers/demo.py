@@ -22,15 +22,15 @@ from dsetpack.trainers.evaluate import evaluate
 SEEDS = 3
 SUBSETS = 3
 SETTINGS = {
-    "pretrain.steps": 200,
-    "encoder_width": 16,
-    "matching.steps": 100,
-    "networks": 10,
-    "recipe.steps": 250,
-    "recipe.batch_size": 64,
-    "recipe.width": 16,
+    "parameterization.pretrain.steps": 200,
+    "parameterization.encoder_width": 16,
+    "schedule.steps": 100,
+    "objective.networks": 10,
+    "evaluation.steps": 250,
+    "evaluation.batch_size": 64,
+    "evaluation.width": 16,
 }
-"""What the demo shortens of the preset ``cpu``, to end within four minutes on two cores."""
+"""What the demo shortens of the recipe ``kfs-cpu``, to end within four minutes on two cores."""
 Say = Callable[[str], None]
 
 
@@ -77,7 +77,7 @@ def run(pack_path: Path, picture: Path, say: Say, seed: int = 0) -> Demo:
     began = time.perf_counter()
     train, test = load("fashion-sample", split="train"), load("fashion-sample", split="test")
     say(f"distilling {len(train)} real images with KFS")
-    distill(train, ipc=1, preset="cpu", seed=seed, out=pack_path, encoding="int8", settings=SETTINGS)
+    distill(train, "kfs-cpu", seed=seed, out=pack_path, encoding="int8", settings=SETTINGS)
     distil_seconds = time.perf_counter() - began
     pack = dsetpack.open(pack_path)
     grid(pack).save(picture, format="PNG")

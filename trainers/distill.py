@@ -10,30 +10,32 @@ from typing import Any
 import torch
 
 import dsetpack
-from dsetpack.formats.card import Card, Provenance
+from dsetpack.augment import Dsa
+from dsetpack.formats.card import Card, Labels, Provenance
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pack import Pack
-from dsetpack.spaces import Normalized, Raw, Space
-from dsetpack.trainers.checkpoint import Recipe
+from dsetpack.spaces import Normalized, Raw, Space, Zca
+from dsetpack.trainers import checkpoint, parallel
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run, optimise
-from dsetpack.trainers.objectives import Distillation, DistributionMatching, NetworkPool, RealMeans
-from dsetpack.trainers.parameterizations.kfs import Autoencoder, Kfs, start
-from dsetpack.trainers.presets import INFERRED, NO_FLIP, Budget, KfsSettings, kfs_budget, kfs_settings
+from dsetpack.trainers.objectives import Distillation
+from dsetpack.trainers.objectives.adversary import Adversarial
+from dsetpack.trainers.parameterizations import Parameterization
+from dsetpack.trainers.recipe import DistillRecipe, SpaceName, as_json, for_data, recipe
 from dsetpack.trainers.seeds import derive
 
-METHODS = ("kfs",)
 CACHE = "DSETPACK_CACHE"
 """The environment variable that names the folder of caches; by default ``~/.cache/dsetpack``."""
 
 
 def distill(
     data: ImageData,
+    by: str | DistillRecipe = "kfs-cpu",
     *,
-    method: str = "kfs",
-    ipc: int = 1,
-    preset: str = "cpu",
+    ipc: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     out: str | os.PathLike[str] | None = None,
     encoding: EncodingChoice = "exact",
@@ -41,113 +43,125 @@ def distill(
     resume: bool = False,
     cache: str | os.PathLike[str] | None = None,
     device: torch.device | str = "cpu",
-    settings: Mapping[str, Any] | None = None,
     run: Run | None = None,
 ) -> Pack:
     """Distil real training images.
 
     Args:
         data: the training images.
-        method: ``kfs``: latent codes and shared decoders by distribution matching.
-        ipc: the budget: floats as many as in so many images a class.
-        preset: ``cpu`` (minutes) or ``paper``.
+        by: a recipe, or its name: that of a method (``kfs``, ``kfs-cpu``) or of a table row; or a ``.toml`` file.
+        ipc: the budget in images a class; by default the recipe's.
+        settings: settings that differ from the named recipe's: ``{"schedule.steps": 1000}``.
         seed: of everything random. Same seed, device, threads and versions give the same pack.
         out: where to save the pack.
         encoding: how to save it.
         folder: for checkpoints and logs; by default ``<out>.run`` if there is an ``out``, else nothing is kept.
         resume: go on from the checkpoints in ``folder``.
-        cache: folder for real means; by default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``.
+        cache: folder for real means and experts; by default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``.
         device: where to compute.
-        settings: settings that differ from the preset's: ``{"matching.steps": 1000}``.
         run: how to show progress, how often to save; its folder, name, recipe and resume are set here.
 
     Returns:
         the pack, on the CPU; its card has the evaluation recipe, the settings, and which of them are inferred.
 
     Raises:
-        FormatError: unknown method, preset or setting, a budget too small, a checkpoint of another recipe.
+        FormatError: unknown recipe or setting, a budget too small, a checkpoint of another recipe.
         DsetpackError: NaN; Interrupted: Ctrl-C. Both after saving.
     """
-    if method not in METHODS:
-        raise FormatError(f"no method {method!r}; there is {', '.join(METHODS)}")
-    chosen = kfs_settings(preset, data.shape, ipc, settings, flip=data.name not in NO_FLIP)
-    budget = kfs_budget(chosen, data.shape, len(data.classes), ipc)
+    asked = {**(settings or {}), **({} if ipc is None else {"ipc": ipc})}
+    if isinstance(by, DistillRecipe) and asked:
+        raise FormatError("settings change a recipe that is named; change a DistillRecipe itself")
+    chosen = for_data(by if isinstance(by, DistillRecipe) else recipe(by, asked), data.name)
+    chosen.parameterization.budget(data.shape, len(data.classes), chosen.ipc)
     where = Path(folder) if folder is not None else None if out is None else Path(f"{os.fspath(out)}.run")
-    recipe: Recipe = {
-        "method": method,
-        "ipc": ipc,
-        "data": data.digest,
-        "labels": data.labels_digest,
-        "settings": chosen.model_dump(mode="json"),
-    }
-    template = run or Run()
-    runs = {
-        name: Run(where, name, recipe, resume, template.every, template.show, template.tensorboard, template.on_step)
-        for name in ("pretrain", "match")
-    }
-    for phase in runs.values():
-        phase.check_free()
-    synthetic = _kfs(data.to(device), chosen, budget, seed, runs, _cache(cache))
-    card = _card(data, chosen, budget, synthetic.space, {"ipc": ipc, "preset": preset, "seed": seed})
-    pack = Pack(card, synthetic.parts(), synthetic.space.to("cpu"))
-    if out is not None:
+    context = _context(data.to(device), chosen, seed, where, resume, cache, run or Run())
+    synthetic, chosen = _learned(context, chosen)
+    pack = Pack(_card(data, chosen, synthetic, seed), synthetic.parts(), synthetic.space.to("cpu"))
+    if out is not None and not parallel.rank():
         pack.save(out, encoding=encoding)
     return pack
 
 
-def _kfs(
-    data: ImageData, settings: KfsSettings, budget: Budget, seed: int, runs: Mapping[str, Run], cache: Path
-) -> Kfs:
-    space: Space = Raw() if settings.space == "raw" else Normalized.fit(data.images)
-    space = space.to(data.images.device)
-    autoencoder = Autoencoder(
-        settings.config(),
-        data,
-        batch=settings.pretrain_batch,
-        lr=settings.pretrain_lr,
-        width=settings.encoder_width,
-        seed=seed,
-    )
-    optimise(autoencoder, settings.pretrain, seed=derive(seed, "pretrain"), run=runs["pretrain"])
-    synthetic = start(
-        autoencoder,
-        settings.config(),
-        space,
-        codes=budget.codes,
-        noise=settings.noise,
-        seed=seed,
-        lr_codes=settings.lr_codes,
-        lr_decoders=settings.lr_decoders,
-    )
-    networks = min(settings.networks, settings.matching.steps)
-    pool = NetworkPool(settings.network, settings.width, networks, seed, data.shape, len(data.classes))
-    means = RealMeans(pool, data, space, cache)
-    means.prepare(runs["match"].show)
-    objective = DistributionMatching(means, share=settings.share, chunk=settings.chunk)
-    optimise(Distillation(objective, synthetic), settings.matching, seed=derive(seed, "match"), run=runs["match"])
-    return synthetic
+def _learned(context: Context, chosen: DistillRecipe) -> tuple[Parameterization, DistillRecipe]:
+    """The set after all its steps, and the recipe with what was learned along."""
+    synthetic = chosen.parameterization.build(context)
+    if chosen.objective is None or chosen.schedule is None:
+        return synthetic, chosen
+    objective = chosen.objective.build(context, synthetic)
+    if chosen.adversary is not None:
+        objective = Adversarial(objective, chosen.adversary, context, synthetic)
+    work = Distillation(objective, synthetic)
+    optimise(work, chosen.schedule, seed=derive(context.seed, "match"), run=context.run("match"))
+    return synthetic, chosen.model_copy(update={"evaluation": objective.evaluation(chosen.evaluation)})
 
 
-def _card(data: ImageData, settings: KfsSettings, budget: Budget, space: Space, asked: dict[str, Any]) -> Card:
-    ipc, preset = asked["ipc"], asked["preset"]
+def _context(
+    data: ImageData,
+    chosen: DistillRecipe,
+    seed: int,
+    where: Path | None,
+    resume: bool,
+    cache: str | os.PathLike[str] | None,
+    template: Run,
+) -> Context:
+    identity: checkpoint.Recipe = {"recipe": as_json(chosen), "data": data.digest, "labels": data.labels_digest}
+    if where is not None and not resume:
+        for path in sorted(where.glob("*.pt")):
+            if checkpoint.unfinished(path):
+                raise FormatError(
+                    f"{path} is the checkpoint of an unfinished run: resume it, remove it, or choose another folder"
+                )
+
+    def run(phase: str) -> Run:
+        return Run(
+            where, phase, identity, resume, template.every, template.show, template.tensorboard, template.on_step
+        )
+
+    return Context(
+        data=data,
+        space=_space(chosen.space, data).to(data.images.device),
+        ipc=chosen.ipc,
+        seed=seed,
+        cache=_cache(cache),
+        run=run,
+        augment=None if chosen.siamese is None else Dsa(chosen.siamese),
+    )
+
+
+def _space(name: SpaceName, data: ImageData) -> Space:
+    if name == "raw":
+        return Raw()
+    if name == "normalized":
+        return Normalized.fit(data.images)
+    return Zca.fit(data.raw().cpu(), variant="kornia" if name == "zca-kornia" else "frepo")
+
+
+def _card(data: ImageData, chosen: DistillRecipe, synthetic: Parameterization, seed: int) -> Card:
+    ipc = chosen.ipc
+    budget = chosen.parameterization.budget(data.shape, len(data.classes), ipc)
+    learned = synthetic.targets() is not None
+    settings = as_json(chosen)
+    for key in ("evaluation", "augmentation", "figures", "title", "method", "data"):  # said elsewhere
+        settings.pop(key, None)
     return Card(
-        title=f"{data.name}, KFS, {ipc} image{'s' if ipc > 1 else ''} a class",
+        title=f"{data.name}, {chosen.method}, {ipc} image{'s' if ipc > 1 else ''} a class",
         classes=data.classes,
         shape=data.shape,
-        space=space.model,
-        epoch_rule="product",
-        recipe=settings.recipe,
-        augmentation=settings.augmentation,
+        space=synthetic.space.model,
+        labels=Labels(kind="soft", centred=True) if learned else Labels(),
+        epoch_rule=synthetic.epoch_rule,
+        per_class=synthetic.per_class,
+        recipe=chosen.evaluation,
+        augmentation=chosen.augmentation,
         provenance=Provenance(
             dataset=data.name,
             dataset_digest=data.digest,
-            method="kfs",
+            method=chosen.method,
             settings={
-                **asked,
-                **settings.model_dump(mode="json", exclude={"recipe", "augmentation"}),
-                "codes": budget.codes,
+                "seed": seed,
+                **settings,
+                "sources": budget.sources,
                 "over_parameterisation": round(budget.over, 6),
-                "inferred": list(INFERRED[preset]),
             },
             budget_floats=budget.used,
             software={"dsetpack": dsetpack.__version__, "torch": torch.__version__},

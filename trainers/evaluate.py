@@ -12,6 +12,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.pack import Pack
 from dsetpack.spaces import Space
 from dsetpack.train import train
+from dsetpack.trainers import parallel
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.progress import Meter
@@ -92,21 +93,24 @@ def accuracies(
     device: torch.device | str | None = None,
     show: bool | None = None,
 ) -> list[float]:
-    """The accuracy for each seed; arguments as for ``evaluate``."""
+    """The accuracy for each seed; arguments as for ``evaluate``. Several processes share the seeds out."""
     recipe = _recipe(pack, recipe)
     _check(pack, test)
     target = torch.device(device or pack.device)
     augment = pack.card.augmentation if isinstance(augmentation, str) else augmentation
     numbers = range(seeds) if isinstance(seeds, int) else seeds
     moved, real = pack.to(target), test.to(target)
-    found = []
-    with Meter("evaluate", len(numbers), show) as meter:
-        for done, seed in enumerate(numbers):
-            model = fresh(pack, recipe, seed, arch, width)
-            train(model, moved, recipe=recipe, augmentation=augment, seed=derive(seed, "order"), device=target)
-            found.append(accuracy(model, real, moved.space))
-            meter.update(done + 1, f"accuracy {statistics.fmean(found):.2%}")
-    return found
+    found: dict[int, float] = {}
+    own = parallel.mine(len(numbers))
+    with Meter("evaluate", len(own), False if parallel.rank() else show) as meter:
+        for done, number in enumerate(own):
+            model = fresh(pack, recipe, numbers[number], arch, width)
+            order = derive(numbers[number], "order")
+            train(model, moved, recipe=recipe, augmentation=augment, seed=order, device=target)
+            found[number] = accuracy(model, real, moved.space)
+            meter.update(done + 1, f"accuracy {statistics.fmean(found.values()):.2%}")
+    every = {number: value for part in parallel.gather(found) for number, value in part.items()}
+    return [every[number] for number in range(len(numbers))]
 
 
 def fresh(pack: Pack, recipe: Recipe, seed: int, arch: str | None = None, width: int | None = None) -> Network:

@@ -22,6 +22,7 @@ from torch.nn.utils import get_total_norm
 
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.model import Model
+from dsetpack.trainers import parallel
 from dsetpack.trainers.checkpoint import Recipe, load_checkpoint, save_checkpoint, unfinished
 from dsetpack.trainers.lamb import Lamb
 from dsetpack.trainers.log import Log
@@ -46,7 +47,14 @@ class Group(TypedDict):
 
 
 class Trainable(ABC):
-    """What the loop optimises: an objective on a parameterization, or a network on data."""
+    """What the loop optimises: an objective on a parameterization, or a network on data.
+
+    Attributes:
+        sharded: each process adds gradients and terms for its own share of the work, and the loop sums them. Otherwise
+            all processes do the same work.
+    """
+
+    sharded: bool = False
 
     @abstractmethod
     def groups(self) -> Sequence[Group]:
@@ -217,16 +225,18 @@ class _Loop:
     def go(self) -> dict[str, float]:
         start, terms = self._begin(), dict[str, float]()
         began = time.perf_counter()
-        self.log = Log(self.run.folder, self.run.name, start, self.run.tensorboard)
+        folder = None if parallel.rank() else self.run.folder
+        self.log = Log(folder, self.run.name, start, self.run.tensorboard)
+        show = False if parallel.rank() else self.run.show
         try:
-            with Meter(self.run.name, self.schedule.steps, self.run.show) as meter, StopSignals() as stop:
+            with Meter(self.run.name, self.schedule.steps, show) as meter, StopSignals() as stop:
                 for step in range(start, self.schedule.steps):
                     terms = self._step(step)
                     self.log.write(step, time.perf_counter() - began, terms)
                     meter.update(step + 1, f"loss {terms['loss']:.4g}")
                     if self.run.on_step is not None:
                         self.run.on_step(step, terms)
-                    self._keep(step + 1, bool(stop))
+                    self._keep(step + 1, parallel.any_process(bool(stop), self.parameters[0].device))
         finally:
             self.log.close()
         return terms
@@ -236,9 +246,20 @@ class _Loop:
             group["lr"] = rate * self.schedule.factor(step)
         self.optimizer.zero_grad()
         drawn = generator(self.seed, "step", step)
-        terms = self._checked(self.work.backward(step, drawn), step)
+        terms = self._checked(self._summed(self.work.backward(step, drawn)), step)
         self.optimizer.step()
         self.work.after(step, drawn)
+        return terms
+
+    def _summed(self, terms: Terms) -> Terms:
+        """Terms and gradients over all processes, where each did a share."""
+        if not self.work.sharded or parallel.world() == 1:
+            return terms
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        terms = {name: value.clone() for name, value in terms.items()}
+        parallel.sum_over_processes([*terms.values(), *(p.grad for p in self.parameters if p.grad is not None)])
         return terms
 
     def _checked(self, found: Terms, step: int) -> dict[str, float]:
@@ -262,7 +283,7 @@ class _Loop:
 
     def _save(self, step: int) -> None:
         self.log.flush()
-        if self.run.checkpoint is None:
+        if self.run.checkpoint is None or parallel.rank():
             return
         state = {
             "step": step,

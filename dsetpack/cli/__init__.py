@@ -15,6 +15,7 @@ _COMMANDS = {
     "verify": "verify",
     "preview": "preview",
     "distill": "distill",
+    "recipes": "recipes",
     "eval": "evaluate",
     "demo": "demo",
 }

@@ -12,27 +12,29 @@ from dsetpack.formats.presets import PRESETS as ENCODINGS
 
 
 @click.command("distill")
-@click.option("--method", default="kfs", show_default=True, help="How to distil.")
-@data_options()
-@click.option(
-    "--ipc", default=1, show_default=True, type=click.IntRange(1), help="Budget: floats of so many images a class."
-)
+@click.option("--method", help="How to distil: kfs, haba, dim, isa, ...; 'dsetpack recipes' lists all.")
 @click.option(
     "--preset", default="cpu", show_default=True, type=click.Choice(["cpu", "paper"]), help="Minutes, or a GPU."
 )
+@click.option("--recipe", help="A recipe by name, or a .toml file, in place of method and preset.")
+@data_options(required=False)
+@click.option("--ipc", type=click.IntRange(1), help="Budget: floats of so many images a class.")
+@click.option("--augment", type=click.Choice(["dsa", "none"]), help="Siamese augmentation while matching.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
 @click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.run.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the CSV log.")
-@settings_option("Change a setting of the preset, such as matching.steps=1000; may be repeated.")
+@settings_option("Change a setting of the recipe, such as schedule.steps=1000; may be repeated.")
 def command(
-    method: str,
-    data: str,
-    root: Path | None,
-    ipc: int,
+    method: str | None,
     preset: str,
+    recipe: str | None,
+    data: str | None,
+    root: Path | None,
+    ipc: int | None,
+    augment: str | None,
     out: Path,
     encoding: str,
     seed: int,
@@ -41,27 +43,56 @@ def command(
     tensorboard: bool,
     settings: dict[str, Any],
 ) -> None:
-    """Distil the training images of a data set into a pack.
+    """Distil the training images of a data set into a pack, by a method or by a recipe.
 
-    Ctrl-C saves a checkpoint; --resume goes on from it to the very same pack.
+    Ctrl-C saves a checkpoint; --resume goes on from it to the very same pack. 'torchrun --nproc-per-node N -m dsetpack
+    distill ...' shares the work among N processes.
     """
+    if recipe is not None and method is not None:
+        raise click.UsageError("--recipe names a method already: leave out --method")
+    from dsetpack.formats.errors import FormatError
+    from dsetpack.trainers import parallel
     from dsetpack.trainers.data import load
     from dsetpack.trainers.distill import distill
     from dsetpack.trainers.loop import Run
+    from dsetpack.trainers.recipe import recipe as find
 
-    images = load(data, root, "train")
-    pack = distill(
-        images,
-        method=method,
-        ipc=ipc,
-        preset=preset,
-        seed=seed,
-        out=out,
-        encoding=encoding,
-        resume=resume,
-        device=device,
-        settings=settings,
-        run=Run(tensorboard=tensorboard),
-    )
-    floats, size = pack.card.provenance.budget_floats, out.stat().st_size
-    click.echo(f"{out}: {pack.card.title}; {len(pack)} images from {floats:,} floats in {size:,} bytes ({encoding})")
+    name = recipe or _method(method or "kfs", preset)
+    changes = {**settings, **({} if augment is None else {"siamese": augment})}
+    chosen = data or find(name, changes).data
+    if chosen is None:
+        raise FormatError(f"recipe {name} is for any data: name it by --data")
+    with parallel.joined(device) as where:
+        pack = distill(
+            load(chosen, root, "train"),
+            name,
+            ipc=ipc,
+            settings=changes,
+            seed=seed,
+            out=out,
+            encoding=encoding,
+            resume=resume,
+            device=where,
+            run=Run(tensorboard=tensorboard),
+        )
+        if not parallel.rank():
+            floats, size = pack.card.provenance.budget_floats, out.stat().st_size
+            what = f"{pack.card.title}; {len(pack)} images from {floats:,} floats in {size:,} bytes ({encoding})"
+            click.echo(f"{out}: {what}")
+
+
+def _method(method: str, preset: str) -> str:
+    """The recipe of a method under a preset."""
+    import difflib
+
+    from dsetpack.formats.errors import FormatError
+    from dsetpack.trainers.recipe import method_names
+
+    name = method if preset == "paper" else f"{method}-{preset}"
+    if name not in method_names():
+        methods = sorted({known.removesuffix("-cpu") for known in method_names()})
+        near = difflib.get_close_matches(method, methods, 1, 0)[0]
+        raise FormatError(
+            f"no method {method!r} with preset {preset}; nearest is {near!r}, all are {', '.join(methods)}"
+        )
+    return name

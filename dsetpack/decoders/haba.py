@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dsetpack.decoders import base
+from dsetpack.decoders import base, upsample
 from dsetpack.decoders._conv import ConvBanks, Layers, as_convolution, conv2d, strips
 from dsetpack.formats.kinds import haba
 
@@ -17,11 +17,12 @@ from dsetpack.formats.kinds import haba
 class Decoder(base.Decoder):
     """Basis [c', H, W] and hallucinator k make an image dec(sigma[k] * enc(basis) + mu[k]), in the pack's space.
 
-    ``dsetpack.formats.kinds.haba.Config`` describes the layers. Starts as the paper: sigma 1, mu 0, convolutions as
-    PyTorch starts them.
+    ``dsetpack.formats.kinds.haba.Config`` describes the layers, and how a source holds several bases (``factor``).
+    Starts as the paper: sigma 1, mu 0, convolutions as PyTorch starts them.
     """
 
     config: haba.Config
+    patches: upsample.Decoder | None
 
     def __init__(self, config: haba.Config, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
@@ -30,6 +31,9 @@ class Decoder(base.Decoder):
         self.mu = nn.Parameter(torch.zeros(shapes["mu"]))
         self.encoder = ConvBanks(shapes, "encoder")
         self.decoder = ConvBanks(shapes, "decoder")
+        cut = config.patches()
+        grid = (config.source_shape(image)[0], *image[1:])
+        self.patches = None if cut is None else upsample.Decoder(cut, grid, classes)
 
     @override
     def one(self, sources: Tensor, number: int) -> Tensor:
@@ -37,39 +41,85 @@ class Decoder(base.Decoder):
 
     @override
     def runner(self) -> Callable[[Tensor, int], Tensor]:
-        encoder, decoder = self._layers()
-        return lambda sources, number: self._decode(
-            torch.addcmul(self.mu[number], self.sigma[number], self._encode(sources, _pick(encoder, number))),
-            _pick(decoder, number),
+        run, patches = self._runner(), self.patches
+        if patches is None:
+            return run
+        return lambda sources, number: run(
+            patches.one(sources, number % patches.bank_size), number // patches.bank_size
         )
 
     @override
     def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        if base.prefers_loops(sources) or not self._one_network():
-            return super().pairs(sources, index, rows)
-        encoder, decoder = self._layers()
-        features = self._encode(base.take(sources, rows), _pick(encoder, 0))
-        features = torch.addcmul(base.take(self.mu, index), base.take(self.sigma, index), features)
-        return self._decode(features, _pick(decoder, 0))
+        if base.prefers_loops(sources):
+            if self.patches is None:
+                return super().pairs(sources, index, rows)
+            return self._by_hallucinator(self.patches, sources, index, rows)
+        if self.patches is None:
+            return self._gathered(base.take(sources, rows), index)
+        count = self.patches.bank_size
+        return self._gathered(self.patches.pairs(sources, index % count, rows), index // count)
 
     @override
     def all_pairs(self, sources: Tensor) -> Tensor:
-        if not self._one_network():
-            return super().all_pairs(sources) if base.prefers_loops(sources) else self.grouped(sources)
-        encoder, decoder = self._layers()
-        features = torch.addcmul(self.mu, self.sigma, self._encode(sources, _pick(encoder, 0))[:, None])
-        return torch.unflatten(self._decode(features.flatten(0, 1), _pick(decoder, 0)), 0, (-1, self.bank_size))
+        if self.patches is None:
+            return self._every(sources)
+        images = self._every(self.patches.all_pairs(sources).flatten(0, 1))
+        by_source = torch.unflatten(images, 0, (sources.shape[0], self.patches.bank_size))
+        return by_source.transpose(1, 2).flatten(1, 2)
 
-    def grouped(self, sources: Tensor) -> Tensor:
-        """``product`` in as few launches as one hallucinator needs: the bank as one wide network of K groups."""
+    def grouped(self, bases: Tensor) -> Tensor:
+        """Every basis with every hallucinator in as few launches as one needs: the bank as one network of K groups."""
+        count = self.config.decoders
         encoder, decoder = ([(w.flatten(0, 1), b.flatten()) for w, b in layers] for layers in self._layers())
-        features = self._encode(sources, encoder, self.bank_size)
+        features = self._encode(bases, encoder, count)
         features = torch.addcmul(self.mu.flatten(0, 1), self.sigma.flatten(0, 1), features)
-        return torch.unflatten(self._decode(features, decoder, self.bank_size), 1, (self.bank_size, -1))
+        return torch.unflatten(self._decode(features, decoder, count), 1, (count, -1))
+
+    def _runner(self) -> Callable[[Tensor, int], Tensor]:
+        """Bases [B, c', H, W] and the number of a hallucinator to images."""
+        encoder, decoder = self._layers()
+        return lambda bases, number: self._decode(
+            torch.addcmul(self.mu[number], self.sigma[number], self._encode(bases, _pick(encoder, number))),
+            _pick(decoder, number),
+        )
+
+    def _by_hallucinator(
+        self, patches: upsample.Decoder, sources: Tensor, index: Tensor, rows: Tensor | None
+    ) -> Tensor:
+        """Sort the pairs by hallucinator, whatever their patches: fewer and longer runs than by decoder."""
+        run, images = self._runner(), sources.new_empty(len(index), *self.image)
+        numbers, cut = index // patches.bank_size, index % patches.bank_size
+        counts = torch.bincount(numbers, minlength=self.config.decoders).tolist()
+        for number, places in enumerate(torch.split(torch.argsort(numbers, stable=True), counts)):
+            if len(places):
+                bases = patches.pairs(sources, cut[places], places if rows is None else rows[places])
+                images.index_copy_(0, places, run(bases, number).to(images.dtype))
+        return images
+
+    def _gathered(self, bases: Tensor, hallucinators: Tensor) -> Tensor:
+        """Basis i with hallucinator i in launches whose shapes depend on nothing but the batch."""
+        if not self._one_network():
+            return self.grouped(bases)[torch.arange(bases.shape[0], device=bases.device), hallucinators]
+        encoder, decoder = self._layers()
+        features = self._encode(bases, _pick(encoder, 0))
+        features = torch.addcmul(base.take(self.mu, hallucinators), base.take(self.sigma, hallucinators), features)
+        return self._decode(features, _pick(decoder, 0))
+
+    def _every(self, bases: Tensor) -> Tensor:
+        """Every basis with every hallucinator: [B, D, C, H, W]."""
+        count = self.config.decoders
+        if self._one_network():
+            encoder, decoder = self._layers()
+            features = torch.addcmul(self.mu, self.sigma, self._encode(bases, _pick(encoder, 0))[:, None])
+            return torch.unflatten(self._decode(features.flatten(0, 1), _pick(decoder, 0)), 0, (-1, count))
+        if not base.prefers_loops(bases):
+            return self.grouped(bases)
+        run = self._runner()
+        return torch.stack([run(bases, number) for number in range(count)], 1)
 
     def _one_network(self) -> bool:
         """Whether all hallucinators have the same convolutions (or none), so that none needs to be picked."""
-        return self.config.shared or self.config.depth == 0 or self.bank_size == 1
+        return self.config.shared or self.config.depth == 0 or self.config.decoders == 1
 
     def _layers(self) -> tuple[Layers, Layers]:
         """Weights [D, ...] and biases [D, ...] of encoder and decoder, those of stride 1 for ``conv2d``."""

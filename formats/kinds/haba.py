@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds import upsample
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 
 FIRST_CHANNELS = 8  # of deep hallucinators: the only choice that gives the parameter counts of the paper's table 9
@@ -33,6 +34,10 @@ class Config(KindConfig):
     [D, out, in, 3, 3]; ``*.bias`` [D, out]. Layers are numbered in the order they run. With ``shared`` the first
     dimension of weights and biases is 1.
 
+    With a ``factor`` f above 1 a source holds f×f small bases (IDC's down-sampled ones, the paper's table 3). They are
+    cut out and enlarged bilinearly to H × W as in kind ``upsample``, padding included, and then hallucinated. A decoder
+    is then a hallucinator and a patch: number = hallucinator · f² + patch. All tensors keep their shapes.
+
     Attributes:
         decoders: D, the number of hallucinators; 5 in the paper.
         depth: 0-3 nonlinear blocks.
@@ -40,6 +45,7 @@ class Config(KindConfig):
         source_channels: 1, or the image's channels, which is what None means.
         form: ``paper`` or ``released``.
         shared: all hallucinators share one encoder and one decoder and differ in ``sigma`` and ``mu`` (table 11).
+        factor: small bases a side of a source; the paper's table 3: 2. 1 is one basis of the image's size.
     """
 
     yields: ClassVar[Literal["space", "raw"]] = "space"
@@ -50,6 +56,7 @@ class Config(KindConfig):
     source_channels: Annotated[int, Field(ge=1)] | None = None
     form: Literal["paper", "released"] = "paper"
     shared: bool = False
+    factor: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
     def _released_has_depth_1(self) -> Config:
@@ -59,11 +66,15 @@ class Config(KindConfig):
 
     @override
     def bank_size(self) -> int:
-        return self.decoders
+        return self.decoders * self.factor**2
 
     @override
     def source_shape(self, image: tuple[int, int, int]) -> tuple[int, ...]:
         return (image[0] if self.source_channels is None else self.source_channels, *image[1:])
+
+    def patches(self) -> upsample.Config | None:
+        """How small bases are cut out and enlarged; None where a source is one basis."""
+        return upsample.Config(factor=self.factor) if self.factor > 1 else None
 
     def widths(self, image: tuple[int, int, int]) -> tuple[int, ...]:
         """Channels after 0, 1, ... ``depth`` encoder blocks: the source's first, those of ``sigma`` last."""
@@ -103,5 +114,10 @@ class Config(KindConfig):
                 f"haba: depth 0 has no layer that changes channels: found source_channels {found} and channels "
                 f"{self.channels} for images of {image[0]} channels; leave both out"
             )
+        if patches := self.patches():
+            try:
+                patches.bank_shapes(image, 1)
+            except FormatError as error:
+                raise FormatError(str(error).replace("upsample", "haba", 1)) from None
         if self.form == "released" and min(image[1:]) < 3:
             raise FormatError(f"haba: the released form needs images of at least 3×3, found {image[1]}×{image[2]}")

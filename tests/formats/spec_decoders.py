@@ -67,12 +67,15 @@ def upsample(config: Json, shape: tuple[int, int, int], bank: dict[str, Array], 
 
 def haba(config: Json, shape: tuple[int, int, int], bank: dict[str, Array], source: Array, k: int) -> Array:
     depth, form = config.get("depth", 1), config.get("form", "paper")
+    f, x = config.get("factor", 1), source
+    if f > 1:
+        k, patch = k // f**2, k % f**2
+        x = upsample({"factor": f}, (len(source), *shape[1:]), {}, source, patch)
     n = 0 if config.get("shared", False) else k
 
     def layer(name: str) -> tuple[Array, Array]:
         return bank[f"{name}.weight"][n], bank[f"{name}.bias"][n]
 
-    x = source
     if form == "released":
         x = bank["sigma"][k] * conv(x, *layer("encoder.0")) + bank["mu"][k]
         return transposed(x, *layer("decoder.0"), stride=1, padding=0, size=shape[1:])

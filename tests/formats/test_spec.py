@@ -58,7 +58,7 @@ def test_the_specification_suffices_to_decode(path):
         config, kind = part.get("config", {}), part["kind"]
         size = {"upsample": config.get("factor", 0) ** 2, "images": 1, "generator": 1}
         lists = part.get("class_decoders")
-        slots = len(lists[0]) if lists else size.get(kind) or config["decoders"]
+        slots = len(lists[0]) if lists else size.get(kind) or config["decoders"] * config.get("factor", 1) ** 2
         for s, label in enumerate(labels):
             for slot in range(slots):
                 if drawn:  # seed 3, epoch 1, as make_golden.py decodes

@@ -112,6 +112,12 @@ def kind_haba_released() -> bytes:
 
 
 @golden
+def kind_haba_patches() -> bytes:
+    config = {"decoders": 2, "source_channels": 1, "factor": 2}
+    return part("haba", (3, 7, 6), config, epoch_rule="paired")
+
+
+@golden
 def kind_kfs() -> bytes:
     space = NormalizedSpace(mean=(0.25,), std=(0.5,))
     recipe, augmentation = Recipe(epochs=3), Augmentation(ops=("crop", "flip"))

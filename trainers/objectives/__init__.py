@@ -1,7 +1,5 @@
-"""Objectives: what makes a synthetic set good, as gradients on its parameters. One file an objective."""
+"""Objectives: what makes a synthetic set good, as gradients on its parameters. One file each, found by its name."""
 
-from dsetpack.trainers.objectives.base import Distillation, Objective
-from dsetpack.trainers.objectives.dm import DistributionMatching
-from dsetpack.trainers.objectives.means import NetworkPool, RealMeans
+from dsetpack.trainers.objectives.base import Distillation, Objective, Settings
 
-__all__ = ["Distillation", "DistributionMatching", "NetworkPool", "Objective", "RealMeans"]
+__all__ = ["Distillation", "Objective", "Settings"]

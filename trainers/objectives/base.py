@@ -36,7 +36,13 @@ class Settings(Model, ABC):
 
 
 class Objective(ABC):
-    """Gradients that improve a synthetic set. What it learns itself (a learning rate, an adversary) is its own."""
+    """Gradients that improve a synthetic set. What it learns itself (a learning rate, an adversary) is its own.
+
+    Attributes:
+        sharded: see ``Trainable``.
+    """
+
+    sharded: bool = False
 
     @abstractmethod
     def backward(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> Terms:
@@ -77,6 +83,7 @@ class Distillation(Trainable):
 
     def __init__(self, objective: Objective, synthetic: Parameterization) -> None:
         self.objective, self.synthetic = objective, synthetic
+        self.sharded = objective.sharded
 
     @override
     def groups(self) -> Sequence[Group]:

@@ -17,59 +17,143 @@ the means are known. So memory need not hold all of it at once:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
 import torch
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.trainers import parallel
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network
+from dsetpack.trainers.objectives import base
 from dsetpack.trainers.objectives.base import Objective
-from dsetpack.trainers.objectives.means import RealMeans
-from dsetpack.trainers.parameterizations.base import Parameterization
+from dsetpack.trainers.objectives.means import BatchMeans, Means, NetworkPool, RealMeans
+from dsetpack.trainers.parameterizations.base import Parameterization, Positive
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
+
+
+class Settings(base.Settings):
+    """Distribution matching: KFS's way by default, with real means over all images, computed before and cached.
+
+    The release of DM draws 256 real images of each class a step (``real_batch``), and sums over classes without the
+    half: its loss is 2·C times this one, so with SGD its learning rate of 1 is 2·C here.
+
+    Attributes:
+        network, width: the networks to match, freshly initialised; width None for the papers'.
+        networks: how many different ones; steps beyond that use them again, with the same draw of the augmentation.
+        real_batch: real images of each class a step; None for all.
+        drop: ISA's change: the share of each class's real batch, the easiest first, that the mean leaves out; see
+            ``isa.crucial_mean``. 0 without, 0.2 in the paper; needs ``real_batch``.
+        share, chunk: the memory fallback; see ``DistributionMatching``.
+    """
+
+    refuses: ClassVar[Mapping[str, str]] = {
+        "generator": "class means need a fixed set of images, and a generator draws new ones: match its logits instead"
+    }
+
+    name: Literal["dm"] = "dm"
+    network: str = "convnet3"
+    width: Positive | None = None
+    networks: Positive = 20_000
+    real_batch: Positive | None = None
+    drop: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    chunk: Positive | None = None
+
+    @model_validator(mode="after")
+    def _drop_needs_a_batch(self) -> Settings:
+        if self.drop and self.real_batch is None:
+            raise ValueError("'drop' picks among the real images of a step: set 'real_batch' (the release has 256)")
+        return self
+
+    @override
+    def build(self, context: Context, synthetic: Parameterization) -> DistributionMatching:
+        data = context.data
+        pool = NetworkPool(self.network, self.width, self.networks, context.seed, data.shape, context.classes)
+        means: Means
+        if self.real_batch is None:
+            means = RealMeans(pool, data, context.space, context.cache, context.augment)
+            means.prepare(context.run("match").show)
+        else:
+            means = BatchMeans(pool, context, self.real_batch, self.drop)
+        return DistributionMatching(means, share=self.share, chunk=self.chunk)
 
 
 class DistributionMatching(Objective):
-    """Match class means of embeddings by the networks of a pool.
+    """Match class means of embeddings by the networks of a pool; several processes share out the classes.
 
     Args:
-        means: the real side, and with it the networks.
+        means: the real side, and with it the networks and the augmentation.
         share: of each class's pairs that gradients flow through, 0 < share <= 1.
         chunk: images embedded at a time; None for all at once.
     """
 
-    def __init__(self, means: RealMeans, *, share: float = 1.0, chunk: int | None = None) -> None:
+    sharded = True
+
+    def __init__(self, means: Means, *, share: float = 1.0, chunk: int | None = None) -> None:
         if not 0 < share <= 1 or (chunk is not None and chunk < 1):
             raise FormatError(f"share is {share} and chunk {chunk}; expected 0 < share <= 1 and chunk >= 1")
         self.means, self.share, self.chunk = means, share, chunk
 
     @override
     def backward(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> Terms:
-        net = self.means.pool.build(step, synthetic.device)
-        real = self.means(step, net)
+        net, classes = self.means.pool.build(step, synthetic.device), self.means.pool.classes
+        own = torch.tensor(parallel.mine(classes), device=synthetic.device)
+        pairs = None if len(own) == classes else torch.isin(synthetic.labels, own).nonzero()[:, 0]
+        side = _Side(net, self.means.augmenter(step), synthetic, own, classes)
         if self.share == 1 and self.chunk is None:
-            loss = matching_loss(class_mean(net.embed(synthetic.images()), synthetic.labels, len(real)), real)
+            mean = side.mean(side.embed(pairs), pairs)
+            loss = side.loss(mean, self.means(step, net, mean.detach()))
             torch.autograd.backward(loss)
             return {"matching": loss.detach()}
-        return {"matching": self._in_pieces(net, real, synthetic, generator)}
+        return {"matching": self._in_pieces(step, side, pairs, generator)}
 
-    def _in_pieces(self, net: Network, real: Tensor, synthetic: Parameterization, generator: torch.Generator) -> Tensor:
-        labels = synthetic.labels
-        every = torch.arange(len(labels), device=labels.device)
+    def _in_pieces(self, step: int, side: _Side, pairs: Tensor | None, generator: torch.Generator) -> Tensor:
+        every = torch.arange(len(side.synthetic.labels), device=side.synthetic.device) if pairs is None else pairs
         with torch.no_grad():
-            embedded = torch.cat([net.embed(synthetic.images(part)) for part in self._split(every)])
-            mean = class_mean(embedded, labels, len(real))
-        chosen, weight = draw_share(labels, self.share, generator)
-        direction = (mean - real) / len(real)
-        for part, scale in zip(self._split(chosen), self._split(weight), strict=True):
-            features = net.embed(synthetic.images(part))
-            pull = direction[labels[part]] * scale[:, None].to(direction)
-            torch.autograd.backward((features * pull).sum())
-        return matching_loss(mean, real)
+            mean = side.mean(torch.cat([side.embed(part) for part in self._split(every)]), every)
+        real = self.means(step, side.net, mean)
+        chosen, weight = draw_share(side.labels(every), self.share, generator)
+        direction = (mean - real) / side.classes
+        for part, scale in zip(self._split(every[chosen]), self._split(weight), strict=True):
+            pull = direction[side.labels(part)] * scale[:, None].to(direction)
+            torch.autograd.backward((side.embed(part) * pull).sum())
+        return side.loss(mean, real)
 
     def _split(self, values: Tensor) -> tuple[Tensor, ...]:
         return torch.split(values, self.chunk or len(values))
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The synthetic side of one step: how its images are embedded, and which classes are this process's own."""
+
+    net: Network
+    augment: Callable[[Tensor], Tensor]
+    synthetic: Parameterization
+    own: Tensor
+    classes: int
+
+    def embed(self, pairs: Tensor | None) -> Tensor:
+        return self.net.embed(self.augment(self.synthetic.images(pairs)))
+
+    def labels(self, pairs: Tensor | None) -> Tensor:
+        return self.synthetic.labels if pairs is None else self.synthetic.labels[pairs]
+
+    def mean(self, embedded: Tensor, pairs: Tensor | None) -> Tensor:
+        return class_mean(embedded, self.labels(pairs), self.classes)
+
+    def loss(self, mean: Tensor, real: Tensor) -> Tensor:
+        """Eq. 1 over the own classes, divided by the number of all."""
+        return matching_loss(mean[self.own], real[self.own]) * (len(self.own) / self.classes)
 
 
 def class_mean(features: Tensor, labels: Tensor, classes: int) -> Tensor:

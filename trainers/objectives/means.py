@@ -9,22 +9,31 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
+from dsetpack.augment import Dsa
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Space
+from dsetpack.trainers import parallel
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
+from dsetpack.trainers.objectives.isa import crucial_mean
 from dsetpack.trainers.progress import Meter
-from dsetpack.trainers.seeds import derive
+from dsetpack.trainers.seeds import derive, generator
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
 
 BATCH = 1000
 FILES = 100
@@ -88,7 +97,57 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
     return (total / count[:, None]).float()
 
 
-class RealMeans:
+class Means(ABC):
+    """The real side of distribution matching.
+
+    Attributes:
+        pool: the networks.
+        augment: siamese augmentation of both sides; one draw for each network of the pool.
+    """
+
+    pool: NetworkPool
+    augment: Dsa | None = None
+
+    @abstractmethod
+    def __call__(self, step: int, built: Network, synthetic: Tensor) -> Tensor:
+        """Class means float [classes, features] of the embeddings by ``built``, which is the network of ``step``.
+
+        ``synthetic`` are the synthetic set's, for a real side that depends on them.
+        """
+
+    def augmenter(self, step: int) -> Callable[[Tensor], Tensor]:
+        """The augmentation of both sides at a step."""
+        augment = self.augment
+        if augment is None:
+            return lambda x: x
+        seed = derive(self.pool.seed, "siamese", step % self.pool.count)
+        return lambda x: augment(x, seed, siamese=True)
+
+
+class BatchMeans(Means):
+    """Means over random real images of each class, other ones each step: DM as released.
+
+    Args:
+        pool: the networks.
+        context: whose images to draw, and how to augment them.
+        size: how many of each class; all where there are fewer.
+        drop: the share of them to leave out, the easiest first; see ``isa.crucial_mean``.
+    """
+
+    def __init__(self, pool: NetworkPool, context: Context, size: int, drop: float = 0.0) -> None:
+        self.pool, self.context, self.augment = pool, context, context.augment
+        self.size, self.drop = size, drop
+
+    @override
+    def __call__(self, step: int, built: Network, synthetic: Tensor) -> Tensor:
+        drawn, augment = generator(self.context.seed, "real", step), self.augmenter(step)
+        with torch.no_grad():
+            batches = (self.context.real_batch(self.size, drawn, c)[0] for c in range(self.context.classes))
+            features = (built.embed(augment(x)) for x in batches)
+            return torch.stack([crucial_mean(f, mean, self.drop) for f, mean in zip(features, synthetic, strict=True)])
+
+
+class RealMeans(Means):
     """Class means of every network of a pool, computed when first asked for (or all at once) and cached on disk.
 
     The cache holds one ``.npy`` file a network, each written in one step: an interrupted computation goes on where it
@@ -99,40 +158,55 @@ class RealMeans:
         data: real training images, on the device that shall compute.
         space: the pixel space they are matched in.
         cache: folder for all caches; None keeps the means in memory only.
+        augment: of both sides.
     """
 
-    def __init__(self, pool: NetworkPool, data: ImageData, space: Space, cache: Path | None = None) -> None:
-        self.pool, self.data, self.space = pool, data, space
+    def __init__(
+        self,
+        pool: NetworkPool,
+        data: ImageData,
+        space: Space,
+        cache: Path | None = None,
+        augment: Dsa | None = None,
+    ) -> None:
+        self.pool, self.data, self.space, self.augment = pool, data, space, augment
         self.folder = None if cache is None else cache / self.key()
         self._kept: dict[int, Tensor] = {}
 
     def key(self) -> str:
         """40 hexadecimal digits that name the cache's folder."""
-        parts = {
+        parts: dict[str, Any] = {
             "version": 1,
             "data": self.data.digest,
             "labels": self.data.labels_digest,
             "space": self.space.model.model_dump(mode="json"),
             "network": [self.pool.name, self.pool.width, self.pool.seed, self.pool.fingerprint()],
         }
+        if self.augment is not None:
+            parts["augment"] = self.augment.spec.model_dump(mode="json")
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
     def prepare(self, show: bool | None = None) -> None:
-        """Compute all that is missing, with progress. Ctrl-C loses at most the network at work."""
-        missing = [n for n in range(self.pool.count) if self._stored(n) is None]
-        with Meter("real means", len(missing), show) as meter:
+        """Compute all that is missing, with progress. Ctrl-C loses at most the network at work.
+
+        Several processes share the networks out.
+        """
+        missing = [n for n in parallel.mine(self.pool.count) if self._stored(n) is None]
+        with Meter("real means", len(missing), False if parallel.rank() else show) as meter:
             for done, number in enumerate(missing):
                 self._compute(number, self.pool.build(number, self.data.images.device))
                 meter.update(done + 1)
+        parallel.wait()
 
-    def __call__(self, number: int, built: Network) -> Tensor:
-        """Means [classes, features] of network ``number`` modulo the pool's count; ``built`` is that network."""
-        number %= self.pool.count
+    @override
+    def __call__(self, step: int, built: Network, synthetic: Tensor) -> Tensor:
+        number = step % self.pool.count
         found = self._stored(number)
         return self._compute(number, built) if found is None else found.to(self.data.images.device)
 
     def _compute(self, number: int, built: Network) -> Tensor:
-        means = class_means(built.embed, self.data, self.space)
+        augment = self.augmenter(number)
+        means = class_means(lambda x: built.embed(augment(x)), self.data, self.space)
         if self.folder is None:
             self._kept[number] = means
             return means

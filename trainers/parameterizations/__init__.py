@@ -1,6 +1,5 @@
-"""Parameterizations: what a synthetic set is made of while it is learned. One file each."""
+"""Parameterizations: what a synthetic set is made of while it is learned. One file each, found by its name."""
 
-from dsetpack.trainers.parameterizations.base import Parameterization
-from dsetpack.trainers.parameterizations.kfs import Kfs
+from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Settings
 
-__all__ = ["Kfs", "Parameterization"]
+__all__ = ["Budget", "Parameterization", "Settings"]

@@ -17,9 +17,10 @@ Inferred, because the paper does not say:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
@@ -31,12 +32,76 @@ from dsetpack.formats.kinds.kfs import Config
 from dsetpack.part import Part
 from dsetpack.spaces import Raw, Space
 from dsetpack.trainers.data import ImageData
-from dsetpack.trainers.loop import Group, Terms, Trainable
-from dsetpack.trainers.parameterizations.base import Parameterization
+from dsetpack.trainers.loop import Group, Schedule, Terms, Trainable, optimise
+from dsetpack.trainers.parameterizations import base
+from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.seeds import derive, generator
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
 
 KIND = "kfs"
 BATCH = 512
+Rate = Annotated[float, Field(gt=0)]
+CHANNELS: dict[tuple[int, bool], tuple[int, ...]] = {
+    (2, True): (8, 6, 4),
+    (2, False): (12, 9, 6),
+    (4, True): (2, 4),
+    (4, False): (4, 6),
+}
+"""Default channels by kernel and by whether images are grey. (12, 9, 6) is section 3.1's example; others inferred."""
+
+
+class Settings(base.Settings):
+    """Codes and a bank of decoders, pre-trained as an autoencoder (appendix A). ``sources`` are the codes of a class.
+
+    The paper's tables 6 and 9 (code shapes, numbers of codes and decoders, channels) are not in its text: ``decoders``
+    and ``channels`` are inferred, as are ``encoder_width`` and ``noise``.
+
+    Attributes:
+        decoders, channels, kernel: the bank; see the kind ``kfs``. ``channels`` None: ``CHANNELS``.
+        pretrain, pretrain_batch, pretrain_lr: the autoencoder's training.
+        encoder_width: its encoder's channels.
+        noise: what tells the copies of the decoder apart, relative to each weight tensor's standard deviation.
+        lr_codes, lr_decoders: learning rates of the joint training.
+    """
+
+    name: Literal["kfs"] = "kfs"
+    decoders: Positive = 8
+    channels: tuple[Positive, ...] | None = None
+    kernel: Literal[2, 4] = 2
+    pretrain: Schedule = Schedule(steps=2000)
+    pretrain_batch: Positive = 256
+    pretrain_lr: Rate = 0.01
+    encoder_width: Positive = 32
+    noise: Annotated[float, Field(ge=0)] = 0.1
+    lr_codes: Rate = 0.1
+    lr_decoders: Rate = 0.01
+
+    @override
+    def config(self, image: tuple[int, int, int]) -> Config:
+        channels = self.channels or CHANNELS[self.kernel, image[0] == 1]
+        return Config(decoders=self.decoders, channels=channels, kernel=self.kernel)
+
+    @override
+    def build(self, context: Context) -> Kfs:
+        data = context.data
+        config = self.config(data.shape)
+        codes = self.budget(data.shape, context.classes, context.ipc).sources
+        autoencoder = Autoencoder(
+            config, data, batch=self.pretrain_batch, lr=self.pretrain_lr, width=self.encoder_width, seed=context.seed
+        )
+        optimise(autoencoder, self.pretrain, seed=derive(context.seed, "pretrain"), run=context.run("pretrain"))
+        return start(
+            autoencoder,
+            config,
+            context.space,
+            codes=codes,
+            noise=self.noise,
+            seed=context.seed,
+            lr_codes=self.lr_codes,
+            lr_decoders=self.lr_decoders,
+        )
 
 
 class Kfs(Parameterization):

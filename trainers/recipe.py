@@ -1,0 +1,248 @@
+"""A recipe: everything that a distillation depends on besides data and seed, as data.
+
+A recipe is a table, read from TOML. ``base`` names another recipe that it starts from; tables merge key by key, but a
+table that names another parameterization or objective replaces the one below it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+
+from dsetpack.formats.card import Augmentation, Recipe
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import Model, problems
+from dsetpack.trainers import objectives, parameterizations, registry
+from dsetpack.trainers.loop import Schedule
+from dsetpack.trainers.objectives.adversary import AdversarySettings
+from dsetpack.trainers.objectives.base import Settings as ObjectiveSettings
+from dsetpack.trainers.parameterizations.base import Positive
+from dsetpack.trainers.parameterizations.base import Settings as ParameterizationSettings
+
+FOLDER = Path(__file__).parent / "recipes"
+DSA: tuple[Any, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
+NO_FLIP = ("mnist", "svhn")
+"""Data sets in which a mirrored image is another thing: DSA leaves the flip out."""
+SpaceName = Literal["raw", "normalized", "zca-kornia", "zca-frepo"]
+Table = dict[str, Any]
+
+
+def _augmentation(value: Any) -> Any:
+    return {"ops": DSA} if value == "dsa" else None if value == "none" else value
+
+
+Augment = Annotated[Augmentation | None, BeforeValidator(_augmentation)]
+
+
+class Figure(Model):
+    """What a paper reports for this row.
+
+    Attributes:
+        accuracy, std: fractions in [0, 1].
+        source: paper and table.
+        note: where its setting is another than the recipe's.
+    """
+
+    accuracy: Annotated[float, Field(gt=0, lt=1)]
+    std: float | None = None
+    source: str
+    note: str | None = None
+
+
+class DistillRecipe(Model):
+    """All that a distillation depends on, besides data and seed.
+
+    Attributes:
+        title: for people.
+        method: what the field calls it; goes into the pack's provenance.
+        data: the data set that it is meant for; None for any.
+        ipc: the budget: floats as many as in so many images a class.
+        space: the pixel space: matched in, and trained in later.
+        siamese: augmentation of real and synthetic images alike while matching (``"dsa"`` for all of DSA).
+        parameterization, objective, schedule: the method. Without an objective the set stays as it starts: a selection.
+        adversary: HaBa's min-max on top of the objective.
+        evaluation, augmentation: how to train on the pack; they go into its card.
+        figures: what papers report.
+        inferred: the settings, by dotted name, that no source states.
+    """
+
+    title: str = ""
+    method: str
+    data: str | None = None
+    ipc: Positive = 1
+    space: SpaceName = "normalized"
+    siamese: Augment = None
+    parameterization: SerializeAsAny[ParameterizationSettings]
+    objective: SerializeAsAny[ObjectiveSettings] | None = None
+    schedule: Schedule | None = None
+    adversary: AdversarySettings | None = None
+    evaluation: Recipe
+    augmentation: Augment = None
+    figures: tuple[Figure, ...] = ()
+    inferred: tuple[str, ...] = ()
+
+
+def recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> DistillRecipe:
+    """A recipe by name, or from a ``.toml`` file.
+
+    Args:
+        name: one of ``recipe_names()`` or ``method_names()``, or a path that ends in ``.toml``.
+        changes: settings that differ, by dotted name: ``{"schedule.steps": 1000}``.
+
+    Raises:
+        FormatError: no such recipe, key or value; names the file, the key and the nearest valid name.
+    """
+    table = _load(name)
+    for key, value in (changes or {}).items():
+        _set(table, key, value)
+    return _validated(table, str(name))
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The shipped recipes of table rows, sorted."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def method_names() -> tuple[str, ...]:
+    """The shipped recipes of methods for any data: ``kfs`` as in the paper, ``kfs-cpu`` in minutes; sorted."""
+    return tuple(sorted(path.stem for path in (FOLDER / "methods").glob("*.toml")))
+
+
+def for_data(found: DistillRecipe, name: str) -> DistillRecipe:
+    """The recipe without mirroring where the data set does not allow it."""
+    if name not in NO_FLIP:
+        return found
+    return found.model_copy(update={key: _unflipped(getattr(found, key)) for key in ("siamese", "augmentation")})
+
+
+def _unflipped(spec: Augmentation | None) -> Augmentation | None:
+    ops = () if spec is None else tuple(op for op in spec.ops if op != "flip")
+    return spec.model_copy(update={"ops": ops}) if spec is not None and ops else None
+
+
+def _load(name: str | Path) -> Table:
+    path = _path(name)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise FormatError(f"{path}: not a readable recipe ({error})") from error
+    base = table.pop("base", None)
+    return table if base is None else _merged(_load(base), table)
+
+
+def _path(name: str | Path) -> Path:
+    if str(name).endswith(".toml"):
+        return Path(name)
+    for path in (FOLDER / f"{name}.toml", FOLDER / "methods" / f"{name}.toml"):
+        if path.parent in (FOLDER, FOLDER / "methods") and path.is_file():
+            return path
+    near = difflib.get_close_matches(str(name), (*recipe_names(), *method_names()), 1, 0)[0]
+    raise FormatError(f"no recipe {str(name)!r}; nearest is {near!r}: 'dsetpack recipes' lists all")
+
+
+def _merged(below: Table, above: Table) -> Table:
+    """``above`` over ``below``, table by table."""
+    result = dict(below)
+    for key, value in above.items():
+        old = result.get(key)
+        if not (isinstance(old, dict) and isinstance(value, dict)) or value.get("name") not in (None, old.get("name")):
+            result[key] = value
+            continue
+        if key == "evaluation":
+            old = {name: kept for name, kept in old.items() if _LENGTHS.get(name) not in value}
+        result[key] = _merged(old, value)
+    return result
+
+
+_LENGTHS = {"steps": "epochs", "epochs": "steps"}
+"""A card's recipe has one of the two: whoever sets one drops the other."""
+
+
+def _set(table: Table, key: str, value: Any) -> None:
+    """Change one setting by its dotted name. Whether there is such a setting is found out by validation."""
+    *path, last = key.split(".")
+    for name in path:
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise FormatError(f"no setting {key!r}: {name!r} has no settings inside")
+        table[name] = inner = dict(inner)  # what was merged may be shared
+        table = inner
+    if path == ["evaluation"] and last in _LENGTHS:
+        table.pop(_LENGTHS[last], None)
+    table[last] = value
+
+
+def _validated(table: Table, where: str) -> DistillRecipe:
+    """The recipe of a table: first its polymorphic sections, then the rest."""
+    values, known = dict(table), list(_dotted(DistillRecipe))
+    packages = {"parameterization": parameterizations.__name__, "objective": objectives.__name__}
+    kinds = {key: _kind(values[key], key, package, where) for key, package in packages.items() if key in values}
+    for key, kind in kinds.items():
+        known += _dotted(kind, f"{key}.")
+    for key, kind in kinds.items():
+        values[key] = _model(kind, values[key], f"{key}.", where, known)
+    if "parameterization" not in values:
+        raise FormatError(f"{where}: a recipe needs a table 'parameterization'")
+    found = _model(DistillRecipe, values, "", where, known)
+    assert isinstance(found, DistillRecipe)
+    _check_pair(found, where)
+    return found
+
+
+def _kind(values: Any, key: str, package: str, where: str) -> type[Model]:
+    if not isinstance(values, dict) or not isinstance(values.get("name"), str):
+        raise FormatError(f"{where}: {key} needs a 'name', one of {', '.join(registry.names(package))}")
+    return registry.settings(package, values["name"])
+
+
+def _model(kind: type[Model], values: Table, prefix: str, where: str, known: Sequence[str]) -> Model:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        setting = prefix + ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise FormatError(f"{where}: no setting {setting!r}; nearest is {nearest(setting, known)!r}") from None
+        raise FormatError(f"{where}: setting {prefix}{problems(error)} (found {first.get('input')!r})") from None
+
+
+def nearest(setting: str, known: Sequence[str]) -> str:
+    """The known dotted name that is most like one that is not: by its last word first, then as a whole."""
+
+    def likeness(name: str) -> tuple[float, float]:
+        last = difflib.SequenceMatcher(None, setting.rpartition(".")[2], name.rpartition(".")[2]).ratio()
+        return round(last, 1), difflib.SequenceMatcher(None, setting, name).ratio()
+
+    return max(known, key=likeness)
+
+
+def _dotted(kind: type[Model], prefix: str = "") -> Iterator[str]:
+    """The dotted names of all settings of a model and of the models inside."""
+    for name, field in kind.model_fields.items():
+        yield prefix + name
+        for inner in (field.annotation, *get_args(field.annotation)):
+            if isinstance(inner, type) and issubclass(inner, Model):
+                yield from _dotted(inner, f"{prefix}{name}.")
+
+
+def _check_pair(found: DistillRecipe, where: str) -> None:
+    """Refuse an objective on a parameterization that it makes no sense with, and halves of a method."""
+    objective, on = found.objective, found.parameterization.name
+    if (objective is None) != (found.schedule is None):
+        raise FormatError(f"{where}: an objective needs a schedule, and a schedule an objective")
+    if objective is not None and on in objective.refuses:
+        raise FormatError(f"{where}: objective {objective.name} on {on}: {objective.refuses[on]}")
+    if found.adversary is not None and (on != "haba" or objective is None):
+        raise FormatError(f"{where}: an adversary needs an objective and hallucinators; the parameterization is {on}")
+
+
+def as_json(found: DistillRecipe) -> dict[str, Any]:
+    """The recipe as plain JSON values, without what is None."""
+    plain: dict[str, Any] = json.loads(found.model_dump_json(exclude_none=True))
+    return plain
