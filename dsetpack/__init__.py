@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dsetpack.augment import Dsa
     from dsetpack.formats import (
         DsetpackError,
         FormatError,
@@ -21,9 +22,20 @@ if TYPE_CHECKING:
         VersionError,
         verify,
     )
-    from dsetpack.formats.card import Augmentation, Card, Labels, Metric, Provenance, Recipe
+    from dsetpack.formats.card import (
+        Augmentation,
+        Card,
+        Labels,
+        Metric,
+        NormalizedSpace,
+        Provenance,
+        RawSpace,
+        Recipe,
+        ZcaSpace,
+    )
     from dsetpack.pack import Pack
     from dsetpack.part import Part
+    from dsetpack.spaces import Normalized, Raw, Space, Zca
     from dsetpack.store import open_pack as open  # noqa: A004
 
 __version__ = "0.1.0"
@@ -32,6 +44,8 @@ _WHERE = {
     "open": ("dsetpack.store", "open_pack"),
     "Pack": ("dsetpack.pack", "Pack"),
     "Part": ("dsetpack.part", "Part"),
+    "Dsa": ("dsetpack.augment", "Dsa"),
+    **{name: ("dsetpack.spaces", name) for name in ("Normalized", "Raw", "Space", "Zca")},
     **{
         name: ("dsetpack.formats", name)
         for name in (
@@ -40,13 +54,17 @@ _WHERE = {
     },
     **{
         name: ("dsetpack.formats.card", name)
-        for name in ("Augmentation", "Card", "Labels", "Metric", "Provenance", "Recipe")
+        for name in (
+            "Augmentation", "Card", "Labels", "Metric", "NormalizedSpace", "Provenance", "RawSpace", "Recipe",
+            "ZcaSpace"
+        )
     },
 }  # fmt: skip
 
 __all__ = [
     "Augmentation",
     "Card",
+    "Dsa",
     "DsetpackError",
     "FormatError",
     "IntegrityError",
@@ -54,11 +72,18 @@ __all__ = [
     "LimitError",
     "Limits",
     "Metric",
+    "Normalized",
+    "NormalizedSpace",
     "Pack",
     "Part",
     "Provenance",
+    "Raw",
+    "RawSpace",
     "Recipe",
+    "Space",
     "VersionError",
+    "Zca",
+    "ZcaSpace",
     "open",
     "verify",
 ]

@@ -7,21 +7,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from dsetpack.checked import checked
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Card, Labels
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.images import Config
 from dsetpack.pack import Pack
 from dsetpack.part import Part
-from dsetpack.spaces import Raw, Space
+from dsetpack.spaces import Raw, Space, as_space
+
+LOWEST, HIGHEST = -2.0, 3.0
+"""Learned raw images may lie somewhat outside [0, 1]; beyond these values they are something else."""
 
 
 def images_pack(
-    images: NDArray[Any] | Tensor,
-    labels: NDArray[Any] | Tensor,
+    images: ArrayLike | Tensor,
+    labels: ArrayLike | Tensor,
     *,
     classes: Sequence[str] | int | None,
     space: Space | None,
@@ -29,15 +33,18 @@ def images_pack(
     **card: Any,
 ) -> Pack:
     """A pack of kind ``images``; see ``Pack.from_arrays``."""
-    x, y = as_images(images), torch.as_tensor(labels)
-    names = _class_names(classes, y)
+    pixel_space = Raw() if space is None else as_space(space)
+    x = as_images(_copy(images))
+    y = as_labels(labels).to(x.device)
     if len(x) != len(y):
         raise FormatError(f"{len(x)} images and {len(y)} labels")
-    soft = y.ndim == 2
-    y = y.float() if soft else y.long()
-    card.setdefault("labels", Labels(kind="soft" if soft else "hard"))
-    pixel_space = space or Raw()
-    made = Card(title=title, classes=names, shape=(x.shape[1], x.shape[2], x.shape[3]), space=pixel_space.model, **card)
+    if x.shape[3] in (1, 3) and x.shape[1] > 4:
+        raise FormatError(f"images of shape {list(x.shape)} look like [N, H, W, C]; [N, C, H, W] expected")
+    names = _class_names(classes, y)
+    card.setdefault("labels", Labels(kind="soft" if y.ndim == 2 else "hard"))
+    with checked("card"):
+        made = Card(title=title, classes=names, shape=_shape(x), space=pixel_space.model, **card)
+    _check_values(x, y, made)
     config = Config()
     part = Part("images", config, decoder("images", config, made.shape, len(names)), x, y)
     return Pack(made, [part], pixel_space)
@@ -57,7 +64,52 @@ def as_images(images: NDArray[Any] | Tensor) -> Tensor:
     return x.float()
 
 
+def as_labels(labels: ArrayLike | Tensor) -> Tensor:
+    """Labels in memory of their own: int64 [N] from integers [N] or [N, 1], float32 from floats [N, classes].
+
+    Raises:
+        FormatError: anything else.
+    """
+    if isinstance(labels, Tensor):
+        labels = labels.detach().cpu()
+        labels = (labels.float() if labels.is_floating_point() else labels).numpy()
+    y = np.asarray(labels)
+    if y.dtype.kind in "biu" and (y.ndim == 1 or y.shape[1:] == (1,)):
+        return torch.from_numpy(y.astype(np.int64).reshape(-1))
+    if y.dtype.kind == "f" and y.ndim == 2 and y.shape[1] > 1:
+        return torch.from_numpy(y.astype(np.float32, order="C"))
+    hint = ": give the names of classes as classes=" if y.dtype.kind in "OSU" else ""
+    raise FormatError(f"labels are {y.dtype} {list(y.shape)}; integers [N], or soft floats [N, classes] expected{hint}")
+
+
+def _copy(images: ArrayLike | Tensor) -> Tensor:
+    """The caller's images in memory of their own."""
+    if isinstance(images, Tensor):
+        return images.detach().clone()
+    x = np.asarray(images)
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise FormatError(f"images of dtype {x.dtype}; uint8 or floats expected")
+    return torch.from_numpy(x.astype(np.uint8 if x.dtype == np.uint8 else np.float32, order="C"))
+
+
+def _shape(x: Tensor) -> tuple[int, int, int]:
+    channels, height, width = x.shape[1:]
+    return channels, height, width
+
+
 def _class_names(classes: Sequence[str] | int | None, labels: Tensor) -> tuple[str, ...]:
     if classes is None:
         classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
-    return tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
+    return tuple(map(str, range(classes))) if isinstance(classes, int | np.integer) else tuple(classes)
+
+
+def _check_values(x: Tensor, y: Tensor, card: Card) -> None:
+    for what, values in (("images", x), ("labels", y)):
+        if card.finite and not bool(values.isfinite().all()):
+            raise FormatError(f"{what} hold NaN or infinity; finite=False keeps them")
+    low, high = (value.item() for value in x.aminmax())
+    if card.space.kind == "raw" and (low < LOWEST or high > HIGHEST):
+        raise FormatError(
+            f"raw images range from {low:g} to {high:g}; [0, 1] expected: pass uint8, or divide by 255; "
+            "or say space= if they are normalised"
+        )

@@ -21,13 +21,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dsetpack.formats.card import Augmentation
+from dsetpack.formats.card import Augmentation, Card
 from dsetpack.formats.errors import FormatError
+
+
+def augmentation_of(card: Card, choice: Augmentation | Literal["card"] | None) -> Augmentation | None:
+    """What ``"card"`` means; another choice is itself.
+
+    Raises:
+        FormatError: neither ``"card"`` nor an ``Augmentation`` nor None.
+    """
+    if choice is not None and choice != "card" and not isinstance(choice, Augmentation):
+        raise FormatError(f"augmentation is {choice!r}; expected 'card', None, or a dsetpack.Augmentation")
+    return card.augmentation if choice == "card" else choice
 
 
 class Dsa:

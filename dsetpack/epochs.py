@@ -5,10 +5,13 @@ must find out by themselves which epoch they run, and agree on it. The board is 
 
 - the parent alone writes where to start (``set``), so ``set_epoch`` also reaches persistent workers;
 - each worker writes only its own slot: how many iterations it has begun since, and in which iteration of the
-  ``DataLoader`` (its base seed, equal in all workers of one iteration) it began the last one.
+  ``DataLoader`` (its base seed and its number of workers, equal in all workers of one iteration) it began the last one.
 
 A worker that begins takes the count of any worker of the same iteration that has begun before it, else one more than
 the highest count. So workers that missed an iteration, because it was abandoned before they had started, catch up.
+
+Where the program reseeds torch alike before each iteration, only each worker's own count and the number of workers tell
+iterations apart. That is not enough where one is abandoned, or the number goes back and forth: then say ``set_epoch``.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ class EpochBoard:
                 stacklevel=2,
             )
             return None, 0
-        return _MAIN + 1 + worker.id, (worker.seed - worker.id) % (1 << 32) or 1
+        return _MAIN + 1 + worker.id, (worker.seed - worker.id + worker.num_workers) % (1 << 32) or 1
 
     def _count(self, slot: int, tag: int) -> int:
         """How many iterations this process has begun, the one that begins now included."""

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dsetpack.dataset import PairSource, Transform, decode, loaded
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.pairs import Int64s
 from dsetpack.sampler import PairIterator, PairSampler
 from dsetpack.schedule import Schedule
@@ -27,7 +26,8 @@ class PackLoader:
     batches ahead, and stay alive between epochs; the order stays the same.
 
     Order, epochs, ranks and resume are those of ``PairSampler``. The state counts the batches that the loop has
-    received, however many were made ahead. Two iterations at a time are possible only without workers.
+    received, however many were made ahead; one whose transform fails is not among them. Two iterations at a time are
+    possible only without workers: with them an iteration ends with an error where a later one has begun.
 
     Args:
         pack: the pack. Its tensors are read now if they still are in a file.
@@ -47,6 +47,7 @@ class PackLoader:
 
     Raises:
         FormatError: an argument out of its range, or workers for a pack that is not on the CPU.
+        DsetpackError: from an iteration with workers, where a later one has begun.
     """
 
     def __init__(
@@ -90,17 +91,17 @@ class PackLoader:
         self._options = {"prefetch_factor": prefetch_factor, "multiprocessing_context": multiprocessing_context}
         self._tasks: _Tasks | None = None
         self._workers: DataLoader[Batch] | None = None
+        self._latest: PairIterator | None = None  # the iteration that the workers serve
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_tasks": None, "_workers": None}
+        return {**self.__dict__, "_tasks": None, "_workers": None, "_latest": None}
 
     def __len__(self) -> int:
         """Batches of a whole epoch on this rank."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        run = iter(self.sampler)
-        return self._here(run) if self.num_workers == 0 else self._elsewhere(run)
+        return self._deliver(iter(self.sampler))
 
     @property
     def epoch(self) -> int:
@@ -128,20 +129,26 @@ class PackLoader:
         """
         self.sampler.load_state_dict(state)
 
-    def _here(self, run: PairIterator) -> Iterator[Batch]:
-        for pairs in run:
-            yield self._deliver(*decode(self.pack, pairs, self.sampler.schedule.seed, run.epoch))
-
-    def _elsewhere(self, run: PairIterator) -> Iterator[Batch]:
+    def _deliver(self, run: PairIterator) -> Iterator[Batch]:
         run.begin()
-        for x, y in self._start(run.epoch, run.start):
+        for x, y in self._elsewhere(run) if self.num_workers else self._here(run):
+            x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+            x = x if self.transform is None else self.transform(x)
             run.given += 1  # counted as received, not as made
-            yield self._deliver(x, y)
+            yield x, y
         run.ended = True
 
-    def _deliver(self, x: Tensor, y: Tensor) -> Batch:
-        x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
-        return (x if self.transform is None else self.transform(x)), y
+    def _here(self, run: PairIterator) -> Iterator[Batch]:
+        schedule = self.sampler.schedule
+        for number in range(schedule.count(run.start)):
+            yield decode(self.pack, schedule.batch(run.epoch, run.start, number), schedule.seed, run.epoch)
+
+    def _elsewhere(self, run: PairIterator) -> Iterator[Batch]:
+        batches, self._latest = iter(self._start(run.epoch, run.start)), run
+        for _ in range(self.sampler.schedule.count(run.start)):
+            if self._latest is not run:
+                raise DsetpackError("a later iteration of this loader has begun: its workers serve one at a time")
+            yield next(batches)
 
     def _start(self, epoch: int, start: int) -> DataLoader[Batch]:
         """The worker processes, told what to do; made once."""

@@ -5,28 +5,31 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from dsetpack import philox
+from dsetpack.augment import augmentation_of
+from dsetpack.checked import checked
+from dsetpack.device import usable
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pairs import PairTable
 from dsetpack.part import Part
-from dsetpack.spaces import Raw, Space, space_from_card
+from dsetpack.spaces import Raw, Space, as_space, same_space, space_from_card
 
 if TYPE_CHECKING:
+    from dsetpack.combine import Which
     from dsetpack.dataset import PackDataset
     from dsetpack.loader import PackLoader
     from dsetpack.sampler import PairSampler
     from dsetpack.stream import PackStream
-    from dsetpack.train import Report
+    from dsetpack.train import Progress, Report
 
 Pairs = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 Transform = Callable[[Tensor], Tensor]
@@ -51,9 +54,12 @@ class Pack:
             space: the pixel space, where the card alone cannot make it (an embedded ZCA).
 
         Raises:
-            FormatError: a part does not fit the card.
+            FormatError: a part or the space does not fit the card.
         """
-        self._parts, self._space = tuple(parts), space or space_from_card(card.space, {})
+        self._parts = tuple(parts)
+        self._space = space_from_card(card.space, {}) if space is None else as_space(space)
+        if self._space.model != card.space:
+            raise FormatError(f"the card's space is another than {self._space!r}: make it with space=space.model")
         if not self._parts:
             raise FormatError("a pack needs at least one part")
         for number, part in enumerate(self._parts):
@@ -78,28 +84,45 @@ class Pack:
     @classmethod
     def from_arrays(
         cls,
-        images: NDArray[Any] | Tensor,
-        labels: NDArray[Any] | Tensor,
+        images: ArrayLike | Tensor,
+        labels: ArrayLike | Tensor,
         *,
         classes: Sequence[str] | int | None = None,
         space: Space | None = None,
         **card: Any,
     ) -> Pack:
-        """A pack of plain images.
+        """A pack of plain images. The arrays are copied.
 
         Args:
-            images: uint8 in 0..255 or float32 in the pack's space, [N, C, H, W] or [N, H, W].
-            labels: hard integers [N], or soft floats [N, classes].
+            images: uint8 in 0..255 or floats in the pack's space, [N, C, H, W] or [N, H, W]. Raw floats are in [0, 1];
+                learned ones may lie in [-2, 3].
+            labels: hard integers [N] or [N, 1], or soft floats [N, classes].
             classes: class names, or how many; by default as many as the labels say.
-            space: the pixel space of float images; raw values in [0, 1] by default.
+            space: the pixel space of float images, such as ``Normalized.fit(images)``; by default raw.
             **card: further fields of the card (``title``, ``recipe``, ...).
 
         Raises:
-            FormatError: shapes that do not fit, or labels outside the classes.
+            FormatError: shapes, dtypes or values that do not fit, labels outside the classes, or unknown fields.
         """
         from dsetpack.arrays import images_pack
 
         return images_pack(images, labels, classes=classes, space=space, **card)
+
+    @staticmethod
+    def merge(*packs: Pack, **card: Any) -> Pack:
+        """Several packs as one, on the first one's device: their parts one after another.
+
+        Args:
+            *packs: of the same image shape, classes, pixel space, label kind and epoch rule. Stages are numbered on:
+                those of a pack follow those of the packs before it.
+            **card: fields in which the new card differs from the first pack's; it has no metrics.
+
+        Raises:
+            FormatError: no packs, or packs that do not go together; names the field.
+        """
+        from dsetpack.combine import merge
+
+        return merge(packs, card)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -135,6 +158,7 @@ class Pack:
         if numbers.ndim != 1:
             raise IndexError(f"pair numbers must be a list, found shape {list(numbers.shape)}")
         where, sources, slots = self.table.locate(numbers)
+        numbers = numbers.astype(np.int64)  # as an index, uint8 would be a mask
         present = np.unique(where)
         if len(present) == 1:
             return self._decode_part(self.parts[present[0]], numbers, sources, slots, (seed, epoch))
@@ -180,15 +204,17 @@ class Pack:
 
         return PackDataset(self, transform=transform, seed=seed)
 
-    def sampler(self, batch_size: int, **options: Any) -> PairSampler:
-        """Batches of pair numbers in the pack's own order; see ``PairSampler`` for the options."""
+    def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
+        """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
         from dsetpack.sampler import PairSampler
 
-        options.setdefault("rule", self.card.epoch_rule)
-        return PairSampler(self.table, batch_size, **options)
+        return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
 
     def loader(self, batch_size: int, **options: Any) -> PackLoader:
-        """Batches (images, labels) decoded on the pack's device, exactly resumable; see ``PackLoader``."""
+        """Batches (images, labels) decoded on the pack's device, exactly resumable; see ``PackLoader``.
+
+        Images come as they are; ``Dsa(pack.card.augmentation)(x, generator)`` augments a batch as ``train`` does.
+        """
         from dsetpack.loader import PackLoader
 
         return PackLoader(self, batch_size, **options)
@@ -199,33 +225,30 @@ class Pack:
 
         return PackStream(self, batch_size, **options)
 
-    def select(self, *, classes: Sequence[int] | None = None, parts: Sequence[int | str] | None = None) -> Pack:
-        """Some of it: sources of some classes (class numbers stay as they are), some parts (by number or name).
+    def select(
+        self, *, classes: Which | Iterable[Which] | None = None, parts: Which | Iterable[Which] | None = None
+    ) -> Pack:
+        """Some of it; its card has no metrics, which were measured on the whole.
+
+        Args:
+            classes: keep only sources of these classes, by number or name; class numbers stay as they are.
+            parts: keep only these parts, by number or name.
 
         Raises:
             FormatError: nothing is left, or no such class or part.
         """
-        chosen = self.parts if parts is None else tuple(self._part(p) for p in parts)
-        if classes is not None:
-            if wrong := [c for c in classes if not 0 <= c < len(self.card.classes)]:
-                raise FormatError(f"class {wrong[0]}: there are {len(self.card.classes)} classes")
-            chosen = tuple(part.by_class(classes) for part in chosen)
-        chosen = tuple(part for part in chosen if len(part))
-        if not chosen:
-            raise FormatError(f"no sources of classes {classes} in parts {parts}")
-        return Pack(self.card, chosen, self.space)
+        from dsetpack.combine import select
 
-    def _part(self, which: int | str) -> Part:
-        named = {part.name: part for part in self.parts if part.name is not None}
-        if isinstance(which, int) and 0 <= which < len(self.parts):
-            return self.parts[which]
-        if isinstance(which, str) and which in named:
-            return named[which]
-        raise FormatError(f"no part {which!r}; there are {len(self.parts)} parts, named {sorted(named)}")
+        return select(self, classes, parts)
 
     def to(self, device: torch.device | str) -> Pack:
-        """The pack on a device; the one it is called on stays where it is."""
-        if torch.empty(0, device=device).device == self.device:
+        """The pack on a device; the one it is called on stays where it is.
+
+        Raises:
+            DsetpackError: torch cannot use the device here.
+        """
+        device = usable(device)
+        if device == self.device:
             return self
         banks = {id(part.decoder): part.decoder for part in self.parts}
         moved_banks = {key: copy.deepcopy(bank).to(device) for key, bank in banks.items()}
@@ -251,27 +274,44 @@ class Pack:
         *,
         seed: int = 0,
         recipe: Recipe | None = None,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation | Literal["card"] | None = "card",
         device: torch.device | str | None = None,
-        **options: Any,
+        steps: int | None = None,
+        progress: Progress | None = None,
     ) -> Report:
-        """Train a network on the pack by the card's own recipe and augmentation, or by others given here.
+        """Train a network on the pack, in place, by the card's own recipe and augmentation or by others.
+
+        Args:
+            model: images [B, C, H, W] in the pack's space to logits [B, classes].
+            seed: of order and augmentation.
+            recipe: by default the card's.
+            augmentation: by default the card's; None for none.
+            device: where to train; by default where the pack is.
+            steps: optimiser steps instead of the recipe's length.
+            progress: called now and then with steps done, all steps, and the mean loss since the last call.
 
         Returns:
-            ``loss`` of the last step, ``steps`` and ``seconds``.
+            ``loss`` (mean of at most the last 25 steps), ``steps`` and ``seconds``.
 
         Raises:
-            FormatError: the card has no recipe and none is given.
+            FormatError: the card has no recipe and none is given, or the labels do not fit model or loss.
+            DsetpackError: the loss became NaN or infinite, or torch cannot use the device here.
         """
         from dsetpack.train import train
 
         recipe = recipe or self.card.recipe
         if recipe is None:
             raise FormatError(f"{self.card.title!r} has no recipe in its card; pass recipe=dsetpack.Recipe(...)")
-        augmentation = augmentation or self.card.augmentation
         target = device or self.device
         return train(
-            model, self.to(target), recipe=recipe, augmentation=augmentation, seed=seed, device=target, **options
+            model,
+            self.to(target),
+            recipe=recipe,
+            augmentation=augmentation_of(self.card, augmentation),
+            seed=seed,
+            device=target,
+            steps=steps,
+            progress=progress,
         )
 
     def save(self, path: str | os.PathLike[str], encoding: EncodingChoice = "exact") -> int:
@@ -287,7 +327,7 @@ class Pack:
         from dsetpack.formats.writer import write
         from dsetpack.store import contents
 
-        return write(Path(path), *contents(self), encoding=encoding)
+        return write(path, *contents(self), encoding=encoding)
 
     def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
         """The bytes that ``save`` writes."""
@@ -297,8 +337,25 @@ class Pack:
         return encode(*contents(self), encoding=encoding)
 
     def replace_card(self, **changes: Any) -> Pack:
-        """The same pack with some fields of its card changed."""
-        return Pack(self.card.replace(**changes), self.parts, self.space)
+        """The same pack with some fields of its card changed.
+
+        Raises:
+            FormatError: unknown fields, or values that fit neither the card nor the pack.
+        """
+        with checked("card"):
+            card = self.card.replace(**changes)
+        return Pack(card, self.parts, self.space)
+
+    def with_space(self, space: Space) -> Pack:
+        """The same pack with its own pixel space given: from ``Zca.refit``, or to be stored in another way.
+
+        Raises:
+            FormatError: another space than the pack's.
+        """
+        if not same_space(as_space(space).model, self.card.space):
+            raise FormatError(f"the pack's images are not in the space {space!r}, but in {self.space!r}")
+        digest = self.digest if space.model == self.card.space else None
+        return Pack(self.card.replace(space=space.model), self.parts, space.to(self.device), digest)
 
 
 def _check_part(number: int, part: Part, card: Card) -> None:
@@ -315,3 +372,7 @@ def _check_part(number: int, part: Part, card: Card) -> None:
             raise FormatError(
                 f"part {number}: sources of shape {list(part.sources.shape[1:])}, {list(expected)} expected"
             )
+    made = (tuple(part.decoder.image), part.decoder.classes)
+    if made != (card.shape, classes):
+        found, wanted = (f"images {list(image)} of {count} classes" for image, count in (made, (card.shape, classes)))
+        raise FormatError(f"part {number}: its decoders make {found}; {wanted} expected")

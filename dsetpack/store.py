@@ -16,7 +16,7 @@ from dsetpack.formats import Limits, Reader
 from dsetpack.formats import Part as Entry
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.parts import part_config
+from dsetpack.formats.parts import part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.pack import Pack
 from dsetpack.part import Part
@@ -59,8 +59,12 @@ class StoredPack(Pack):
         card = reader.manifest.card
         if per_class is not None:
             card = card.replace(per_class=per_class)
-        self._reader, self._load_lock = reader, threading.Lock()
-        self._begin(card, [_size(entry, card, reader.name) for entry in reader.manifest.parts], reader.digest)
+        sizes = [part_size(entry, card) for entry in reader.manifest.parts]
+        if not all(sources for sources, _ in sizes):
+            raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
+        self._reader: Reader | None = reader  # until everything is in memory
+        self._load_lock = threading.Lock()
+        self._begin(card, sizes, reader.digest)
 
     @property
     @override
@@ -78,46 +82,37 @@ class StoredPack(Pack):
     @override
     def labels(self) -> Tensor:
         """The label of every pair; reads no images."""
-        if hasattr(self, "_parts"):
-            return super().labels
-        entries = zip(self._reader.manifest.parts, self.table.parts, strict=True)
-        numbered = enumerate(entries)
-        return torch.cat(
-            [
-                _labels_of(self._reader, n, entry, self.card).repeat_interleave(slots, 0)
-                for n, (entry, (_, slots)) in numbered
-            ]
-        )
+        with self._load_lock:
+            if (reader := self._reader) is not None:
+                slots = [slots for _, slots in self.table.parts]
+                labels = [_labels_of(reader, n, self.card) for n in range(len(slots))]
+                return torch.cat([y.repeat_interleave(k, 0) for y, k in zip(labels, slots, strict=True)])
+        return super().labels
 
     def _load(self) -> None:
         with self._load_lock:
-            if hasattr(self, "_parts"):
+            if (reader := self._reader) is None:
                 return
             banks: dict[tuple[str, ...], Decoder] = {}
-            count = len(self._reader.manifest.parts)
-            self._space = _read_space(self._reader, self.card)
-            self._parts = tuple(_read_part(self._reader, n, self.card, banks) for n in range(count))
-            self._reader.close()
+            count = len(reader.manifest.parts)
+            self._space = _read_space(reader, self.card)
+            self._parts = tuple(_read_part(reader, n, self.card, banks) for n in range(count))
+            self._reader = None
+            reader.close()
 
     def __getstate__(self) -> dict[str, Any]:
         self._load()
-        return {k: v for k, v in self.__dict__.items() if k not in ("_reader", "_load_lock")}
+        return {k: v for k, v in self.__dict__.items() if k != "_load_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._load_lock = threading.Lock()
 
 
-def _size(entry: Entry, card: Card, name: str) -> tuple[int, int]:
-    """Sources and slots of a part, from the manifest alone."""
-    config = part_config(entry)
-    slots = len(entry.class_decoders[0]) if entry.class_decoders else config.bank_size()
-    return (entry.sources if config.has_sources else len(_drawn_labels(card, name))), slots
-
-
-def _labels_of(reader: Reader, number: int, entry: Entry, card: Card) -> Tensor:
-    if "labels" not in entry.tensors:
-        return _drawn_labels(card, reader.name)
+def _labels_of(reader: Reader, number: int, card: Card) -> Tensor:
+    """The label of every source; of a generator's, ``per_class`` images of each class in turn."""
+    if "labels" not in reader.manifest.parts[number].tensors:
+        return _drawn_labels(card, card.per_class or 0)
     labels = torch.from_numpy(reader.role(number, "labels"))
     return labels.long() if card.labels.kind == "hard" else labels.float()
 
@@ -135,7 +130,7 @@ def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, .
         config=config,
         decoder=banks[bank],
         sources=None if sources is None else sources.float(),
-        labels=_labels_of(reader, number, entry, card),
+        labels=_labels_of(reader, number, card),
         stage=entry.stage,
         name=entry.name,
         class_decoders=entry.class_decoders,
@@ -148,11 +143,9 @@ def _decoder(entry: Entry, config: Any, card: Card, tensors: dict[str, Tensor]) 
     return made.requires_grad_(False).eval()
 
 
-def _drawn_labels(card: Card, name: str) -> Tensor:
+def _drawn_labels(card: Card, per_class: int) -> Tensor:
     """A generator's labels an epoch: ``per_class`` images of each class in turn."""
-    if card.per_class is None:
-        raise FormatError(f"{name}: a generator has no length of its own; say per_class=")
-    return torch.arange(len(card.classes)).repeat_interleave(card.per_class)
+    return torch.arange(len(card.classes)).repeat_interleave(per_class)
 
 
 def _read_space(reader: Reader, card: Card) -> Space:
@@ -163,7 +156,11 @@ def _read_space(reader: Reader, card: Card) -> Space:
 
 
 def contents(pack: Pack) -> tuple[Card, list[Entry], Arrays]:
-    """What a pack's file says and holds: the arguments of ``formats.write``."""
+    """What a pack's file says and holds: the arguments of ``formats.write``.
+
+    Raises:
+        FormatError: a generator's labels are some that its file cannot say.
+    """
     tensors: Arrays = {name: _array(t) for name, t in pack.space.tensors().items()}
     entries: list[Entry] = []
     banks: list[Decoder] = []
@@ -175,12 +172,25 @@ def contents(pack: Pack) -> tuple[Card, list[Entry], Arrays]:
         bank = next(n for n, b in enumerate(banks) if b is part.decoder)
         roles = {f"{role}": f"bank{bank if several else ''}.{role}" for role in part.decoder.state_dict()}
         tensors |= {name: _array(part.decoder.state_dict()[role]) for role, name in roles.items()}
-        if part.sources is not None:
+        if part.sources is None:
+            _check_drawn(number, part, pack.card)
+        else:
             roles |= {"sources": f"{prefix}sources", "labels": f"{prefix}labels"}
             tensors[roles["sources"]] = _array(part.sources)
             tensors[roles["labels"]] = _labels(part.labels, len(pack.card.classes))
         entries.append(_entry(part, roles))
     return pack.card, entries, tensors
+
+
+def _check_drawn(number: int, part: Part, card: Card) -> None:
+    """A file says of a generator's images only how many there are of each class."""
+    classes = len(card.classes)
+    per_class = card.per_class or max(1, len(part.labels) // classes)
+    if not torch.equal(part.labels.cpu(), _drawn_labels(card, per_class)):
+        raise FormatError(
+            f"part {number}: {len(part.labels)} labels found; a generator's file can only say 'per_class' images of "
+            f"each class in turn, here {per_class} × {classes}: save the whole pack, and select after opening it"
+        )
 
 
 def _entry(part: Part, roles: dict[str, str]) -> Entry:

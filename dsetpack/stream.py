@@ -27,7 +27,9 @@ class PackStream(IterableDataset[Batch]):
     **Epochs.** The first iteration runs epoch 0, each later one the next epoch, also where the one before was left
     early, and with any kind of workers (see ``dsetpack.epochs``). ``set_epoch(e)`` chooses the epoch of the next
     iteration; call it in the process that runs the ``DataLoader``, between iterations. One object serves one
-    ``DataLoader`` at a time; every process of a distributed job builds its own.
+    ``DataLoader`` at a time; every process of a distributed job builds its own. Workers know an iteration by torch's
+    seed: a program that calls ``torch.manual_seed`` with the same seed before each iteration must call ``set_epoch``
+    before each, too, unless all run to their end with one number of workers.
 
     **Resume.** As with ``PairSampler``, and with the same state; but where workers read ahead, only the training loop
     knows how many batches it has received, so it must say: ``stream.state_dict(consumed=i + 1)``. A state with all
@@ -173,8 +175,9 @@ class StreamIterator(Iterator[Batch]):
             self.ended = True
             raise StopIteration
         x, y = decode(stream.pack, schedule.batch(self.epoch, self.start, number), schedule.seed, self.epoch)
-        self.taken += 1
-        return (x if stream.transform is None else stream.transform(x)), y
+        x = x if stream.transform is None else stream.transform(x)
+        self.taken += 1  # not where the transform fails
+        return x, y
 
     def state_dict(self) -> dict[str, int]:
         """What this process has done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsetpack.augment import Dsa
+from dsetpack.cutmix import draw_mix
+from dsetpack.device import usable
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 
@@ -55,16 +58,16 @@ def train(
 ) -> Report:
     """Train ``model`` in place on the batches of a pack.
 
-    The order of samples, augmentation and dropout depend on ``seed`` alone; the caller's random state is put back
-    afterwards. The model's initial weights are the caller's. Augmentation is DSA with parameters for each image.
+    The order of samples, augmentation, CutMix and dropout depend on ``seed`` alone; the caller's random state is put
+    back afterwards. The model's initial weights are the caller's. Augmentation is DSA with parameters for each image.
 
     Args:
         model: images [B, C, H, W] to logits [B, classes]. Moved to ``device``, trained in training mode, and put back
             into the mode it was in.
         pack_like: a pack, or anything with its ``loader``.
-        recipe: optimiser, learning rate and its milestones, loss, length. Cross-entropy takes hard labels and
-            probabilities. ``mse`` is half the squared error, summed over classes, averaged over the batch (FRePo); hard
-            labels become one-hot. ``momentum`` is SGD's; Adam keeps torch's betas.
+        recipe: optimiser, learning rates, CutMix, loss, length. Cross-entropy takes hard labels and probabilities.
+            ``mse`` is half the squared error, summed over classes, averaged over the batch (FRePo); hard labels become
+            one-hot. ``momentum`` is SGD's; Adam keeps torch's betas.
         augmentation: None trains on the images as they are.
         seed: any non-negative integer.
         device: where to train.
@@ -72,13 +75,13 @@ def train(
         progress: called every ``CHECK_EVERY`` steps and at the end.
 
     Raises:
-        DsetpackError: the loss is NaN or infinite; names the step.
+        DsetpackError: the loss is NaN or infinite (names the step), or no such device.
         FormatError: labels that do not fit the loss or the model, a loader without batches, or without length where the
             recipe counts epochs.
     """
     if steps is not None and steps < 1:
         raise FormatError(f"steps is {steps}; expected at least 1")
-    device = torch.device(device)
+    device = usable(device)
     start = time.perf_counter()
     was_training = model.training
     with _own_random_state(device, seed):
@@ -94,10 +97,21 @@ def train(
 
 
 def learning_rates(recipe: Recipe, total: int) -> Iterator[float]:
-    """The learning rate of each step 0 ... total - 1: times ``gamma`` from step ``round(milestone · total)`` on."""
+    """The learning rate of each step 0 ... total - 1.
+
+    It is ``lr`` times ``gamma`` for each milestone from step ``round(milestone · total)`` on, and times step / warmup
+    in the warm-up, after it times half a cosine from 1 at its end to ``final`` at step ``total`` (FRePo's evaluation).
+    """
     drops = [int(milestone * total + 0.5) for milestone in recipe.milestones]
     for step in range(total):
-        yield recipe.lr * recipe.gamma ** sum(drop <= step for drop in drops)
+        rate = recipe.lr * recipe.gamma ** sum(drop <= step for drop in drops)
+        yield rate * (step / recipe.warmup if step < recipe.warmup else _fall(recipe, step, total))
+
+
+def _fall(recipe: Recipe, step: int, total: int) -> float:
+    """The half cosine from 1 to ``final`` at a step after the warm-up; 1 where ``final`` is 1."""
+    done = (step - recipe.warmup) / max(1, total - recipe.warmup)
+    return recipe.final + (1 - recipe.final) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _run(
@@ -120,9 +134,13 @@ def _run(
         x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        logits = model(x if augment is None else augment(x, generator))
+        x = x if augment is None else augment(x, generator)
+        mix = draw_mix(recipe.cutmix, x, generator)
+        logits = model(x if mix is None else mix.images(x))
         if not step:
             _check_labels(y, logits, recipe.loss)
+        if mix is not None:
+            y = mix.labels(y, logits.shape[1])
         loss = _loss(logits, y, recipe.loss)
         optimizer.zero_grad()
         torch.autograd.backward(loss)

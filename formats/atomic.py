@@ -5,32 +5,61 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from dsetpack.formats.errors import DsetpackError
 
 SUFFIX = ".dpk-tmp"
 _PIECE = 1 << 24
 _POSIX = os.name == "posix"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_LOOK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)  # a pipe would wait for a writer
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:/")
+"""Also what is left of a URL in a ``Path``: one slash. A scheme of one letter is a drive of Windows."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Fail now as ``write_atomically`` would fail before its first byte; else leave everything as it is.
+
+    For work whose result is saved at its end. A temporary file is made and removed: no other test is reliable.
+
+    Raises:
+        DsetpackError: a URL.
+        OSError: a folder, no regular file, in a folder that does not exist, or not permitted; names ``path``.
+    """
+    target, permissions = _target(path)
+    with _naming(path):
+        handle, temporary = _create(target, permissions)
+        os.close(handle)
+        temporary.unlink()
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to a temporary file beside ``path``, flush it to the disk, and rename it over ``path``.
 
     Temporary files that a killed writer of the same path left behind are removed first. One that another process
     is writing now is held by a lock and stays. A symbolic link stays and what it names is replaced; permissions of
-    a file that is replaced are kept.
+    a file that is replaced are kept, and hold for the new one from the start.
 
     Raises:
+        DsetpackError: ``path`` is a URL.
         OSError: as the operating system says, or ``path`` is no regular file; ``path`` is then as it was, and no
             temporary file is left. Only where flushing the folder failed may the new file be there already.
     """
-    path = Path(os.path.realpath(path))
-    permissions = _permissions(path)
-    _clean_stale(path)
-    handle, temporary = _create(path)
+    target, permissions = _target(path)
+    _clean_stale(target)
+    with _naming(path):
+        _replace(target, permissions, data)
+    _sync_directory(target.parent)
+
+
+def _replace(path: Path, permissions: int | None, data: bytes) -> None:
+    handle, temporary = _create(path, permissions)
     try:
         try:
             _write(handle, data)
@@ -48,15 +77,33 @@ def write_atomically(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    _sync_directory(path.parent)
+
+
+@contextmanager
+def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors name the path that the caller gave, not the temporary file."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno or errno.EIO, error.strerror or str(error), os.fspath(path)) from error
+
+
+def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
+    """The file behind all links, and its permission bits: None where there is none yet."""
+    if _URL.match(os.fspath(path)):
+        raise DsetpackError(f"{path}: files are written to local paths; write one and upload it")
+    with _naming(path):
+        real = Path(os.path.realpath(path))
+        return real, _permissions(real)
 
 
 def _permissions(path: Path) -> int | None:
-    """Permission bits of the file to be replaced, None where there is none yet."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return None
+        if path.parent.is_dir():
+            return None
+        raise FileNotFoundError(errno.ENOENT, "cannot be written: its folder does not exist", str(path)) from None
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, "cannot be written: it is a directory", str(path))
     if not stat.S_ISREG(mode):
@@ -64,11 +111,11 @@ def _permissions(path: Path) -> int | None:
     return stat.S_IMODE(mode)
 
 
-def _create(path: Path) -> tuple[int, Path]:
-    """A new temporary file, open and locked."""
+def _create(path: Path, permissions: int | None) -> tuple[int, Path]:
+    """A new temporary file, open and locked, which nobody can read who could not read the file it will replace."""
     while True:
         temporary = path.with_name(f"{_stem(path)}{secrets.token_hex(8)}{SUFFIX}")
-        handle = os.open(temporary, _FLAGS, 0o666)
+        handle = os.open(temporary, _FLAGS, 0o666 if permissions is None else permissions | stat.S_IWUSR)
         _lock(handle, wait=True)
         if temporary.exists():
             return handle, temporary
@@ -83,9 +130,13 @@ def _write(handle: int, data: bytes) -> None:
 
 def _clean_stale(path: Path) -> None:
     for left in path.parent.glob(f"{_escape(_stem(path))}*{SUFFIX}"):
-        with suppress(OSError), left.open("rb") as file:
-            if _lock(file.fileno(), wait=False):
-                left.unlink()
+        with suppress(OSError):
+            handle = os.open(left, _LOOK)
+            try:
+                if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle, wait=False):
+                    left.unlink()
+            finally:
+                os.close(handle)
 
 
 def _stem(path: Path) -> str:

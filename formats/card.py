@@ -165,8 +165,13 @@ class Augmentation(Model):
 class Recipe(Model):
     """How to train a network on the pack: what ``Pack.train`` does.
 
-    Exactly one of ``epochs`` and ``steps`` is set. The learning rate is multiplied by ``gamma`` at each milestone,
-    given as a share of all steps. ``lr`` is the learned one where the method learns it.
+    Exactly one of ``epochs`` and ``steps`` is set. ``lr`` is the learned one where the method learns it. It is
+    multiplied by ``gamma`` at each milestone, given as a share of all steps.
+
+    Attributes:
+        warmup: over so many first steps the rate rises along a line, from 0 at step 0.
+        final: after them it also falls along half a cosine to this share of itself; 1 for no decay.
+        cutmix: the probability that a batch is mixed by CutMix (Yun et al. 2019), after augmentation.
     """
 
     optimizer: Literal["sgd", "adam"] = "sgd"
@@ -178,6 +183,9 @@ class Recipe(Model):
     steps: Positive | None = None
     milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = ()
     gamma: Annotated[float, Field(gt=0)] = 0.2
+    final: Share = 1.0
+    warmup: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    cutmix: Share = 0.0
     loss: Literal["cross_entropy", "mse"] = "cross_entropy"
     arch: str = "convnet3"
     width: Positive | None = None

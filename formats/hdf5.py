@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ STAND_IN = 65015
 SHUFFLE_FILTER = 2
 NO_LIBRARY = 3
 """Exit status of ``hdf5_view`` where h5py is missing."""
+_NUMBERS = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ def build(datasets: Mapping[str, StoredDataset]) -> Image:
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_obj_track_times(False)
     creation.set_file_space_strategy(h5py.h5f.FSPACE_STRATEGY_NONE, False, 1)  # leave no holes
-    with h5py.File(h5py.h5f.create(b"dsetpack", h5py.h5f.ACC_TRUNC, creation, access)) as file:
-        offsets = {name: _write(file, name, datasets[name]) for name in sorted(datasets)}
-        compressed = [name for name, dataset in datasets.items() if any(c.name == "zstd" for c in dataset.codecs)]
-        headers = [h5py.h5o.get_info(file[name].id).addr for name in compressed]
+    name = b"dsetpack%d" % next(_NUMBERS)  # HDF5 takes two open files in memory of one name for the same file
+    with h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, creation, access)) as file:
+        offsets = {key: _write(file, key, datasets[key]) for key in sorted(datasets)}
+        compressed = [key for key, dataset in datasets.items() if any(c.name == "zstd" for c in dataset.codecs)]
+        headers = [h5py.h5o.get_info(file[key].id).addr for key in compressed]
         file.flush()
         return Image(with_filter(without_times(file.id.get_file_image()), headers, STAND_IN, ZSTD_FILTER), offsets)
 

@@ -15,7 +15,7 @@ from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest, Tensor
 from dsetpack.formats.model import printable
-from dsetpack.formats.parts import check_card, check_part
+from dsetpack.formats.parts import check_card, check_part, part_size
 
 
 def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None:
@@ -27,7 +27,7 @@ def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None
     try:
         with _place(name):
             _check_total(manifest, limits)
-            _check_decoded(manifest, limits)
+            _check_image(manifest, limits)
             for key, dataset in manifest.datasets.items():
                 with _place(f"dataset {key!r}"):
                     _check_dataset(dataset, limits)
@@ -42,6 +42,7 @@ def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None
             for number, part in enumerate(manifest.parts):
                 with _place(f"part {number}"):
                     check_part(part, manifest)
+            _check_pairs(manifest, limits)
     except VersionError as error:
         raise VersionError(f"{error}; the file is of format {header.major}.{header.minor}: update dsetpack") from None
 
@@ -67,14 +68,18 @@ def _check_total(manifest: Manifest, limits: Limits) -> None:
         raise LimitError(f"the file declares {_short(declared)} bytes of data; the limit is {limits.total}")
 
 
-def _check_decoded(manifest: Manifest, limits: Limits) -> None:
-    """A generator stores neither images nor labels, so that their numbers in the card are checked by nothing else."""
-    card = manifest.card
-    largest = max(math.prod(card.shape) * 4, len(card.classes) * (card.per_class or 0) * 8)
-    if largest > limits.total:
-        raise LimitError(
-            f"an image or an epoch's labels would take {_short(largest)} bytes; the limit is {limits.total}"
-        )
+def _check_image(manifest: Manifest, limits: Limits) -> None:
+    """A generator stores no images, so that their size in the card is checked by nothing else."""
+    size = math.prod(manifest.card.shape) * 4
+    if size > limits.total:
+        raise LimitError(f"an image would take {_short(size)} bytes; the limit is {limits.total}")
+
+
+def _check_pairs(manifest: Manifest, limits: Limits) -> None:
+    """Labels and order of an epoch take 8 bytes a pair, and a few bytes of file can declare any number of pairs."""
+    pairs = sum(sources * slots for sources, slots in (part_size(part, manifest.card) for part in manifest.parts))
+    if 8 * pairs > limits.total:
+        raise LimitError(f"the labels of {_short(pairs)} pairs take 8 bytes each; the limit is {limits.total} bytes")
 
 
 def _short(number: int) -> str:

@@ -14,7 +14,7 @@ class Limits:
     Attributes:
         manifest: bytes of the manifest's plain JSON.
         values: commas and opening brackets in it, so about how many values: each may take a kilobyte once parsed.
-        total: bytes of all decoded tensors, and of all datasets, together.
+        total: bytes of all decoded tensors, of all datasets, and of the labels of all pairs (8 each), separately.
         chunk: bytes of one chunk, plain or stored.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,13 @@ def part_shapes(part: Part, config: KindConfig, card: Card) -> dict[str, tuple[i
         hard = card.labels.kind == "hard"
         shapes["labels"] = (part.sources,) if hard else (part.sources, len(card.classes))
     return shapes
+
+
+def part_size(part: Part, card: Card) -> tuple[int, int]:
+    """How many sources a part has (of a generator 0 where the card has no ``per_class``), and slots for each."""
+    config = part_config(part)
+    sources = part.sources if config.has_sources else len(card.classes) * (card.per_class or 0)
+    return sources, len(part.class_decoders[0]) if part.class_decoders else config.bank_size()
 
 
 def check_part(part: Part, manifest: Manifest) -> None:
@@ -83,13 +91,24 @@ def _check_class_decoders(part: Part, config: KindConfig, classes: int) -> None:
 
 def check_card(manifest: Manifest) -> None:
     """The card's space fits its shape, and the tensors it embeds are there."""
-    card, space = manifest.card, manifest.card.space
-    channels, size = card.shape[0], math.prod(card.shape)
-    if isinstance(space, NormalizedSpace) and {len(space.mean), len(space.std)} != {channels}:
-        raise FormatError(f"space: {len(space.mean)} means and {len(space.std)} deviations for {channels} channels")
+    space, size = manifest.card.space, math.prod(manifest.card.shape)
+    if isinstance(space, NormalizedSpace):
+        _check_standardisation(space.mean, space.std, manifest.card.shape[0])
+    if isinstance(space, ZcaSpace) and space.channel_mean is not None and space.channel_std is not None:
+        _check_standardisation(space.channel_mean, space.channel_std, manifest.card.shape[0])
     if isinstance(space, ZcaSpace) and space.storage == "embed":
         _check_role("space mean", (size,), str(space.mean), manifest)
         _check_role("space matrix", (size, size), str(space.matrix), manifest)
+
+
+def _check_standardisation(means: Sequence[float], stds: Sequence[float], channels: int) -> None:
+    """One mean and one deviation a channel, of use in float32."""
+    if {len(means), len(stds)} != {channels}:
+        raise FormatError(f"space: {len(means)} means and {len(stds)} deviations for {channels} channels")
+    with np.errstate(over="ignore"):
+        values = np.array([means, stds], np.float32)
+    if not np.isfinite(values).all() or not values[1].all():
+        raise FormatError(f"space: means {means} and deviations {stds} must be finite, and not 0, as float32")
 
 
 def check_values(role: str, values: NDArray[np.generic], card: Card, name: str) -> None:

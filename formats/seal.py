@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 
 from dsetpack.formats import hdf5_patch, index
 from dsetpack.formats import header as headers
 from dsetpack.formats import manifest as manifests
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import LimitError
+from dsetpack.formats.errors import IntegrityError, LimitError
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.reader import Reader
 from dsetpack.formats.source import Readable
+from dsetpack.formats.verify import check_contents
 
 
 def seal(manifest: Manifest, image: bytes) -> bytes:
@@ -42,24 +42,33 @@ def seal(manifest: Manifest, image: bytes) -> bytes:
     return (header.pack() + frame).ljust(user_block, b"\0") + data
 
 
-def recard(where: Readable, card: Card, path: str | os.PathLike[str]) -> int:
+def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect: str | None = None) -> int:
     """Write a copy of a pack file with another card; stored tensors, and so the ``content_digest``, stay the same.
 
     Args:
-        where: the pack to copy; every byte of it is checked.
+        where: the pack to copy; every byte of it is checked, and every value against the new card.
         card: the new card; it must fit the parts and tensors that are there.
         path: the new file, which may be the old one.
+        expect: the ``digest`` of the pack that the card was made for; None takes whatever is there now.
 
     Returns:
         the new file's size in bytes.
 
     Raises:
         DsetpackError: the old file is damaged, or the card does not fit it.
+        IntegrityError: it has another digest than expected.
+        OSError: the new file cannot be written.
     """
-    with Reader(where, verify="all") as reader:
+    with Reader(where) as reader:
+        if expect not in (None, reader.digest):
+            raise IntegrityError(
+                f"{reader.name}: it was replaced by another file: digest {reader.digest} found, {expect} expected"
+            )
+        manifest = reader.manifest.model_copy(update={"card": card})
         image = b"".join(reader.blocks())[reader.header.user_block :]
-        data = seal(reader.manifest.model_copy(update={"card": card}), image)
-    write_atomically(Path(path), data)
+        data = seal(manifest, image)
+        check_contents(reader, manifest)
+    write_atomically(path, data)
     return len(data)
 
 

@@ -14,6 +14,7 @@ from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.hdf5 import NO_LIBRARY
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.reader import Reader
 from dsetpack.formats.source import Readable
@@ -39,7 +40,7 @@ def verify(where: Readable, *, hdf5: bool = True, limits: Limits | None = None) 
     limits = limits or Limits()
     with Reader(where, limits=limits) as reader:
         if not hdf5:
-            _check_contents(reader)
+            check_contents(reader, reader.manifest)
             return
         # From here on a copy, which nobody can change between the check of its digests and the HDF5 library's look.
         with tempfile.TemporaryDirectory(prefix="dsetpack-verify-") as folder:
@@ -47,27 +48,31 @@ def verify(where: Readable, *, hdf5: bool = True, limits: Limits | None = None) 
             with copy.open("xb") as file:
                 file.writelines(reader.blocks())
             with Reader(copy, limits=limits, name=reader.name) as same:
-                _check_contents(same)
+                check_contents(same, same.manifest)
             _check_view(copy, reader.name, limits)
 
 
-def _check_contents(reader: Reader) -> None:
-    """Every byte, and every tensor once, whatever number of parts name it."""
+def check_contents(reader: Reader, manifest: Manifest) -> None:
+    """Every byte, and every tensor once, whatever number of parts name it, against a manifest of the same tensors.
+
+    Raises:
+        DsetpackError: the first problem found.
+    """
     reader.check_all()
-    card, roles = reader.manifest.card, _roles(reader)
-    for name in reader.manifest.tensors:
+    roles = _roles(manifest)
+    for name in manifest.tensors:
         values = reader.tensor(name)
         for role, place in roles.get(name, {}).items():
-            check_values(role, values, card, f"{reader.name}: {place}")
+            check_values(role, values, manifest.card, f"{reader.name}: {place}")
 
 
-def _roles(reader: Reader) -> dict[str, dict[str, str]]:
+def _roles(manifest: Manifest) -> dict[str, dict[str, str]]:
     """For each tensor the roles it plays, each with the place that says so first."""
     roles: dict[str, dict[str, str]] = {}
-    for number, part in enumerate(reader.manifest.parts):
+    for number, part in enumerate(manifest.parts):
         for role, name in part.tensors.items():
             roles.setdefault(name, {}).setdefault(role, f"part {number}: {role}")
-    space = reader.manifest.card.space
+    space = manifest.card.space
     if isinstance(space, ZcaSpace):
         for role, found in (("mean", space.mean), ("matrix", space.matrix)):
             roles.setdefault(str(found), {}).setdefault("space", f"space {role}")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -64,7 +63,7 @@ def write(
         OSError: the file cannot be written.
     """
     data = encode(card, parts, tensors, encoding)
-    write_atomically(Path(path), data)
+    write_atomically(path, data)
     return len(data)
 
 
@@ -153,13 +152,23 @@ def _encode_array(
 def _group(stored: Mapping[str, Array], roles: Mapping[str, str]) -> dict[str, list[str]]:
     """Datasets by name, each with the tensors it holds in order. Small ones of one dtype share a dataset."""
     groups: dict[str, list[str]] = defaultdict(list)
+    own = {
+        name
+        for name, values in stored.items()
+        if roles[name] in ("sources", "labels") or (roles[name] == "space" and values.nbytes > SHARED_BYTES)
+    }
     for name in sorted(stored):
-        values = stored[name]
-        if values.size == 0:
-            continue
-        own = roles[name] in ("sources", "labels") or (roles[name] == "space" and values.nbytes > SHARED_BYTES)
-        groups[name if own else f"shared_{values.dtype.name}"].append(name)
+        if stored[name].size:
+            groups[name if name in own else _shared(stored[name].dtype.name, own)].append(name)
     return dict(groups)
+
+
+def _shared(dtype: str, taken: Collection[str]) -> str:
+    """The name of the dataset that small tensors of a dtype share."""
+    name = f"shared_{dtype}"
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _place(

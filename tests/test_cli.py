@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
 
 import dsetpack
+from dsetpack import Augmentation, Card, Metric, Recipe, Zca
 from dsetpack.cli import main
 from dsetpack.formats import Reader
+from dsetpack.trainers.data import load
+
+sys.path.insert(0, str(Path(__file__).parent))
+from fast_recipe import FAST
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLE = str(ROOT / "dsetpack" / "data" / "fashion-sample.dpk")
-FAST = [
-    part
-    for setting in (
-        "parameterization.pretrain.steps=3", "parameterization.pretrain_batch=16", "parameterization.encoder_width=4",
-        "schedule.steps=3", "objective.networks=2", "objective.width=4",
-        "evaluation.steps=3", "evaluation.batch_size=16", "evaluation.width=4",
-    )
-    for part in ("--set", setting)
-]  # fmt: skip
 
 
 def run(*arguments, expect=0):
@@ -54,6 +52,44 @@ def test_info_json_agrees_with_the_file():
     assert "part0.sources" in run("info", SAMPLE)
 
 
+def test_info_shows_the_whole_recipe_every_metric_and_whole_digests(tmp_path):
+    path = tmp_path / "measured.dpk"
+    card = {
+        "recipe": Recipe(steps=7, milestones=(2 / 3,)),
+        "augmentation": Augmentation(ops=("crop", "flip")),
+        "metrics": (
+            Metric(value=0.5, std=0.01, arch="convnet3", width=16, seeds=3, test_data="mine"),
+            Metric(value=0.25, arch="vgg11", test_data="mine", protocol="changed"),
+        ),
+    }
+    pack = dsetpack.Pack.from_arrays(torch.rand(2, 1, 4, 4), [0, 1], **card)
+    pack.save(path)
+    printed = run("info", path)
+    lines = printed.splitlines()
+    assert next(line for line in lines if line.startswith("digest")).endswith(dsetpack.open(path).digest)
+    recipe = next(line for line in lines if line.startswith("recipe"))
+    for words in (
+        "steps 7",
+        "milestones 0.666667;",
+        "momentum 0.9",
+        "cutmix 0",
+        "warmup 0",
+        "final 1",
+        "loss cross_entr",
+    ):
+        assert words in recipe
+    assert "epochs" not in recipe
+    assert "ops crop, flip; mode one" in printed
+    assert [line for line in lines if line.startswith("accuracy")] == [
+        "accuracy     50.00% ± 1.00% (convnet3 of width 16 on mine, 3 seeds)",
+        "accuracy     25.00% (vgg11 on mine, 1 seeds, changed recipe)",
+    ]
+    facts = json.loads(run("info", path, "--json"))
+    assert Card.model_validate(facts["card"]) == pack.card
+    assert facts["card"]["recipe"]["momentum"] == 0.9
+    assert facts["card"]["augmentation"]["cutout"] == 0.5
+
+
 def test_info_shows_a_title_as_it_is_and_no_control_codes(tmp_path):
     path = tmp_path / "odd.dpk"
     dsetpack.Pack.from_arrays(torch.rand(2, 1, 4, 4), [0, 1], title="[/x] [bold]\x1b[31mred").save(path)
@@ -79,6 +115,52 @@ def test_preview_draws_a_grid(tmp_path):
     with Image.open(out) as image:
         assert image.height > 10 * 60
         assert len(image.getcolors(1 << 20)) > 100
+
+
+def test_pictures_are_png_and_say_so(tmp_path):
+    for arguments in (["preview", SAMPLE, "-o"], ["demo", "--picture"]):
+        assert "ends in .png" in run(*arguments, tmp_path / "grid.jpg", expect=2)
+    assert "grid.PNG" in run("preview", SAMPLE, "-o", tmp_path / "grid.PNG", "--rows", "1")
+    assert "folder does not exist" in run("preview", SAMPLE, "-o", tmp_path / "none" / "x.png", expect=1)
+    assert "folder does not exist" in run("demo", "--out", tmp_path / "none" / "x.dpk", expect=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["grid.PNG"]
+
+
+def test_eval_can_record_onto_the_file_itself_and_looks_first_where_it_may_write(tmp_path):
+    path = tmp_path / "tiny.dpk"
+    sample = load("fashion-sample", split="train")
+    chosen = sample.take(sample.draw(1, seed=0))
+    recipe = Recipe(steps=2, batch_size=4, width=4)
+    dsetpack.Pack.from_arrays(chosen.images, chosen.labels, classes=chosen.classes, recipe=recipe).save(path)
+    evaluate = ("eval", path, "--data", "fashion-sample", "--seeds", "1")
+    for where, message in (
+        (tmp_path, "directory"),
+        (tmp_path / "none" / "x.dpk", "folder"),
+        ("s3://a/b", "local path"),
+    ):
+        assert message in run(*evaluate, "--set", "steps=100000000", "--record", where, expect=1)
+    run(*evaluate, "--record", path)
+    run(*evaluate, "--record", path, "--no-augment", "--width", "5")
+    metrics = dsetpack.open(path).card.metrics
+    assert [(m.protocol, m.width) for m in metrics] == [("own", 4), ("changed", 5)]
+
+
+def test_eval_refits_the_zca_of_a_pack_that_keeps_only_how(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randint(0, 256, (60, 8, 8), dtype=torch.uint8, generator=g), torch.arange(60) % 2
+    other = x.flip(0)
+    for name, train in (("mine", x), ("others", other)):
+        np.savez(tmp_path / f"{name}.npz", x_train=train, y_train=y, x_test=x[:20], y_test=y[:20])
+    space = Zca.fit(x[:, None], storage="refit")
+    images = space.apply(x[:4, None].float() / 255)
+    pack = dsetpack.Pack.from_arrays(images, y[:4], space=space, recipe=Recipe(steps=2, batch_size=4, width=4))
+    path, recorded = tmp_path / "white.dpk", tmp_path / "recorded.dpk"
+    pack.save(path)
+    printed = run("eval", path, "--data", tmp_path / "mine.npz", "--seeds", "1", "--record", recorded)
+    assert "20 test images" in printed
+    assert dsetpack.open(recorded).card.space == pack.card.space
+    assert dsetpack.open(recorded).card.metrics[0].protocol == "own"
+    assert "same raw training images" in run("eval", path, "--data", tmp_path / "others.npz", expect=1)
 
 
 def test_distill_then_eval_records_the_result_and_keeps_the_tensors(tmp_path):
@@ -107,6 +189,9 @@ def test_distill_then_eval_records_the_result_and_keeps_the_tensors(tmp_path):
         (["distill", "--data", "fashion-sample", "--out", "x.dpk", "--method", "magic"], "kfs"),
         (["distill", "--data", "fashion-mnist", "--root", "/nonexistent", "--out", "x.dpk"], "/nonexistent"),
         (["eval", SAMPLE, "--data", "fashion-sample"], "no recipe"),
+        (["eval", SAMPLE, "--data", "fashion-sample", "--set", "step=3"], "no setting 'step'; nearest is 'steps'"),
+        (["eval", SAMPLE, "--data", "fashion-sample", "--set", "lr=-1"], "--set: lr: Input should be greater than 0"),
+        (["eval", SAMPLE, "--data", "fashion-sample", "--device", "gpu"], "device 'gpu' cannot be used here"),
         (["eval", SAMPLE, "--data", "fashion-sample", "--set", "steps=2", "--arch", "convnet9"], "convnet3"),
     ],
 )

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from dsetpack.dataset import PackDataset
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.loader import PackLoader
 from dsetpack.sampler import PairSampler
 
@@ -99,6 +99,38 @@ def test_states_around_the_end_of_an_epoch():
         positions = [(s["epoch"], s["position"]) for s in (loader.state_dict() for _ in loader)]
         positions.append((loader.epoch, loader.state_dict()["position"]))
         assert positions == [(0, 25), (0, 50), (1, 0)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_whose_transform_fails_is_not_received(workers):
+    def transform(x):
+        if pairs_of(x) == order(0)[4:8]:
+            raise RuntimeError("boom")
+        return x
+
+    loader = make(workers, transform=transform)
+    run = iter(loader)
+    begun = read([next(run)])
+    with pytest.raises(RuntimeError, match="boom"):
+        next(run)
+    assert loader.state_dict()["position"] == 4
+    again = make(workers)
+    again.load_state_dict(loader.state_dict())
+    assert begun + read(again) == order(0)
+
+
+def test_two_iterations_at_a_time():
+    loader = make()
+    first, second = iter(loader), iter(loader)
+    begun = read([next(first)]), read([next(second)])
+    assert (begun[0] + read(first), begun[1] + read(second)) == (order(0), order(1))
+    loader = make(2)
+    first, second = iter(loader), iter(loader)
+    begun = read([next(first)]), read([next(second)])
+    with pytest.raises(DsetpackError, match="a later iteration of this loader has begun"):
+        next(first)
+    assert begun[1] + read(second) == order(1)
+    assert read(loader) == order(2)
 
 
 def test_paired_rule_from_the_card():

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack import Card, FormatError, Labels, Pack, Part
+from dsetpack import Augmentation, Card, DsetpackError, FormatError, Labels, Metric, Pack, Part, Provenance, Recipe
 from dsetpack.decoders import decoder
 from dsetpack.formats import Reader
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.kinds import kind_config
-from dsetpack.spaces import Normalized, Raw
+from dsetpack.spaces import Normalized, Raw, Zca
 
 CLASSES = ("a", "b", "c")
 KINDS = {
@@ -91,6 +91,14 @@ def test_pairs_may_be_list_array_or_tensor():
     assert pack.decode([])[0].shape == (0, 1, 16, 16)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, torch.uint8, torch.int16])
+def test_pair_numbers_are_no_mask_however_narrow(dtype):
+    images = torch.rand(4, 1, 4, 4)
+    pack = Pack.from_arrays(images, [0, 1, 0, 1]).materialize()
+    numbers = np.array([1, 1, 0], dtype) if isinstance(dtype, type) else torch.tensor([1, 1, 0], dtype=dtype)
+    assert torch.equal(pack.decode(numbers)[0], images[[1, 1, 0]])
+
+
 def test_decode_is_differentiable_in_sources_and_bank():
     pack = reopened(make_pack())
     part = pack.parts[0]
@@ -146,6 +154,40 @@ def test_from_arrays_keeps_eight_bit_pixels_exactly_in_an_eighth_of_the_bytes():
     assert again.card.classes == tuple("01234")
 
 
+def test_from_arrays_copies():
+    images, soft = np.random.default_rng(0).random((4, 1, 5, 5), np.float32), np.full((4, 3), 0.3, np.float32)
+    kept = images.copy()
+    for mine, labels in ((images, soft), (torch.from_numpy(images), torch.from_numpy(soft))):
+        pack = Pack.from_arrays(mine, labels)
+        mine[:] = 0.5
+        labels[:] = 7
+        assert torch.equal(pack.decode(range(4))[0], torch.from_numpy(kept))
+        assert pack.labels.max() < 1
+        images[:], soft[:] = kept, 0.3
+    for turned in (images[::-1], images.astype(">f4")[::-1], images.transpose(0, 1, 3, 2)):
+        pack = Pack.from_arrays(turned, [0, 1, 2, 0])
+        assert np.array_equal(reopened(pack).decode(range(4))[0].numpy(), turned)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint64, np.int8, np.bool_])
+def test_hard_labels_are_any_integers_in_a_row_or_a_column(dtype):
+    labels = np.array([0, 1, 1, 0]).astype(dtype)
+    for given in (labels, labels[:, None], labels[::-1][::-1], labels.tolist()):
+        pack = Pack.from_arrays(np.zeros((4, 8, 8), np.uint8), given)
+        assert pack.card.labels.kind == "hard"
+        assert pack.labels.tolist() == [0, 1, 1, 0]
+        assert pack.card.classes == ("0", "1")
+
+
+def test_learned_images_may_leave_the_unit_interval_a_little():
+    images = torch.tensor([-2.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    assert torch.equal(Pack.from_arrays(images, [0, 1]).decode([0, 1])[0], images)
+    space = Normalized(NormalizedSpace(mean=(0.5,), std=(0.1,)))
+    assert Pack.from_arrays(images * 10, [0, 1], space=space).space is space
+    holes = images * float("nan")
+    assert Pack.from_arrays(holes, [0, 1], finite=False).decode([0])[0].isnan().all()
+
+
 def test_soft_labels_keep_their_values():
     labels = torch.rand(12, 3)
     pack = Pack.from_arrays(torch.rand(12, 1, 8, 8), labels, classes=CLASSES)
@@ -174,9 +216,170 @@ def test_select_by_class_and_part():
     assert len(chosen) == 3 * 4 + 2
     assert len(pack.select(parts=["test"])) == len(pack.select(parts=[1])) == 6
     assert torch.equal(pack.select(parts=["test"]).decode([4])[0], pack.decode([36 + 4])[0])
-    for wrong in ({"classes": [7]}, {"parts": ["nope"]}, {"parts": [5]}, {"classes": []}):
-        with pytest.raises(FormatError):
+    for same in ("c", 2, ["c"], {2}, np.int64(2), np.array([2]), torch.tensor(2), torch.tensor([2]), range(2, 3)):
+        assert torch.equal(pack.select(classes=same).labels, chosen.labels)
+    assert len(pack.select(parts="test")) == len(pack.select(parts=1)) == 6
+    for wrong, message in (
+        ({"classes": [7]}, "no class 7; there are 3 classes: a, b, c"),
+        ({"classes": 2.0}, "no class 2.0"),
+        ({"classes": ["Trouser"]}, "no class 'Trouser'"),
+        ({"parts": ["nope"]}, "no part 'nope'; there are 2 parts, named test, train"),
+        ({"parts": [5]}, "no part 5"),
+        ({"classes": []}, "classes is empty"),
+        ({"parts": []}, "parts is empty"),
+    ):
+        with pytest.raises(FormatError, match=message):
             pack.select(**wrong)
+    with pytest.raises(FormatError, match=r"nothing is left: no sources of classes \['b'\]"):
+        chosen.select(classes=["b"])
+
+
+MEASURED = {
+    "metrics": (Metric(value=0.5, arch="convnet3", test_data="x"),),
+    "provenance": Provenance(method="kfs", budget_floats=99),
+}
+
+
+def test_a_selection_has_no_metrics_and_no_budget():
+    card = make_pack(**MEASURED).select(classes=1).card
+    assert card.metrics == ()
+    assert card.provenance == Provenance(method="kfs")
+
+
+def test_merge_puts_parts_one_after_another_and_numbers_stages():
+    whole = make_pack(**MEASURED)
+    first, second, third = (whole.select(classes=c) for c in range(3))
+    memory = Pack.merge(Pack.merge(first, second), third, title="memory")
+    assert [part.stage for part in memory.parts] == [0, 1, 2]
+    assert memory.labels.tolist() == sorted(whole.labels.tolist())
+    assert torch.equal(memory.decode([0])[0], first.decode([0])[0])
+    assert memory.card == whole.card.replace(title="memory", metrics=(), provenance=Provenance(method="kfs"))
+    again = reopened(memory)
+    assert [part.stage for part in again.parts] == [0, 1, 2]
+    assert again.parts[0].decoder is again.parts[2].decoder
+    assert Pack.merge(whole).card.metrics == ()
+
+
+def test_merge_takes_all_parts_of_one_name():
+    pack = Pack(Card(title="t", classes=CLASSES, shape=(1, 16, 16)), [make_part("kfs", name="train")])
+    assert len(Pack.merge(pack, pack).select(parts="train")) == 2 * len(pack)
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [
+        (lambda: make_pack(image=(1, 20, 20)), "shape"),
+        (lambda: make_pack(space=NormalizedSpace(mean=(0.5,), std=(0.25,))), "space"),
+        (lambda: make_pack(epoch_rule="paired"), "epoch_rule"),
+        (lambda: Pack.from_arrays(np.zeros((3, 16, 16)), [0, 1, 2]), "classes"),
+        (lambda: Pack.from_arrays(np.zeros((3, 16, 16)), np.ones((3, 3)), classes=CLASSES), "labels"),
+    ],
+)
+def test_merge_refuses_what_does_not_go_together(other, name):
+    with pytest.raises(FormatError, match=f"pack 1 differs in {name}"):
+        Pack.merge(make_pack(), other())
+
+
+def test_merge_follows_what_it_is_told():
+    assert Pack.merge(make_pack(), make_pack(epoch_rule="paired"), epoch_rule="paired").card.epoch_rule == "paired"
+    with pytest.raises(FormatError, match="at least one"):
+        Pack.merge()
+    with pytest.raises(FormatError, match="card: licence"):
+        Pack.merge(make_pack(), licence="MIT")
+
+
+def whitened(storage):
+    images = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    space = Zca.fit(images, storage=storage)
+    return Pack.from_arrays(space.apply(images[:6]), [0, 1] * 3, space=space), images
+
+
+def test_a_space_to_be_refit_is_given_to_the_pack():
+    pack, images = whitened("refit")
+    opened = reopened(pack)
+    with pytest.raises(DsetpackError, match=r"pack\.with_space\(Zca\.refit\(pack\.card\.space, x\)\)"):
+        opened.space.apply(images)
+    refit = opened.with_space(Zca.refit(opened.card.space, images))
+    torch.testing.assert_close(refit.space.invert(refit.decode(range(6))[0]), images[:6], atol=1e-4, rtol=0)
+    assert refit.digest == opened.digest is not None
+    assert refit.to_bytes() == pack.to_bytes()
+    embedded = refit.with_space(refit.space.stored("embed"))
+    assert torch.equal(reopened(embedded).space.apply(images), pack.space.apply(images))
+    assert embedded.digest is None
+    for other in (Raw(), Zca.fit(images.flip(0))):
+        with pytest.raises(FormatError, match="not in the space"):
+            opened.with_space(other)
+
+
+def test_training_uses_the_cards_augmentation_another_or_none():
+    seen = []
+
+    class Spy(torch.nn.Linear):
+        def forward(self, x):
+            seen.append(x.detach().clone())
+            return super().forward(x.flatten(1))
+
+    def images(**options):
+        seen.clear()
+        pack.train(Spy(16, 2), recipe=Recipe(steps=3, batch_size=4), **options)
+        return torch.cat(seen)
+
+    pixels = torch.rand(4, 1, 4, 4)
+    pack = Pack.from_arrays(pixels, [0, 1, 0, 1], augmentation=Augmentation(ops=("color",)))
+    plain = {image.numpy().tobytes() for image in pixels}
+    assert {x.numpy().tobytes() for x in images(augmentation=None)} == plain
+    assert not plain & {x.numpy().tobytes() for x in images()}
+    assert torch.equal(images(), images(augmentation="card"))
+    assert torch.equal(images(augmentation=pack.card.augmentation), images())
+    assert len(images(augmentation=None, steps=2)) == 8
+    calls = []
+    pack.train(Spy(16, 2), recipe=Recipe(steps=3), progress=lambda *a: calls.append(a))
+    assert calls[-1][:2] == (3, 3)
+    with pytest.raises(FormatError, match="augmentation is 'dsa'; expected 'card'"):
+        images(augmentation="dsa")
+
+
+def test_the_samplers_rule_is_the_cards_unless_given():
+    pack = make_pack(epoch_rule="paired")
+    assert len(pack.sampler(1, rule=None)) == len(pack.sampler(1)) == 9
+    assert len(pack.sampler(1, rule="product")) == len(pack)
+
+
+def test_a_device_that_is_not_there():
+    pack = make_pack(recipe=Recipe(steps=1))
+    wrong = f"cuda:{torch.cuda.device_count()}"
+    for use in (pack.to, pack.materialize, lambda device: pack.train(torch.nn.Identity(), device=device)):
+        for name in (wrong, "gpu"):
+            with pytest.raises(DsetpackError, match=f"device '{name}' cannot be used here"):
+                use(name)
+    assert pack.to("cpu") is pack
+
+
+def test_saving_into_no_folder_names_what_was_asked_for(tmp_path):
+    with pytest.raises(OSError, match=r"a\.dpk'$"):
+        make_pack().save(tmp_path / "none" / "a.dpk")
+
+
+def test_card_and_contents_agree():
+    part = make_part("images")
+    card = Card(title="t", classes=CLASSES, shape=(1, 16, 16))
+    normalized = Normalized(NormalizedSpace(mean=(0.5,), std=(0.25,)))
+    with pytest.raises(FormatError, match=r"another than Normalized\(mean=\[0\.5\], std=\[0\.25\]\)"):
+        Pack(card, [part], normalized)
+    with pytest.raises(FormatError, match="expected a dsetpack"):
+        Pack(card, [part], "normalized")
+    for changes, message in (
+        ({"space": normalized.model}, "another than Raw"),
+        ({"classes": (*CLASSES, "d")}, r"its decoders make images \[1, 16, 16\] of 3 classes; .* of 4 classes"),
+        ({"shape": (1, 32, 32)}, "sources of shape"),
+        ({"licence": "MIT"}, "card: licence"),
+        ({"title": 5}, "card: title"),
+    ):
+        with pytest.raises(FormatError, match=message):
+            Pack(card, [part]).replace_card(**changes)
+    other = make_part("kfs", bank=make_part("kfs", image=(1, 15, 15)).decoder)
+    with pytest.raises(FormatError, match=r"its decoders make images \[1, 15, 15\]"):
+        Pack(card, [other])
 
 
 def test_materialize_gives_the_same_images_without_decoding(monkeypatch):
@@ -251,6 +454,16 @@ def test_generator_has_the_length_it_is_asked_for_and_fresh_noise_each_epoch():
         (lambda: Pack.from_arrays(np.zeros((2, 8)), [0, 1]), "shape"),
         (lambda: Pack.from_arrays(np.zeros((2, 8, 8), np.int64), [0, 1]), "int64"),
         (lambda: Pack.from_arrays(np.zeros((3, 8, 8), np.uint8), [0, 1]), "3 images and 2 labels"),
+        (lambda: Pack.from_arrays(np.zeros((2, 32, 32, 3)), [0, 1]), r"look like \[N, H, W, C\]"),
+        (lambda: Pack.from_arrays(np.full((2, 8, 8), 255.0), [0, 1]), "range from 255 to 255"),
+        (lambda: Pack.from_arrays(np.full((2, 8, 8), np.nan), [0, 1]), "images hold NaN"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), [[np.inf, 0], [0, 1.0]]), "labels hold NaN"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), [0.0, 1.0]), r"labels are float64 \[2\]; integers"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), [[0, 1], [1, 0]]), r"labels are int64 \[2, 2\]"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), [[0.0], [1.0]]), r"labels are float64 \[2, 1\]"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), ["cat", "dog"]), "names of classes as classes="),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), [0, 1], licence="MIT"), "card: licence"),
+        (lambda: Pack.from_arrays(np.zeros((2, 8, 8)), [0, 1], space={"kind": "raw"}), "expected a dsetpack"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(make, message):

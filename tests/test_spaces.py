@@ -214,7 +214,7 @@ def test_a_space_without_its_matrix_says_what_to_do():
     model = Zca.fit(pictures(), storage="refit").model
     space = space_from_card(model, {})
     for use in (space.apply, space.invert, lambda _: space.stored("embed")):
-        with pytest.raises(DsetpackError, match=r"Zca\.refit"):
+        with pytest.raises(DsetpackError, match=r"pack\.with_space\(Zca\.refit"):
             use(pictures(2))
     assert space.to("cpu") is space
 
@@ -292,6 +292,20 @@ def test_normalized():
         space.apply(x[:, :1])
     with pytest.raises(FormatError, match="channel 0"):
         Normalized.fit(torch.full((3, 1, 2, 2), 0.7))
+
+
+def test_spaces_say_what_they_are():
+    x = pictures()
+    assert repr(Raw()) == "Raw()"
+    assert repr(Normalized(NormalizedSpace(mean=(0.28604, 0.5), std=(0.35302, 1)))) == (
+        "Normalized(mean=[0.286, 0.5], std=[0.353, 1])"
+    )
+    zca = Zca.fit(x, storage="refit")
+    assert repr(zca) == "Zca(kornia, epsilon 0.1, 60 values)"
+    assert repr(space_from_card(zca.model)) == "Zca(kornia, epsilon 0.1, to be refit)"
+    for space in (Raw(), Normalized.fit(x), zca):
+        with pytest.raises(FormatError, match="a torch tensor is expected"):
+            space.apply(x.numpy())
 
 
 def test_raw():

@@ -212,6 +212,18 @@ def test_epochs_advance_though_every_epoch_is_seeded_alike():
         assert read(loader(source, 2)) == order(epoch)
 
 
+def test_a_batch_whose_transform_fails_is_not_taken():
+    source = stream(transform=lambda x: x if fine else 1 / 0)
+    fine, run = True, iter(source)
+    begun = read([next(run)])
+    fine = False
+    with pytest.raises(ZeroDivisionError):
+        next(run)
+    assert source.state_dict()["position"] == 4
+    fine = True
+    assert begun + read(run) == order(0)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("persistent", [False, True])
 def test_stateful_loader_resumes(workers, persistent):
@@ -262,6 +274,18 @@ def test_workers_that_missed_an_iteration_catch_up():
     assert [begin(w, 14) for w in (1, 2)] == [4, 4]
     assert [begin(w, 14) for w in (0, 1, 2)] == [5, 5, 5]  # the same base seed: workers that live on
     assert board.begin() == (6, 0)
+
+
+def test_another_number_of_workers_is_another_iteration_though_seeded_alike():
+    board = EpochBoard()
+
+    def begin(number, count):
+        with AsWorker(number, count, seed=7):
+            return board.begin()[0]
+
+    assert begin(0, 1) == 0
+    assert [begin(w, 2) for w in (1, 0)] == [1, 1]
+    assert [begin(w, 3) for w in (2, 0, 1)] == [2, 2, 2]
 
 
 def test_a_board_in_another_process():

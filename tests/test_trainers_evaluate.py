@@ -1,5 +1,6 @@
 """Evaluation and the fair baseline."""
 
+import json
 import statistics
 
 import numpy as np
@@ -83,8 +84,34 @@ def test_options_override_the_card():
     other = RECIPE.model_copy(update={"steps": 2})
     metric = evaluate(made, test, seeds=1, recipe=other, arch="alexnet", width=8, augmentation=None)
     assert (metric.arch, metric.width, metric.protocol) == ("alexnet", 8, "changed")
-    assert '"steps":2' in metric.note
+    assert json.loads(metric.note) == {"steps": 2, "arch": "alexnet", "width": 8, "augmentation": None}
     assert fresh(made, RECIPE, 0).features == 4 * 2 * 2
+
+
+@pytest.mark.parametrize(
+    ("options", "note"),
+    [
+        ({}, None),
+        ({"arch": "convnet3", "width": 4, "recipe": RECIPE, "augmentation": Augmentation(ops=("flip",))}, None),
+        ({"augmentation": None}, {"augmentation": None}),
+        ({"width": 5}, {"width": 5}),
+        ({"arch": "convnet4"}, {"arch": "convnet4"}),
+    ],
+)
+def test_a_protocol_is_own_only_if_nothing_differs_from_the_card(options, note):
+    made, test = pack(augmentation=Augmentation(ops=("flip",))), stripes()
+    metric = evaluate(made, test, seeds=1, **options)
+    assert metric.protocol == ("changed" if note else "own")
+    assert (metric.note and json.loads(metric.note)) == note
+
+
+def test_without_a_recipe_in_the_card_the_note_says_all_of_it():
+    made, test = pack().replace_card(recipe=None), stripes()
+    metric = evaluate(made, test, seeds=1, recipe=RECIPE)
+    assert metric.protocol == "changed"
+    assert Recipe(**json.loads(metric.note)) == RECIPE
+    with pytest.raises(FormatError, match="augmentation is 'dsa'"):
+        evaluate(made, test, recipe=RECIPE, augmentation="dsa")
 
 
 def test_evaluate_refuses_what_does_not_fit():

@@ -39,10 +39,19 @@ def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
     if found["recipe"] != ours:
         raise FormatError(
             f"{path}: a checkpoint of another recipe ({_difference(found['recipe'], ours)}); "
-            "resume with the same settings, or choose another folder to begin anew"
+            "resume with the same settings, or begin anew: without resume, and with another out or folder"
         )
     state: dict[str, Any] = found["state"]
     return state
+
+
+def unsound(state: Any, name: str = "") -> str | None:
+    """The dotted name of the first tensor in a state (of dicts, lists and tensors) with a NaN or an infinity."""
+    if isinstance(state, torch.Tensor):
+        return None if bool(state.isfinite().all()) else name
+    inner = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list | tuple) else ()
+    found = (unsound(value, f"{name}.{key}" if name else str(key)) for key, value in inner)
+    return next((one for one in found if one is not None), None)
 
 
 def unfinished(path: Path) -> bool:

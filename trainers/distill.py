@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pack import Pack
 from dsetpack.spaces import Normalized, Raw, Space, Zca
 from dsetpack.trainers import checkpoint, parallel
+from dsetpack.trainers.arithmetic import precision
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run, optimise
 from dsetpack.trainers.objectives import Distillation
-from dsetpack.trainers.objectives.adversary import Adversarial
+from dsetpack.trainers.objectives.adversary import Adversarial, hallucinated
 from dsetpack.trainers.parameterizations import Parameterization
 from dsetpack.trainers.recipe import DistillRecipe, SpaceName, as_json, for_data, recipe
 from dsetpack.trainers.seeds import derive
@@ -68,25 +69,50 @@ def distill(
         FormatError: unknown recipe or setting, a budget too small, a checkpoint of another recipe.
         DsetpackError: NaN; Interrupted: Ctrl-C. Both after saving.
     """
-    asked = {**(settings or {}), **({} if ipc is None else {"ipc": ipc})}
-    if isinstance(by, DistillRecipe) and asked:
-        raise FormatError("settings change a recipe that is named; change a DistillRecipe itself")
-    chosen = for_data(by if isinstance(by, DistillRecipe) else recipe(by, asked), data.name)
+    chosen = choose(by, ipc, settings, data.name)
     chosen.parameterization.budget(data.shape, len(data.classes), chosen.ipc)
-    where = Path(folder) if folder is not None else None if out is None else Path(f"{os.fspath(out)}.run")
-    context = _context(data.to(device), chosen, seed, where, resume, cache, run or Run())
-    synthetic, chosen = _learned(context, chosen)
-    pack = Pack(_card(data, chosen, synthetic, seed), synthetic.parts(), synthetic.space.to("cpu"))
+    context = context_for(data.to(device), chosen, seed, run_folder(folder, out), resume, cache, run or Run())
+    synthetic, chosen = learn(context, chosen)
+    pack = Pack(card_of(data, chosen, synthetic, seed), synthetic.parts(), synthetic.space.to("cpu"))
     if out is not None and not parallel.rank():
         pack.save(out, encoding=encoding)
     return pack
 
 
-def _learned(context: Context, chosen: DistillRecipe) -> tuple[Parameterization, DistillRecipe]:
-    """The set after all its steps, and the recipe with what was learned along."""
-    synthetic = chosen.parameterization.build(context)
+def choose(by: str | DistillRecipe, ipc: int | None, settings: Mapping[str, Any] | None, data: str) -> DistillRecipe:
+    """The recipe that is asked for, as it applies to the data set of this name; see ``distill``."""
+    asked = {**(settings or {}), **({} if ipc is None else {"ipc": ipc})}
+    if isinstance(by, DistillRecipe) and asked:
+        raise FormatError("settings change a recipe that is named; change a DistillRecipe itself")
+    return for_data(by if isinstance(by, DistillRecipe) else recipe(by, asked), data)
+
+
+def run_folder(folder: str | os.PathLike[str] | None, out: str | os.PathLike[str] | None) -> Path | None:
+    """Where checkpoints and logs are; None where nothing is kept."""
+    return Path(folder) if folder is not None else None if out is None else Path(f"{os.fspath(out)}.run")
+
+
+Build = Callable[[Context], Parameterization]
+
+
+def learn(
+    context: Context, chosen: DistillRecipe, build: Build | None = None
+) -> tuple[Parameterization, DistillRecipe]:
+    """The set after all its steps, and the recipe with what was learned along.
+
+    ``build`` makes the set that learning starts from, where that is not the recipe's parameterization alone.
+    """
+    with precision(chosen.precision, context.device):
+        return _learned(context, chosen, (build or chosen.parameterization.build)(context))
+
+
+def _learned(
+    context: Context, chosen: DistillRecipe, synthetic: Parameterization
+) -> tuple[Parameterization, DistillRecipe]:
     if chosen.objective is None or chosen.schedule is None:
         return synthetic, chosen
+    if chosen.adversary is not None:
+        hallucinated(synthetic)  # refuse before experts are trained
     objective = chosen.objective.build(context, synthetic)
     if chosen.adversary is not None:
         objective = Adversarial(objective, chosen.adversary, context, synthetic)
@@ -95,7 +121,7 @@ def _learned(context: Context, chosen: DistillRecipe) -> tuple[Parameterization,
     return synthetic, chosen.model_copy(update={"evaluation": objective.evaluation(chosen.evaluation)})
 
 
-def _context(
+def context_for(
     data: ImageData,
     chosen: DistillRecipe,
     seed: int,
@@ -103,8 +129,22 @@ def _context(
     resume: bool,
     cache: str | os.PathLike[str] | None,
     template: Run,
+    *,
+    space: Space | None = None,
+    given: checkpoint.Recipe | None = None,
 ) -> Context:
-    identity: checkpoint.Recipe = {"recipe": as_json(chosen), "data": data.digest, "labels": data.labels_digest}
+    """What one distillation works on.
+
+    Args:
+        data: on the device that computes.
+        chosen, seed, where, resume, cache, template: as for ``distill``; ``where`` is the folder.
+        space: the pixel space, where the data do not define it.
+        given: what else the result depends on, for checkpoints.
+
+    Raises:
+        FormatError: an unfinished run is in the folder, and ``resume`` is not set.
+    """
+    identity = {"recipe": as_json(chosen), "data": data.digest, "labels": data.labels_digest, **(given or {})}
     if where is not None and not resume:
         for path in sorted(where.glob("*.pt")):
             if checkpoint.unfinished(path):
@@ -119,7 +159,7 @@ def _context(
 
     return Context(
         data=data,
-        space=_space(chosen.space, data).to(data.images.device),
+        space=(space or _space(chosen.space, data)).to(data.images.device),
         ipc=chosen.ipc,
         seed=seed,
         cache=_cache(cache),
@@ -136,7 +176,8 @@ def _space(name: SpaceName, data: ImageData) -> Space:
     return Zca.fit(data.raw().cpu(), variant="kornia" if name == "zca-kornia" else "frepo")
 
 
-def _card(data: ImageData, chosen: DistillRecipe, synthetic: Parameterization, seed: int) -> Card:
+def card_of(data: ImageData, chosen: DistillRecipe, synthetic: Parameterization, seed: int) -> Card:
+    """The card of a set that was distilled from these data."""
     ipc = chosen.ipc
     budget = chosen.parameterization.budget(data.shape, len(data.classes), ipc)
     learned = synthetic.targets() is not None

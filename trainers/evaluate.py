@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 
-from dsetpack.formats.card import Augmentation, Metric, Recipe
+from dsetpack.augment import augmentation_of
+from dsetpack.device import usable
+from dsetpack.formats.card import Augmentation, Card, Metric, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.pack import Pack
 from dsetpack.spaces import Space
@@ -19,7 +23,7 @@ from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.seeds import derive
 
 BATCH = 500
-OnSeed = Callable[[int, float], None]
+Augment = Augmentation | Literal["card"] | None
 
 
 def evaluate(
@@ -30,7 +34,7 @@ def evaluate(
     arch: str | None = None,
     width: int | None = None,
     recipe: Recipe | None = None,
-    augmentation: Augmentation | str | None = "card",
+    augmentation: Augment = "card",
     device: torch.device | str | None = None,
     show: bool | None = None,
 ) -> Metric:
@@ -49,36 +53,44 @@ def evaluate(
         show: progress; None: only on a terminal.
 
     Returns:
-        fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own`` where recipe
-        and augmentation are the card's.
+        fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own`` where
+        network, recipe and augmentation are the card's, else ``changed``; then ``note`` is JSON of what differs.
 
     Raises:
         FormatError: no recipe, or test images that do not fit the pack.
     """
     recipe = _recipe(pack, recipe)
+    recipe = recipe.model_copy(update={"arch": arch or recipe.arch, "width": width or recipe.width})
     found = accuracies(
         pack,
         test,
         seeds=seeds,
-        arch=arch,
-        width=width,
         recipe=recipe,
         augmentation=augmentation,
         device=device,
         show=show,
     )
-    own = recipe == pack.card.recipe and augmentation in ("card", pack.card.augmentation)
+    changes = _changes(pack.card, recipe, augmentation_of(pack.card, augmentation))
     return Metric(
         value=statistics.fmean(found),
         std=statistics.stdev(found) if len(found) > 1 else None,
         seeds=len(found),
-        arch=arch or recipe.arch,
-        width=width or recipe.width,
+        arch=recipe.arch,
+        width=recipe.width,
         test_data=test.name,
         test_digest=test.digest,
-        protocol="own" if own else "changed",
-        note=None if own else recipe.model_dump_json(exclude_none=True),
+        protocol="changed" if changes else "own",
+        note=json.dumps(changes) if changes else None,
     )
+
+
+def _changes(card: Card, recipe: Recipe, augmentation: Augmentation | None) -> dict[str, Any]:
+    """What of recipe and augmentation is not as the card says, as plain JSON values."""
+    ours, theirs = recipe.model_dump(mode="json"), card.recipe.model_dump(mode="json") if card.recipe else {}
+    changes = {name: value for name, value in ours.items() if name not in theirs or value != theirs[name]}
+    if augmentation != card.augmentation:
+        changes["augmentation"] = None if augmentation is None else augmentation.model_dump(mode="json")
+    return changes
 
 
 def accuracies(
@@ -89,15 +101,15 @@ def accuracies(
     arch: str | None = None,
     width: int | None = None,
     recipe: Recipe | None = None,
-    augmentation: Augmentation | str | None = "card",
+    augmentation: Augment = "card",
     device: torch.device | str | None = None,
     show: bool | None = None,
 ) -> list[float]:
     """The accuracy for each seed; arguments as for ``evaluate``. Several processes share the seeds out."""
     recipe = _recipe(pack, recipe)
     _check(pack, test)
-    target = torch.device(device or pack.device)
-    augment = pack.card.augmentation if isinstance(augmentation, str) else augmentation
+    target = usable(device or pack.device)
+    augment = augmentation_of(pack.card, augmentation)
     numbers = range(seeds) if isinstance(seeds, int) else seeds
     moved, real = pack.to(target), test.to(target)
     found: dict[int, float] = {}

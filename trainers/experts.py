@@ -32,7 +32,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
-from dsetpack.trainers.loop import _deterministic
+from dsetpack.trainers.arithmetic import deterministic
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives.means import NetworkPool
 from dsetpack.trainers.parameterizations.base import Positive
@@ -199,7 +199,7 @@ def trajectory(net: Network, settings: ExpertSettings, context: Context, drawn: 
     steps = settings.epoch_steps or math.ceil(len(labels) / settings.batch)
     yield parameters_to_vector(net.parameters()).detach()
     for _ in range(settings.epochs):
-        with _deterministic():
+        with deterministic():
             for index in islice(batches, steps):
                 chosen = index.to(context.device)
                 x = real[chosen]

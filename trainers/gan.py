@@ -210,6 +210,8 @@ class Gan(Trainable):
         data: real images.
     """
 
+    repeatable = False
+
     def __init__(self, synthetic: Generator, adversary: Adversary, data: ImageData) -> None:
         self.synthetic, self.adversary, self.data = synthetic, adversary, data
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
@@ -23,7 +22,8 @@ from torch.nn.utils import get_total_norm
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
-from dsetpack.trainers.checkpoint import Recipe, load_checkpoint, save_checkpoint, unfinished
+from dsetpack.trainers.arithmetic import deterministic
+from dsetpack.trainers.checkpoint import Recipe, load_checkpoint, save_checkpoint, unfinished, unsound
 from dsetpack.trainers.lamb import Lamb
 from dsetpack.trainers.log import Log
 from dsetpack.trainers.progress import Meter
@@ -52,9 +52,12 @@ class Trainable(ABC):
     Attributes:
         sharded: each process adds gradients and terms for its own share of the work, and the loop sums them. Otherwise
             all processes do the same work.
+        repeatable: a ``backward`` that ended in NaN leaves the state as good as before: doing it again does the same.
+            Not so where it trains something on the way (a critic, running statistics).
     """
 
     sharded: bool = False
+    repeatable: bool = True
 
     @abstractmethod
     def groups(self) -> Sequence[Group]:
@@ -186,28 +189,17 @@ def optimise(work: Trainable, schedule: Schedule, *, seed: int, run: Run | None 
         the loss terms of the last step and their sum as ``loss``; nothing where a finished run was resumed.
 
     Raises:
-        DsetpackError: a loss term or the gradient is NaN or infinite: names it. The last good state is kept.
+        DsetpackError: a loss term, the gradient, or a state to be saved is NaN or infinite: names it. The last good
+            state is kept: that before the step, or where it holds NaN already, the one saved last.
         FormatError: the checkpoint belongs to another recipe, or is unfinished and ``resume`` is not set.
         Interrupted: by Ctrl-C or SIGTERM, after a whole step and with the state saved.
     """
     loop = _Loop(work, schedule, seed, run or Run())
-    with _deterministic(), torch.random.fork_rng(devices=loop.devices):
+    with deterministic(), torch.random.fork_rng(devices=loop.devices):
         torch.default_generator.manual_seed(derive(seed, "global"))
         for device in loop.devices:
             torch.cuda.default_generators[device].manual_seed(derive(seed, "global", device))
         return loop.go()
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Convolutions on CUDA by the same algorithm each time, and one that adds in a fixed order."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before
 
 
 class _Loop:
@@ -221,6 +213,7 @@ class _Loop:
         self.devices = sorted({p.get_device() for p in self.parameters if p.is_cuda})
         self.optimizer = schedule.build(groups)
         self.recipe: Recipe = {**(run.recipe or {}), "schedule": schedule.model_dump(mode="json"), "seed": seed}
+        self.saved: int | None = None  # steps done in the checkpoint
 
     def go(self) -> dict[str, float]:
         start, terms = self._begin(), dict[str, float]()
@@ -269,9 +262,10 @@ class _Loop:
         if not bool(values.isfinite().all()):
             names = [*found, "the gradient's norm"]
             name, value = next((n, float(v)) for n, v in zip(names, values, strict=True) if not v.isfinite())
-            self._save(step)
-            where = f"; the state before it is kept in {self.run.checkpoint}" if self.run.checkpoint else ""
-            raise DsetpackError(f"step {step}: {name} is {value}{where}. Lower the learning rates, or check the data")
+            state = self._state(step)
+            if self.work.repeatable and unsound(state) is None:
+                self._write(state)
+            raise self._failure(f"step {step}: {name} is {value}", step)
         terms = dict(zip(found, values.tolist(), strict=False))
         return {"loss": sum(terms.values()), **(terms if len(terms) > 1 else {})}
 
@@ -282,17 +276,35 @@ class _Loop:
             raise Interrupted(done, self.run.checkpoint)
 
     def _save(self, step: int) -> None:
-        self.log.flush()
-        if self.run.checkpoint is None or parallel.rank():
+        """The state after so many steps, if it is good; losses do not tell what the last step made of it."""
+        if self.run.checkpoint is None and step < self.schedule.steps:
             return
-        state = {
+        state = self._state(step)
+        if name := unsound(state):
+            raise self._failure(f"after {step} steps: {name} is not finite", step)
+        self._write(state)
+
+    def _failure(self, what: str, step: int) -> DsetpackError:
+        """The error that says where the last good state is."""
+        path = self.run.checkpoint
+        kept = "the state before it" if self.saved == step else f"the last good state, after {self.saved} steps,"
+        where = "" if path is None else f"; {kept} is kept in {path}" if self.saved else "; nothing was to be saved yet"
+        return DsetpackError(f"{what}{where}. Lower the learning rates, or check the data")
+
+    def _write(self, state: dict[str, Any]) -> None:
+        self.log.flush()
+        self.saved = state["step"]
+        if self.run.checkpoint is not None and not parallel.rank():
+            save_checkpoint(self.run.checkpoint, self.recipe, state)
+
+    def _state(self, step: int) -> dict[str, Any]:
+        return {
             "step": step,
             "finished": step == self.schedule.steps,
             "work": self.work.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "rng": [torch.default_generator.get_state(), *(torch.cuda.get_rng_state(d) for d in self.devices)],
         }
-        save_checkpoint(self.run.checkpoint, self.recipe, state)
 
     def _begin(self) -> int:
         """The step to begin with, after loading the checkpoint if there is one to go on from."""
@@ -309,4 +321,5 @@ class _Loop:
         torch.default_generator.set_state(host)
         for device, value in zip(self.devices, others, strict=True):
             torch.cuda.set_rng_state(value, device)
-        return int(state["step"])
+        self.saved = int(state["step"])
+        return self.saved

@@ -19,6 +19,7 @@ from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model, problems
 from dsetpack.trainers import objectives, parameterizations, registry
+from dsetpack.trainers.arithmetic import Precision
 from dsetpack.trainers.loop import Schedule
 from dsetpack.trainers.objectives.adversary import AdversarySettings
 from dsetpack.trainers.objectives.base import Settings as ObjectiveSettings
@@ -67,6 +68,7 @@ class DistillRecipe(Model):
         siamese: augmentation of real and synthetic images alike while matching (``"dsa"`` for all of DSA).
         parameterization, objective, schedule: the method. Without an objective the set stays as it starts: a selection.
         adversary: HaBa's min-max on top of the objective.
+        precision: of products while distilling; see ``Precision``.
         evaluation, augmentation: how to train on the pack; they go into its card.
         figures: what papers report.
         inferred: the settings, by dotted name, that no source states.
@@ -82,6 +84,7 @@ class DistillRecipe(Model):
     objective: SerializeAsAny[ObjectiveSettings] | None = None
     schedule: Schedule | None = None
     adversary: AdversarySettings | None = None
+    precision: Precision = "float32"
     evaluation: Recipe
     augmentation: Augment = None
     figures: tuple[Figure, ...] = ()

@@ -210,6 +210,8 @@ class FeatureNetwork(Trainable):
         seed: of its weights and of the order of the images, a new permutation each epoch.
     """
 
+    repeatable = False
+
     def __init__(self, settings: Settings, data: ImageData, space: Space, seed: int) -> None:
         self.data, self._space, self._settings, self._seed = data, space, settings, seed
         made = network(

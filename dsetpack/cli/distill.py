@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dsetpack.formats.presets import PRESETS as ENCODINGS
 @click.option("--recipe", help="A recipe by name, or a .toml file, in place of method and preset.")
 @data_options(required=False)
 @click.option("--ipc", type=click.IntRange(1), help="Budget: floats of so many images a class.")
+@click.option("--stages", help="Distil in stages, by classes ('0,1;2,3') or as stages x classes ('5x2').")
 @click.option("--augment", type=click.Choice(["dsa", "none"]), help="Siamese augmentation while matching.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
 @click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
@@ -34,6 +36,7 @@ def command(
     data: str | None,
     root: Path | None,
     ipc: int | None,
+    stages: str | None,
     augment: str | None,
     out: Path,
     encoding: str,
@@ -46,26 +49,34 @@ def command(
     """Distil the training images of a data set into a pack, by a method or by a recipe.
 
     Ctrl-C saves a checkpoint; --resume goes on from it to the very same pack. 'torchrun --nproc-per-node N -m dsetpack
-    distill ...' shares the work among N processes.
+    distill ...' shares the work among N processes. With --stages each stage sees the images of its own classes only, and
+    becomes a part of the pack; with kfs, later stages keep the decoders of the first.
     """
     if recipe is not None and method is not None:
         raise click.UsageError("--recipe names a method already: leave out --method")
+    from dsetpack.device import usable
+    from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import FormatError
     from dsetpack.trainers import parallel
     from dsetpack.trainers.data import load
     from dsetpack.trainers.distill import distill
     from dsetpack.trainers.loop import Run
     from dsetpack.trainers.recipe import recipe as find
+    from dsetpack.trainers.stages import distill_stages
+    from dsetpack.trainers.staging import parse_stages
 
     name = recipe or _method(method or "kfs", preset)
     changes = {**settings, **({} if augment is None else {"siamese": augment})}
     chosen = data or find(name, changes).data
     if chosen is None:
         raise FormatError(f"recipe {name} is for any data: name it by --data")
+    check_writable(out)
+    usable(device)
+    make = distill if stages is None else partial(distill_stages, stages=parse_stages(stages))
     with parallel.joined(device) as where:
-        pack = distill(
+        pack = make(
             load(chosen, root, "train"),
-            name,
+            by=name,
             ipc=ipc,
             settings=changes,
             seed=seed,

@@ -28,12 +28,12 @@ def command(file: str, as_json: bool) -> None:
             "bytes": reader.header.file_length,
             "digest": reader.digest,
             "content_digest": reader.manifest.content_digest,
-            "card": reader.manifest.card.model_dump(mode="json", exclude_defaults=True),
+            "card": reader.manifest.card.model_dump(mode="json"),
             "parts": _parts(reader.manifest),
             "tensors": _tensors(reader.manifest, reader.header.file_length),
         }
     if as_json:
-        click.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        click.echo(json.dumps(facts, indent=2))
     else:
         _show(facts)
 
@@ -75,12 +75,14 @@ def _spell(name: str, configuration: dict[str, Any]) -> str:
 
 def _show(facts: dict[str, Any]) -> None:
     console, card = Console(), facts["card"]
-    console.print(Text.assemble((printable(card["title"]), "bold"), "  ", printable(card.get("description", ""))))
-    summary = Table(show_header=False, box=None, pad_edge=False)
-    for key, value in _summary(facts).items():
-        summary.add_row(Text(key, "dim"), _safe(value))
-    console.print(summary)
+    if not console.is_terminal:
+        console.width = 160  # of a pipe, rich thinks that it has 80 columns
+    title = Text.assemble((printable(card["title"]), "bold"), "  ", printable(card["description"]))
+    console.print(title, soft_wrap=True)
+    for key, value in _summary(facts):
+        console.print(Text.assemble((f"{key:<13}", "dim"), printable(value)), soft_wrap=True)
     tensors = Table("tensor", "shape", "dtype", "encodings", title_justify="left", box=None, header_style="dim")
+    tensors.columns[0].overflow = "fold"
     tensors.add_column("bytes", justify="right")
     tensors.add_column("share", justify="right")
     for row in facts["tensors"]:
@@ -89,28 +91,40 @@ def _show(facts: dict[str, Any]) -> None:
     console.print(tensors)
 
 
-def _safe(text: str) -> Text:
-    """A file's text as it is: no markup, no control codes for the terminal."""
-    return Text(printable(text))
-
-
-def _summary(facts: dict[str, Any]) -> dict[str, str]:
+def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
     card, parts = facts["card"], facts["parts"]
-    recipe = card.get("recipe", {})
-    rows = {
-        "file": f"{facts['file']}  ({facts['bytes']:,} bytes, format {facts['format']})",
-        "digest": facts["digest"],
-        "content": facts["content_digest"],
-        "classes": f"{len(card['classes'])}: {', '.join(card['classes'][:12])}",
-        "images": " + ".join(f"{p['images']} = {p['sources']} × {p['decoders']} {p['kind']}" for p in parts)
-        + f", {'×'.join(map(str, card['shape']))}, {card.get('space', {}).get('kind', 'raw')} space",
-        "recipe": ", ".join(f"{k} {v}" for k, v in recipe.items()),
-        "license": " · ".join(filter(None, (card.get("license"), card.get("credit")))),
-    }
-    for metric in card.get("metrics", []):
-        spread = f" ± {metric['std']:.2%}" if "std" in metric else ""
-        seeds = metric.get("seeds", 1)
-        rows[metric.get("name", "accuracy")] = (
-            f"{metric['value']:.2%}{spread} ({metric['arch']} on {metric['test_data']}, {seeds} seeds)"
-        )
-    return {key: value for key, value in rows.items() if value}
+    rows = [
+        ("file", f"{facts['file']}  ({facts['bytes']:,} bytes, format {facts['format']})"),
+        ("digest", facts["digest"]),
+        ("content", facts["content_digest"]),
+        ("classes", f"{len(card['classes'])}: {', '.join(card['classes'][:12])}"),
+        (
+            "images",
+            " + ".join(f"{p['images']} = {p['sources']} × {p['decoders']} {p['kind']}" for p in parts)
+            + f", {'×'.join(map(str, card['shape']))}, {card['space']['kind']} space",
+        ),
+        ("recipe", _listed(card["recipe"])),
+        ("augmentation", _listed(card["augmentation"])),
+        ("license", " · ".join(filter(None, (card["license"], card["credit"])))),
+        *((metric["name"], _measured(metric)) for metric in card["metrics"]),
+    ]
+    return [(key, value) for key, value in rows if value]
+
+
+def _listed(settings: dict[str, Any] | None) -> str:
+    """All settings in one line, defaults too, but for what is not set."""
+    return "; ".join(f"{key} {_word(value)}" for key, value in (settings or {}).items() if value is not None)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_word, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _measured(metric: dict[str, Any]) -> str:
+    spread = "" if metric["std"] is None else f" ± {metric['std']:.2%}"
+    width = "" if metric["width"] is None else f" of width {metric['width']}"
+    recipe = "" if metric["protocol"] == "own" else f", {metric['protocol']} recipe"
+    where = f"{metric['arch']}{width} on {metric['test_data']}, {metric['seeds']} seeds{recipe}"
+    return f"{metric['value']:.2%}{spread} ({where})"

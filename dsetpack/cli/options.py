@@ -21,13 +21,23 @@ def data_options(required: bool = True) -> Callable[[F], F]:
             type=click.Path(path_type=Path),
             help="Folder that holds the data; by default $DSETPACK_DATA.",
         )(command)
-        return click.option(
-            "--data",
-            required=required,
-            help="A name (fashion-sample, fashion-mnist, mnist, cifar10), or a path: .npz, IDX, a folder of images.",
-        )(command)
+        return click.option("--data", required=required, cls=_DataOption)(command)
 
     return add
+
+
+class _DataOption(click.Option):
+    """Its help lists the known data sets, and looks for them only when it is shown: readers import torch."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from dsetpack.trainers.data import data_names
+
+        self.help = (
+            f"A data set by name ({', '.join(data_names())}), or a path: an .npz with x_train, y_train, x_test, "
+            "y_test; a folder of IDX files; a folder with one sub-folder of images a class, or with train/ and test/ "
+            "of those; a .dpk of images."
+        )
+        return super().get_help_record(ctx)
 
 
 def settings_option(what: str) -> Callable[[F], F]:

@@ -6,13 +6,23 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from dsetpack.spaces.base import Space, SpaceModel
+from dsetpack.spaces.base import Space, SpaceModel, as_space, same_space
 from dsetpack.spaces.images import data_digest
 from dsetpack.spaces.normalized import Normalized
 from dsetpack.spaces.raw import Raw
 from dsetpack.spaces.zca import Zca
 
-__all__ = ["Normalized", "Raw", "Space", "SpaceModel", "Zca", "data_digest", "space_from_card"]
+__all__ = [
+    "Normalized",
+    "Raw",
+    "Space",
+    "SpaceModel",
+    "Zca",
+    "as_space",
+    "data_digest",
+    "same_space",
+    "space_from_card",
+]
 
 _SPACES: dict[str, type[Space]] = {"raw": Raw, "normalized": Normalized, "zca": Zca}
 

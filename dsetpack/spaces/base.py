@@ -46,13 +46,35 @@ class Space(ABC):
         """The tensors that belong into the pack's file, by the names the model gives them."""
         return {}
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+def as_space(value: object) -> Space:
+    """``value``, checked to be a space.
+
+    Raises:
+        FormatError: it is something else, such as the name of one.
+    """
+    if not isinstance(value, Space):
+        raise FormatError(f"space is {value!r}; expected a dsetpack.spaces.Space, such as Normalized.fit(images)")
+    return value
+
+
+def same_space(first: SpaceModel, second: SpaceModel) -> bool:
+    """Whether images mean the same in both, however they are stored."""
+    storage = {"storage", "mean", "matrix", "spectrum"} if isinstance(first, ZcaSpace) else set()
+    return first.model_dump(exclude=storage) == second.model_dump(exclude=storage)
+
 
 def float_images(x: Tensor) -> Tensor:
     """The images ``x``, checked to be float [N, C, H, W], as float32 or float64.
 
     Raises:
-        FormatError: not four axes, or integers (divide uint8 images by 255 first).
+        FormatError: no tensor, not four axes, or integers (divide uint8 images by 255 first).
     """
+    if not isinstance(x, Tensor):
+        raise FormatError(f"images are {type(x).__name__}; a torch tensor is expected: torch.from_numpy(images)")
     if x.ndim != 4:
         raise FormatError(f"images have shape {list(x.shape)}; expected [N, C, H, W]")
     if not x.is_floating_point():

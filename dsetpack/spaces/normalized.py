@@ -22,6 +22,10 @@ class Normalized(Space):
         self._mean = torch.tensor(model.mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(model.std, device=device).view(1, -1, 1, 1)
 
+    def __repr__(self) -> str:
+        mean, std = (", ".join(f"{v:.4g}" for v in values) for values in (self._model.mean, self._model.std))
+        return f"Normalized(mean=[{mean}], std=[{std}])"
+
     @property
     @override
     def model(self) -> NormalizedSpace:

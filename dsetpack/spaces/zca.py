@@ -56,6 +56,10 @@ class Zca(Space):
         self._shift = torch.tensor(model.channel_mean or (0.0,), device=device).view(shape)
         self._scale = torch.tensor(model.channel_std or (1.0,), device=device).view(shape)
 
+    def __repr__(self) -> str:
+        size = "to be refit" if self._mean is None else f"{len(self._mean)} values"
+        return f"Zca({self._model.variant}, epsilon {self._model.epsilon:g}, {size})"
+
     @property
     @override
     def model(self) -> ZcaSpace:
@@ -180,7 +184,8 @@ class Zca(Space):
         if self._mean is None or self._matrix is None:
             raise DsetpackError(
                 f"the pack keeps only the recipe of its ZCA ({self._model.variant}, epsilon {self._model.epsilon:g}); "
-                f"make it with Zca.refit(space.model, x), x the raw training images with digest {self._model.fitted_on}"
+                "make it with pack.with_space(Zca.refit(pack.card.space, x)), x the raw training images with digest "
+                f"{self._model.fitted_on}"
             )
         return self._mean, self._matrix
 

@@ -64,6 +64,29 @@ def quantized() -> Draft:
     return made
 
 
+def drawn() -> Draft:
+    """A sound pack of a generator of two images [1, 8, 8] a class."""
+    norm = ("weight", "bias", "running_mean", "running_var")
+    shapes = {"fc.weight": (16, 4), "fc.bias": (16,), "out.weight": (1, 1, 3, 3), "out.bias": (1,)}
+    shapes |= {f"fc_norm.{name}": (16,) for name in norm}
+    for number, kernel in enumerate((4, 3, 3, 3)):
+        shapes |= {f"blocks.{number}.conv.weight": (1, 1, kernel, kernel), f"blocks.{number}.conv.bias": (1,)}
+        shapes |= {f"blocks.{number}.norm.{name}": (1,) for name in norm}
+    tensors = {role: np.zeros(shape, np.float32) for role, shape in shapes.items()}
+    part = {"kind": "generator", "config": {"width": 1, "noise": 4}, "sources": 0, "tensors": {r: r for r in shapes}}
+    return draft(tensors, CARD | {"shape": [1, 8, 8], "per_class": 2}, part)
+
+
+def many_pairs(count: int) -> Draft:
+    """As many sources as decoders."""
+    tensors = {"sources": np.zeros((count, 1, 1, 1), np.float32), "labels": np.zeros(count, np.uint8)}
+    for layer in range(2):
+        tensors[f"layers.{layer}.weight"] = np.zeros((count, 1, 1, 2, 2), np.float32)
+        tensors[f"layers.{layer}.bias"] = np.zeros((count, 1), np.float32)
+    part = {"kind": "kfs", "config": {"decoders": count, "channels": [1, 1]}, "sources": count}
+    return draft(tensors, CARD | {"shape": [1, 4, 4]}, part | {"tensors": {role: role for role in tensors}})
+
+
 @functools.cache
 def bomb(size: int) -> bytes:
     """A zstd frame of ``size`` zeros: 32 KB for a gigabyte."""
@@ -189,11 +212,23 @@ def keys() -> Iterator[tuple[str, bytes, str, str]]:
     yield edited("card-shape-zero", put("card", "shape", value=[1, 0, 2]), "FormatError", "card.shape.1")
     space = {"kind": "normalized", "mean": [0.0, 0.0], "std": [1.0, 1.0]}
     yield edited("card-space-channels", put("card", "space", value=space), "FormatError", "2 means and 2 deviations")
+    useless = "must be finite, and not 0, as float32"
+    for name, mean, std, match in (
+        ("std-tiny", 0.0, 1e-46, useless),
+        ("mean-huge", 1e39, 1.0, useless),
+        ("digits", 10**400, 1.0, "mean.0: .* valid number"),
+    ):
+        space = {"kind": "normalized", "mean": [mean], "std": [std]}
+        yield edited(f"card-space-{name}", put("card", "space", value=space), "FormatError", match)
     space = {"kind": "warp"}
     yield edited("card-space-unknown", put("card", "space", value=space), "FormatError", "card.space")
     zca = {"kind": "zca", "variant": "kornia", "epsilon": 0.1, "fitted_on": "sha256:" + "0" * 64, "storage": "embed"}
     zca |= {"mean": "no", "matrix": "sources"}
     yield edited("card-zca-missing", put("card", "space", value=zca), "FormatError", "tensor 'no' is not in the index")
+    zca |= {"variant": "frepo", "storage": "refit", "mean": None, "matrix": None, "spectrum": [1.0]}
+    for name, channels, std, match in (("channels", 5, 1.0, "5 means and 5 dev"), ("std", 1, 1e-300, "must be finite")):
+        standard = {"channel_mean": [0.0] * channels, "channel_std": [std] * channels}
+        yield edited(f"card-zca-{name}", put("card", "space", value=zca | standard), "FormatError", match)
     yield edited(
         "name-slash", lambda m: m["datasets"].update({"../x": m["datasets"]["labels"]}), "FormatError", "datasets"
     )
@@ -389,10 +424,12 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     yield "class-decoders-soft", chosen.file(), "FormatError", "chosen by class: the card's labels must be hard"
     many = [list(range(5000))] * 3
     yield edited("class-decoders-long", part(class_decoders=many), "FormatError", "of class 0: .*…$")
-    yield edited(
-        "image-huge", lambda m: m["card"].update(shape=[1, 2**40, 2**40]), "LimitError", "an image or an epoch"
-    )
-    yield edited("per-class-huge", lambda m: m["card"].update(per_class=2**60), "LimitError", "an image or an epoch")
+    yield edited("image-huge", lambda m: m["card"].update(shape=[1, 2**40, 2**40]), "LimitError", "an image would take")
+    per_class = lambda m: m["card"].update(per_class=2**60)  # noqa: E731
+    yield edited("per-class-huge", per_class, "LimitError", "the labels of 34.* pairs take 8 bytes each", drawn)
+    many = lambda m: m.update(card=m["card"] | {"per_class": 10**7}, parts=m["parts"] * 40)  # noqa: E731
+    yield edited("per-class-parts", many, "LimitError", "the labels of 1200000000 pairs take 8 bytes each", drawn)
+    yield "pairs-huge", many_pairs(2**16).file(), "LimitError", "the labels of 4294967296 pairs take 8 bytes each"
 
 
 def contents() -> Iterator[tuple[str, bytes, str, str]]:

@@ -16,7 +16,7 @@ from format_packs import card
 
 from dsetpack import formats
 from dsetpack.formats import atomic
-from dsetpack.formats.atomic import SUFFIX, write_atomically
+from dsetpack.formats.atomic import SUFFIX, check_writable, write_atomically
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 
@@ -227,21 +227,79 @@ def test_links_and_permissions_are_kept(tmp_path):
     assert stat.S_IMODE((tmp_path / "fresh.dpk").stat().st_mode) == 0o640
 
 
-def test_places_that_cannot_be_written(tmp_path):
+@posix
+def test_a_private_file_is_private_while_it_is_written(tmp_path, monkeypatch):
+    path, modes, real = tmp_path / "x.dpk", [], os.write
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+    monkeypatch.setattr(os, "write", lambda h, data: modes.append(stat.S_IMODE(os.fstat(h).st_mode)) or real(h, data))
+    write_atomically(path, b"new")
+    assert modes == [0o600]
+    path.chmod(0o440)
+    write_atomically(path, b"newer")
+    assert modes[1] & 0o037 == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o440
+
+
+@posix
+def test_pipes_and_links_among_the_leftovers_stay(tmp_path):
+    path, pipe, link = tmp_path / "x.dpk", tmp_path / f".x.dpk.1{SUFFIX}", tmp_path / f".x.dpk.2{SUFFIX}"
+    os.mkfifo(pipe)
+    (tmp_path / "target").write_bytes(b"kept")
+    link.symlink_to(tmp_path / "target")
+    code = "import sys; from dsetpack.formats.atomic import write_atomically; write_atomically(sys.argv[1], b'new')"
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=60)
+    assert path.read_bytes() == b"new"
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+
+
+@pytest.mark.parametrize("action", [write, check_writable])
+def test_places_that_cannot_be_written(action, tmp_path):
     with pytest.raises(IsADirectoryError) as caught:
-        write(tmp_path)
+        action(tmp_path)
     assert caught.value.filename == str(tmp_path)
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        write(tmp_path / "nowhere" / "x.dpk")
+    with pytest.raises(FileNotFoundError, match="its folder does not exist: .*nowhere.x.dpk'$"):
+        action(tmp_path / "nowhere" / "x.dpk")
+    for url in ("s3://bucket/x.dpk", Path("s3://bucket/x.dpk"), "https://example.org/x.dpk"):
+        with pytest.raises(formats.DsetpackError, match="example|bucket/x.dpk: files are written to local paths"):
+            action(url)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(OSError, match="it is not a regular file"):
-            write(tmp_path / "pipe")
+            action(tmp_path / "pipe")
     assert Path(os.devnull).exists()
     if os.name == "posix":
         with pytest.raises(OSError, match="it is not a regular file"):
-            write(os.devnull)
+            action(os.devnull)
         assert Path(os.devnull).is_char_device()
+
+
+@pytest.mark.parametrize("action", [write, check_writable])
+def test_errors_name_the_path_and_not_the_temporary_file(action, tmp_path, monkeypatch):
+    """As root may write anywhere, the refusal is made up."""
+    path, real = tmp_path / "x.dpk", os.open
+
+    def refuse(name, flags, mode=0o777):
+        if flags & os.O_CREAT:
+            raise PermissionError(errno.EACCES, "Permission denied", str(name))
+        return real(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as caught:
+        action(path)
+    assert caught.value.filename == str(path)
+    assert SUFFIX not in str(caught.value)
+
+
+def test_checking_changes_nothing(tmp_path):
+    check_writable(tmp_path / "new.dpk")
+    assert list(tmp_path.iterdir()) == []
+    write(tmp_path / "x.dpk")
+    before = (tmp_path / "x.dpk").stat()
+    check_writable(tmp_path / "x.dpk")
+    assert (tmp_path / "x.dpk").stat() == before
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_long_names(tmp_path):

@@ -62,6 +62,13 @@ def test_the_files_are_those_of_the_list():
     assert sum(p.stat().st_size for p in (FOLDER / "files").iterdir()) < 1 << 20
 
 
+def test_limits_are_the_users():
+    path = FOLDER / "files" / "pairs-huge.dpk"
+    assert Reader(path, limits=Limits(total=8 * 2**32)).manifest.parts[0].sources == 2**16
+    with pytest.raises(formats.LimitError):
+        Reader(path, limits=Limits(total=8 * 2**32 - 1))
+
+
 @pytest.mark.parametrize("name", ["manifest-bomb", "manifest-bomb-lies", "frame-lies", "total", "parts-share-all"])
 def test_bombs_take_no_memory(name):
     import resource

@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -213,3 +214,22 @@ def test_temporary_copies_are_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", None)
     formats.verify(images())
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_several_threads_write_at_once():
+    expected, found, start = images(), [], threading.Barrier(4)
+
+    def save():
+        start.wait()
+        for _ in range(15):
+            try:
+                found.append(images() == expected)
+            except Exception as error:
+                found.append(error)
+
+    threads = [threading.Thread(target=save) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 60

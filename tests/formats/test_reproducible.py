@@ -92,6 +92,33 @@ def test_a_new_card_keeps_the_content(tmp_path):
         seal.recard(bytes(damaged), card(), new)
 
 
+def test_a_new_card_must_fit_the_values_that_are_there(tmp_path):
+    old, new = tmp_path / "old.dpk", tmp_path / "new.dpk"
+    values = np.zeros((3, 1, 6, 5), np.float32)
+    values[1] = np.nan
+    old.write_bytes(images(values, finite=False))
+    for changes, message in (
+        ({"classes": ("a", "b")}, "part 0: labels: label 2 of source 2; there are 2 classes"),
+        ({"finite": True}, "part 0: sources: nan at element 30; the card promises finite values"),
+    ):
+        with pytest.raises(formats.FormatError, match=message):
+            seal.recard(old, Reader(old).manifest.card.replace(**changes), new)
+    assert not new.exists()
+
+
+def test_a_new_card_is_for_the_file_that_was_expected(tmp_path):
+    path = tmp_path / "x.dpk"
+    path.write_bytes(images())
+    digest = Reader(path).digest
+    path.write_bytes(images(title="replaced meanwhile"))
+    before = path.read_bytes()
+    with pytest.raises(formats.IntegrityError, match=f"it was replaced by another file: .* {digest} expected"):
+        seal.recard(path, card(title="new"), path, expect=digest)
+    assert path.read_bytes() == before
+    seal.recard(path, card(title="new"), path, expect=Reader(path).digest)
+    assert Reader(path).manifest.card.title == "new"
+
+
 def test_no_clock_in_the_file():
     """No four bytes of the HDF5 part are a time near now."""
     data, now = images(), int(time.time())

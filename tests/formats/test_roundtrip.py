@@ -93,6 +93,20 @@ def test_many_small_tensors_share_chunked_datasets(monkeypatch):
     assert {reader.manifest.tensors[name].dataset for name in tensors} == {"shared_float32", None}
 
 
+@pytest.mark.parametrize(
+    ("name", "group"), [("shared_float16", "shared_float16_"), ("shared_float32", "shared_float16")]
+)
+def test_a_shared_dataset_takes_no_name_of_a_tensor(name, group):
+    made, part, tensors = part_of("kfs")
+    tensors[name] = tensors.pop("sources")
+    part = part.model_copy(update={"tensors": part.tensors | {"sources": name}})
+    data = formats.encode(made, [part], tensors, {"bank": "f16"})
+    formats.verify(data)
+    reader = Reader(data)
+    assert set(reader.manifest.datasets) == {name, "labels", group}
+    assert same(reader.part(0)["sources"], tensors[name])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_kind_in_every_preset(kind, preset):

@@ -126,9 +126,11 @@ class Reader(ABC):
 
     Attributes:
         names: data sets that it knows by name.
+        last: it accepts paths that others know better, so they are asked first.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    last: ClassVar[bool] = False
 
     def load(self, name: str, root: Path | None, split: str) -> ImageData:  # noqa: ARG002
         """A data set that it knows by name, from the files under ``root``. FormatError: it knows none."""
@@ -172,3 +174,9 @@ def check_split(split: str) -> str:
     if split not in ("train", "test"):
         raise FormatError(f"split {split!r}; expected 'train' or 'test'")
     return split
+
+
+def either(paths: Sequence[Path]) -> str:
+    """Places looked at, for a message: ``a, b or c``."""
+    *others, last = map(str, paths)
+    return f"{', '.join(others)} or {last}" if others else last

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,8 @@ TEST_FOLDERS = ("test", "val", "validation")
 class Folder(Reader):
     """Classes are the sub-folders' names in sorted order; files are read in sorted order. Grey stays 1 channel."""
 
+    last: ClassVar[bool] = True
+
     @override
     def accepts(self, path: Path) -> bool:
         return path.is_dir() and any(child.is_dir() for child in path.iterdir())
@@ -27,22 +31,37 @@ class Folder(Reader):
     def read(self, path: Path, split: str) -> ImageData:
         root = _split_folder(path, split)
         folders = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
-        files = [(file, label) for label, folder in enumerate(folders) for file in _files(folder)]
+        files = [(file, label) for label, folder in enumerate(folders) for file in image_files(folder)]
         if not files:
             raise FormatError(
                 f"{root}: no image files in its {len(folders)} sub-folders; expected one sub-folder a class"
             )
-        grey = all(_is_grey(file) for file, _ in files)
-        images = [_pixels(file, "L" if grey else "RGB") for file, _ in files]
-        for (file, _), image in zip(files, images, strict=True):
-            if image.shape != images[0].shape:
-                raise FormatError(
-                    f"{file} is {_size(image)} and {files[0][0]} is {_size(images[0])} (height×width): "
-                    "all images must have one size; resize them first"
-                )
-        stacked = np.stack(images)
-        x = stacked[:, None] if grey else stacked.transpose(0, 3, 1, 2)
-        return from_arrays(x, np.array([label for _, label in files]), path.name, [f.name for f in folders])
+        images = stacked([file for file, _ in files])
+        return from_arrays(images, np.array([label for _, label in files]), path.name, [f.name for f in folders])
+
+
+def stacked(files: Sequence[Path], mode: Literal["L", "RGB"] | None = None) -> NDArray[np.uint8]:
+    """All pixels of some image files, uint8 [N, C, H, W].
+
+    Args:
+        files: at least one.
+        mode: grey or colour; None for grey where all of them are.
+
+    Raises:
+        FormatError: not an image file, a damaged one, or one of another size than the first.
+    """
+    mode = mode or ("L" if all(_is_grey(file) for file in files) else "RGB")
+    first = _pixels(files[0], mode)
+    result = np.empty((len(files), *first.shape), np.uint8)
+    for place, file in enumerate(files):
+        image = _pixels(file, mode)
+        if image.shape != first.shape:
+            raise FormatError(
+                f"{file} is {_size(image)} and {files[0]} is {_size(first)} (height×width): "
+                "all images must have one size; resize them first"
+            )
+        result[place] = image
+    return result[:, None] if mode == "L" else result.transpose(0, 3, 1, 2)
 
 
 def _split_folder(path: Path, split: str) -> Path:
@@ -57,26 +76,33 @@ def _split_folder(path: Path, split: str) -> Path:
     raise FormatError(f"{path}: has a folder 'train' but none of {', '.join(names)}")
 
 
-def _files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """All image files in a folder and its sub-folders, sorted."""
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
 
 
 def _is_grey(path: Path) -> bool:
-    return _open(path).mode in ("1", "L", "LA")
+    with _open(path) as image:
+        return image.mode in ("1", "L", "LA")
 
 
 def _pixels(path: Path, mode: str) -> NDArray[np.uint8]:
-    try:
-        return np.asarray(_open(path).convert(mode))
-    except (OSError, SyntaxError) as error:
-        raise FormatError(f"{path}: a damaged image file ({error})") from error
+    with _open(path) as image:
+        try:
+            return np.asarray(image.convert(mode))
+        except (OSError, SyntaxError) as error:
+            raise FormatError(f"{path}: a damaged image file ({error})") from error
 
 
 def _open(path: Path) -> Image.Image:
     try:
         return Image.open(path)
+    except FileNotFoundError as error:
+        raise FormatError(f"{path}: no such file") from error
     except UnidentifiedImageError as error:
         raise FormatError(f"{path}: not an image file") from error
+    except OSError as error:
+        raise FormatError(f"{path}: a damaged image file ({error})") from error
 
 
 def _size(image: NDArray[np.uint8]) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.base import ImageData, Reader, from_arrays
+from dsetpack.trainers.data.base import ImageData, Reader, either, from_arrays
 
 BYTES = 0x08
 FILES = {
@@ -80,8 +80,8 @@ class Idx(Reader):
         for folder in FOLDERS[name]:
             if all(_find(root / folder, file) for file in FILES[split]):
                 return self._read(root / folder, split, name, FASHION if name == "fashion-mnist" else DIGITS)
-        looked = " or ".join(f"{root / folder}" for folder in FOLDERS[name])
-        raise FormatError(f"{name}: no {' and '.join(FILES[split])} (with or without .gz) in {looked}")
+        folders = [root / folder for folder in FOLDERS[name]]
+        raise FormatError(f"{name}: no {' and '.join(FILES[split])} (with or without .gz) in {either(folders)}")
 
     @override
     def accepts(self, path: Path) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
@@ -14,8 +16,25 @@ from dsetpack.trainers.data.base import ImageData, Reader, from_arrays
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def read_npz(path: Path, split: str, classes: tuple[str, ...] | None = None, name: str | None = None) -> ImageData:
-    """One split of an ``.npz`` file. Class names come from an array ``classes`` in it, if it has one.
+def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
+    """One split of an ``.npz`` file.
+
+    Args:
+        path: the file. Classes are called what an array ``classes`` in it says, or by their numbers; in one called
+            ``cifar10.npz`` as CIFAR-10's.
+        split: ``train`` or ``test``.
+        name: of the data; by default the file's.
+
+    Raises:
+        FormatError: see ``arrays_of``.
+    """
+    images, labels, classes = arrays_of(path, split)
+    known = classes or (CIFAR10 if path.stem == "cifar10" else None)
+    return from_arrays(images, labels, name or path.stem, known)
+
+
+def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
+    """Images, labels and, where there is an array ``classes``, class names.
 
     Raises:
         FormatError: not such a file, or an array is missing; object arrays are refused (they hold pickled code).
@@ -24,16 +43,14 @@ def read_npz(path: Path, split: str, classes: tuple[str, ...] | None = None, nam
         with np.load(path, allow_pickle=False) as arrays:
             if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in arrays.files]:
                 raise FormatError(f"{path}: no array {missing[0]!r}; it holds {', '.join(sorted(arrays.files))}")
-            images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
-            if "classes" in arrays.files:
-                classes = tuple(str(c) for c in arrays["classes"])
+            classes = tuple(map(str, arrays["classes"])) if "classes" in arrays.files else None
+            return arrays[f"x_{split}"], arrays[f"y_{split}"], classes
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise FormatError(f"{path}: not a readable .npz file ({error})") from error
     except ValueError as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: an array that is not plain numbers ({error})") from error
-    return from_arrays(images, labels, name or path.stem, classes)
 
 
 class Npz(Reader):
@@ -45,7 +62,7 @@ class Npz(Reader):
 
     @override
     def read(self, path: Path, split: str) -> ImageData:
-        return read_npz(path, split, CIFAR10 if path.stem == "cifar10" else None)
+        return read_npz(path, split)
 
 
 READERS = (Npz(),)

@@ -23,7 +23,7 @@ def _readers() -> tuple[Reader, ...]:
     folder = [str(Path(__file__).parent)]
     modules = sorted(m.name for m in pkgutil.iter_modules(folder) if m.name not in _NO_READERS)
     found = [getattr(importlib.import_module(f"{package}.{name}"), "READERS", ()) for name in modules]
-    return tuple(reader for readers in found for reader in readers)
+    return tuple(sorted((reader for readers in found for reader in readers), key=lambda reader: reader.last))
 
 
 def data_names() -> tuple[str, ...]:
@@ -36,7 +36,8 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
 
     Args:
         name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images a
-            class (or ``train`` and ``test`` folders of those), a folder of IDX files, or a ``.dpk`` of images.
+            class (or ``train`` and ``test`` folders of those), a folder of IDX files, a ``.dpk`` of images, or the
+            folder with the files of a data set known by name.
         root: for a name: the folder that holds the data set's files, or a folder of that name with them. By default the
             environment variable ``DSETPACK_DATA``.
         split: ``train`` or ``test``.

@@ -112,7 +112,7 @@ class Adversarial(Objective):
     ) -> None:
         hallucinated(synthetic)
         self.inner, self.settings = inner, settings
-        self.sharded = inner.sharded
+        self.sharded, self.repeatable = inner.sharded, inner.repeatable
         self.net = settings.build(context) if net is None else net
 
     @override

@@ -39,10 +39,11 @@ class Objective(ABC):
     """Gradients that improve a synthetic set. What it learns itself (a learning rate, an adversary) is its own.
 
     Attributes:
-        sharded: see ``Trainable``.
+        sharded, repeatable: see ``Trainable``.
     """
 
     sharded: bool = False
+    repeatable: bool = True
 
     @abstractmethod
     def backward(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> Terms:
@@ -83,7 +84,7 @@ class Distillation(Trainable):
 
     def __init__(self, objective: Objective, synthetic: Parameterization) -> None:
         self.objective, self.synthetic = objective, synthetic
-        self.sharded = objective.sharded
+        self.sharded, self.repeatable = objective.sharded, objective.repeatable
 
     @override
     def groups(self) -> Sequence[Group]:

@@ -103,6 +103,8 @@ class LogitMatching(Objective):
         adversary: the trained critic.
     """
 
+    repeatable = False
+
     def __init__(self, settings: Settings, context: Context, adversary: Adversary) -> None:
         self.settings, self.context, self.adversary = settings, context, adversary
         self.teacher = Teacher(settings, context)

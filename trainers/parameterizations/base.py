@@ -79,7 +79,11 @@ class Settings(Model, ABC):
             FormatError: not even one source a class fits, or the number asked for does not.
         """
         config = self.config(image)
-        bank = sum(math.prod(shape) for shape in config.bank_shapes(image, classes).values())
+        return self.budget_for(image, classes, ipc, sum(map(math.prod, config.bank_shapes(image, classes).values())))
+
+    def budget_for(self, image: tuple[int, int, int], classes: int, ipc: int, bank: int) -> Budget:
+        """``budget`` with decoders that cost ``bank`` floats: 0 where others have paid for them."""
+        config = self.config(image)
         source = math.prod(config.source_shape(image)) * classes
         allowed = ipc * math.prod(image) * classes
         limit = math.floor(allowed * (1 + self.over_parameterisation) + 1e-6)
@@ -87,10 +91,11 @@ class Settings(Model, ABC):
         sources = self.sources or max(fits, 1)
         if sources > fits:
             more = f" (+{self.over_parameterisation:.0%}: {limit})" if self.over_parameterisation else ""
+            decoders = f" and {config.bank_size()} decoders" if bank else ""
             raise FormatError(
-                f"{sources} sources a class of {list(config.source_shape(image))} and {config.bank_size()} decoders of "
-                f"{self.name} are {sources * source + bank} floats; {ipc} images a class are {allowed}{more}: raise "
-                "ipc, take fewer or smaller sources or decoders, or allow over_parameterisation"
+                f"{sources} sources a class of {list(config.source_shape(image))}{decoders} of {self.name} are "
+                f"{sources * source + bank} floats; {ipc} images a class are {allowed}{more}: raise ipc, take fewer or "
+                "smaller sources or decoders, or allow over_parameterisation"
             )
         return Budget(allowed=allowed, sources=sources, source_floats=sources * source, decoder_floats=bank)
 

@@ -12,10 +12,16 @@ Inferred, because the paper does not say:
 - Copies get noise. Exact copies would stay equal for ever: the loss sees the mean over all pairs, so equal decoders get
   equal gradients, and a bank of D would act as one. The noise is Gaussian, ``noise`` times the standard deviation of
   each weight tensor; biases are copied exactly.
+
+A continual learner learns the decoders in its first stage and keeps them; each later stage learns codes for its own
+classes (appendix A). Inferred: how those codes start. Here as encodings of the stage's own images, too, by an encoder
+that is trained on them for as many steps as the autoencoder, so that the kept decoders reproduce them (the loss is the
+mean over all decoders). So a stage needs what a pack holds and nothing else, and may be added to one at any time.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -34,7 +40,7 @@ from dsetpack.spaces import Raw, Space
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Group, Schedule, Terms, Trainable, optimise
 from dsetpack.trainers.parameterizations import base
-from dsetpack.trainers.parameterizations.base import Parameterization, Positive
+from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.seeds import derive, generator
 
 if TYPE_CHECKING:
@@ -88,12 +94,8 @@ class Settings(base.Settings):
         data = context.data
         config = self.config(data.shape)
         codes = self.budget(data.shape, context.classes, context.ipc).sources
-        autoencoder = Autoencoder(
-            config, data, batch=self.pretrain_batch, lr=self.pretrain_lr, width=self.encoder_width, seed=context.seed
-        )
-        optimise(autoencoder, self.pretrain, seed=derive(context.seed, "pretrain"), run=context.run("pretrain"))
         return start(
-            autoencoder,
+            self._autoencoder(context, config),
             config,
             context.space,
             codes=codes,
@@ -102,6 +104,37 @@ class Settings(base.Settings):
             lr_codes=self.lr_codes,
             lr_decoders=self.lr_decoders,
         )
+
+    def budget_later(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
+        """``budget`` of a later stage: its codes alone, since the first stage has paid for the decoders."""
+        return self.budget_for(image, classes, ipc, 0)
+
+    def build_later(self, context: Context, bank: Decoder) -> Kfs:
+        """The set of a later stage: codes to learn, on decoders that stay as they are.
+
+        Args:
+            context: of the stage: its own images and classes.
+            bank: the decoders of the first stage, as this configuration has them; copied.
+        """
+        data = context.data
+        codes = self.budget_later(data.shape, context.classes, context.ipc).sources
+        kept = copy.deepcopy(bank).to(context.device).requires_grad_(False)
+        encoder = self._autoencoder(context, self.config(data.shape), kept)
+        index = data.draw(codes, derive(context.seed, "codes"))
+        return Kfs(encoder.encode(index), data.labels[index], kept, context.space, lr_codes=self.lr_codes, frozen=True)
+
+    def _autoencoder(self, context: Context, config: Config, bank: Decoder | None = None) -> Autoencoder:
+        made = Autoencoder(
+            config,
+            context.data,
+            batch=self.pretrain_batch,
+            lr=self.pretrain_lr,
+            width=self.encoder_width,
+            seed=context.seed,
+            bank=bank,
+        )
+        optimise(made, self.pretrain, seed=derive(context.seed, "pretrain"), run=context.run("pretrain"))
+        return made
 
 
 class Kfs(Parameterization):
@@ -113,6 +146,7 @@ class Kfs(Parameterization):
         bank: the decoders.
         space: the pixel space that ``images`` come in.
         lr_codes, lr_decoders: Adam's learning rates (KFS: 0.1 and 0.01).
+        frozen: the decoders stay as they are, and only codes are learned.
     """
 
     def __init__(
@@ -124,10 +158,12 @@ class Kfs(Parameterization):
         *,
         lr_codes: float = 0.1,
         lr_decoders: float = 0.01,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         self.codes = nn.Parameter(codes.detach().clone())
         self.bank = bank
+        self.frozen = frozen
         self.space = space
         self.register_buffer("code_labels", labels, persistent=False)
         self.register_buffer("labels", labels.repeat_interleave(bank.bank_size), persistent=False)
@@ -144,10 +180,10 @@ class Kfs(Parameterization):
 
     @override
     def groups(self) -> Sequence[Group]:
-        return [
-            Group(name="codes", params=[self.codes], lr=self._rates["codes"]),
-            Group(name="decoders", params=list(self.bank.parameters()), lr=self._rates["decoders"]),
-        ]
+        codes = Group(name="codes", params=[self.codes], lr=self._rates["codes"])
+        if self.frozen:
+            return [codes]
+        return [codes, Group(name="decoders", params=list(self.bank.parameters()), lr=self._rates["decoders"])]
 
     @override
     def parts(self) -> list[Part]:
@@ -185,26 +221,40 @@ class Autoencoder(Trainable):
         data: real images.
         batch, lr, width: batch size, learning rate, channels of the encoder.
         seed: of the weights.
+        bank: decoders without gradients, on the data's device: all of them decode, and the encoder alone is trained.
     """
 
-    def __init__(self, config: Config, data: ImageData, *, batch: int, lr: float, width: int, seed: int) -> None:
+    repeatable = False
+
+    def __init__(
+        self,
+        config: Config,
+        data: ImageData,
+        *,
+        batch: int,
+        lr: float,
+        width: int,
+        seed: int,
+        bank: Decoder | None = None,
+    ) -> None:
         self.data, self._batch, self._lr = data, batch, lr
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derive(seed, "autoencoder"))
             single = config.model_copy(update={"decoders": 1})
-            self.decoder = decoder(KIND, single, data.shape, len(data.classes)).to(data.images.device)
+            self.decoder = bank or decoder(KIND, single, data.shape, len(data.classes)).to(data.images.device)
             self.encoder = Encoder(config, data.shape, width).to(data.images.device)
 
     @override
     def groups(self) -> Sequence[Group]:
-        params = [*self.encoder.parameters(), *self.decoder.parameters()]
+        params = [p for p in (*self.encoder.parameters(), *self.decoder.parameters()) if p.requires_grad]
         return [Group(name="autoencoder", params=params, lr=self._lr)]
 
     @override
     def backward(self, step: int, generator: torch.Generator) -> Terms:
         chosen = torch.randint(len(self.data), (self._batch,), generator=generator)
         images = self.data.raw(chosen.to(self.data.images.device))
-        loss = F.mse_loss(self.decoder.product(self.encoder(images))[:, 0], images)
+        decoded = self.decoder.product(self.encoder(images))
+        loss = F.mse_loss(decoded, images[:, None].expand_as(decoded))
         torch.autograd.backward(loss)
         return {"reconstruction": loss.detach()}
 

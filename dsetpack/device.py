@@ -1,0 +1,20 @@
+"""Where to compute, checked once and early."""
+
+from __future__ import annotations
+
+import torch
+
+from dsetpack.formats.errors import DsetpackError
+
+
+def usable(device: torch.device | str) -> torch.device:
+    """The device, with its number where it has one.
+
+    Raises:
+        DsetpackError: torch knows no such device, or cannot use it here.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+        raise DsetpackError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from error
