@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -135,7 +136,19 @@ def runtime() -> str:
     return "\n".join([table(head, rows), "", f"{imports}. {where(results['environment'])}."])
 
 
-TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (fashion, container, decode, runtime)}
+def methods() -> str:
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "fashion-cpu").glob("*.json"))]
+    rows = []
+    for one in sorted(found, key=lambda one: (one["ipc"], -statistics.fmean(one["accuracies"]))):
+        mean, std = statistics.fmean(one["accuracies"]), statistics.stdev(one["accuracies"])
+        accuracy = percent({"accuracy": mean, "std": std})
+        minutes = f"{one['distil_seconds'] / 60:.1f}"
+        rows.append([one["recipe"], f"{one['floats']:,}", f"{one['bytes']:,}", accuracy, minutes])
+    head = ["recipe", "floats", "file bytes, int8", "accuracy, % (3 seeds)", "distilled in, min"]
+    return f"{table(head, rows)}\n\n{where(found[0]['environment'])}."
+
+
+TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (fashion, methods, container, decode, runtime)}
 
 
 def rendered(text: str) -> str:

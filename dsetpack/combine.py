@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex
 from dsetpack.checked import checked
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import printable
 from dsetpack.pack import Pack
 from dsetpack.part import Part
 
@@ -41,9 +42,8 @@ def merge(packs: Sequence[Pack], changes: dict[str, Any]) -> Pack:
         for name in ALIKE:
             found, expected = getattr(pack.card, name), getattr(first.card, name)
             if name not in changes and found != expected:
-                raise FormatError(
-                    f"pack {number} differs in {name}: {found!r} found, {expected!r} expected as in pack 0"
-                )
+                what = f"{found!r} found, {expected!r} expected as in pack 0"
+                raise FormatError(f"pack {number} differs in {name}: {printable(what)}")
         parts += [replace(part, stage=stage + part.stage) for part in pack.to(first.device).parts]
         stage = 1 + max(part.stage for part in parts)
     with checked("card"):

@@ -19,6 +19,7 @@ SHUFFLE_FILTER = 2
 NO_LIBRARY = 3
 """Exit status of ``hdf5_view`` where h5py is missing."""
 _NUMBERS = itertools.count()
+"""Of the files in memory, one each."""
 
 
 @dataclass(frozen=True)

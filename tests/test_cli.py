@@ -59,7 +59,7 @@ def test_info_shows_the_whole_recipe_every_metric_and_whole_digests(tmp_path):
         "augmentation": Augmentation(ops=("crop", "flip")),
         "metrics": (
             Metric(value=0.5, std=0.01, arch="convnet3", width=16, seeds=3, test_data="mine"),
-            Metric(value=0.25, arch="vgg11", test_data="mine", protocol="changed"),
+            Metric(name="accuracy\x1b[31m", value=0.25, arch="vgg11", test_data="mine", protocol="changed"),
         ),
     }
     pack = dsetpack.Pack.from_arrays(torch.rand(2, 1, 4, 4), [0, 1], **card)
@@ -82,7 +82,7 @@ def test_info_shows_the_whole_recipe_every_metric_and_whole_digests(tmp_path):
     assert "ops crop, flip; mode one" in printed
     assert [line for line in lines if line.startswith("accuracy")] == [
         "accuracy     50.00% ± 1.00% (convnet3 of width 16 on mine, 3 seeds)",
-        "accuracy     25.00% (vgg11 on mine, 1 seeds, changed recipe)",
+        "accuracy\\x1b[31m 25.00% (vgg11 on mine, 1 seed, changed recipe)",
     ]
     facts = json.loads(run("info", path, "--json"))
     assert Card.model_validate(facts["card"]) == pack.card

@@ -155,7 +155,9 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
         optimise(Toy(), SCHEDULE, seed=0, run=other)
     with pytest.raises(FormatError, match=r"seed: 0 there, 1 here"):
         optimise(Toy(), SCHEDULE, seed=1, run=again)
-    with pytest.raises(FormatError, match=r"schedule.steps: 6 there, 7 here"):
+    with pytest.raises(
+        FormatError, match=r"schedule.steps: 6 there, 7 here.*without resume, and with another out or folder"
+    ):
         optimise(Toy(), Schedule(steps=7, milestones=(0.5,)), seed=0, run=again)
 
 

@@ -1,4 +1,4 @@
-"""Methods in miniature, for tests of all of them: recipes as files, on 3 × 40 real images."""
+"""Methods in miniature, for tests of all of them: recipes through files, and a few real images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.recipe import DistillRecipe, recipe
@@ -15,6 +16,9 @@ CLASSES, EACH = (0, 1, 8), 40
 
 COMMON = """
 method = "tiny"
+ipc = 2
+[schedule]
+steps = 10
 [evaluation]
 steps = 3
 batch_size = 8
@@ -27,8 +31,8 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "frepo": {"width": 4, "pool": 2, "updates": 4, "batch": 32},
     "isa": {"width": 4, "pool": 2, "updates": 4, "batch": 32},
     "logits": {
-        "gan": {"steps": 8, "batch": 16, "lr": 0.001},
-        "networks": ["convnet3"], "network_width": 4, "epoch_steps": 4, "batch": 16, "real_steps": 1, "lr_critic": 1e-4,
+        "gan": {"steps": 20, "batch": 16, "lr": 0.001}, "weight": 30.0,
+        "networks": ["convnet3"], "network_width": 4, "epoch_steps": 1, "batch": 16, "real_steps": 1, "lr_critic": 1e-4,
     },
     "mtt": {
         "width": 4, "syn_steps": 4, "expert_epochs": 1, "max_start": 2, "lr": 0.02, "lr_lr": 1e-4,
@@ -38,42 +42,43 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 """The settings of each objective."""
 
 PARAMETERIZATIONS: dict[str, dict[str, Any]] = {
-    "generator": {"width": 4, "noise": 8, "per_class": 4, "lr": 0.001},
-    "haba": {"hallucinators": 2, "over_parameterisation": 8.0, "sources": 2},
-    "images": {},
-    "kfs": {
-        "decoders": 2, "channels": [3, 2, 2], "encoder_width": 4, "pretrain_batch": 8, "pretrain": {"steps": 4},
-        "sources": 2, "over_parameterisation": 1.0,
+    "generator": {"width": 4, "noise": 8, "per_class": 4, "lr": 0.003},
+    "haba": {
+        "hallucinators": 2, "sources": 2, "over_parameterisation": 8.0, "lr_bases": 0.03, "lr_hallucinators": 0.01,
     },
-    "upsample": {},
+    "images": {"init": "noise", "lr": 0.05},
+    "kfs": {
+        "decoders": 2, "channels": [3, 2, 2], "sources": 2, "over_parameterisation": 8.0,
+        "encoder_width": 4, "pretrain_batch": 8, "pretrain": {"steps": 30},
+    },
+    "upsample": {"lr": 0.02},
 }  # fmt: skip
-"""The settings of each parameterization."""
+"""The settings of each parameterization; learning rates are for Adam, the schedule's optimiser by default."""
 
 
 @cache
-def real() -> ImageData:
-    """Three classes of the shipped sample, 40 images each, called 0, 1, 2."""
+def real(side: int = 28) -> ImageData:
+    """Three classes of the shipped sample, 40 images each, called 0, 1, 2; shrunk where ``side`` is less than 28."""
     whole = load("fashion-sample")
     index = torch.cat([whole.of_class(label)[:EACH] for label in CLASSES])
+    images = whole.images[index]
+    if side < 28:
+        images = F.adaptive_avg_pool2d(images.float(), side).round().to(torch.uint8)
     labels = torch.arange(len(CLASSES)).repeat_interleave(EACH)
-    names = tuple(whole.classes[label] for label in CLASSES)
-    return ImageData(whole.images[index], labels, names, "fashion-sample")
+    return ImageData(images, labels, tuple(whole.classes[label] for label in CLASSES), "fashion-sample")
 
 
-def tiny(folder: Path, objective: str, on: str, **changes: Any) -> DistillRecipe:
-    """A recipe for a pair, through a file.
-
-    Args:
-        folder: for the file.
-        objective, on: names.
-        changes: by dotted name, a double underscore for each dot.
-    """
-    path = folder / "tiny.toml"
-    path.write_text(COMMON)
-    table = {
-        "ipc": 2,
+def table(objective: str, on: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of a pair by dotted name, with changes."""
+    return {
         "objective": {"name": objective, **OBJECTIVES[objective]},
         "parameterization": {"name": on, **PARAMETERIZATIONS[on]},
-        "schedule.steps": 6,
+        **(changes or {}),
     }
-    return recipe(path, table | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def tiny(folder: Path, objective: str, on: str, changes: dict[str, Any] | None = None) -> DistillRecipe:
+    """A pair's recipe, of a file that it writes in a folder, with changes by dotted name."""
+    path = folder / "tiny.toml"
+    path.write_text(COMMON)
+    return recipe(path, table(objective, on, changes))

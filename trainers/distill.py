@@ -142,8 +142,10 @@ def context_for(
         given: what else the result depends on, for checkpoints.
 
     Raises:
-        FormatError: an unfinished run is in the folder, and ``resume`` is not set.
+        FormatError: a class without images; an unfinished run is in the folder, and ``resume`` is not set.
     """
+    for label in range(len(data.classes)):
+        data.of_class(label)  # refused here: some methods would find out late, some never
     identity = {"recipe": as_json(chosen), "data": data.digest, "labels": data.labels_digest, **(given or {})}
     if where is not None and not resume:
         for path in sorted(where.glob("*.pt")):

@@ -263,7 +263,7 @@ class _Loop:
             names = [*found, "the gradient's norm"]
             name, value = next((n, float(v)) for n, v in zip(names, values, strict=True) if not v.isfinite())
             state = self._state(step)
-            if self.work.repeatable and unsound(state) is None:
+            if step and self.work.repeatable and unsound(state) is None:
                 self._write(state)
             raise self._failure(f"step {step}: {name} is {value}", step)
         terms = dict(zip(found, values.tolist(), strict=False))
@@ -288,8 +288,10 @@ class _Loop:
         """The error that says where the last good state is."""
         path = self.run.checkpoint
         kept = "the state before it" if self.saved == step else f"the last good state, after {self.saved} steps,"
-        where = "" if path is None else f"; {kept} is kept in {path}" if self.saved else "; nothing was to be saved yet"
-        return DsetpackError(f"{what}{where}. Lower the learning rates, or check the data")
+        where = f"{kept} is kept in {path}" if self.saved else "nothing was saved before"
+        return DsetpackError(
+            f"{what}{'' if path is None else '; ' + where}. Lower the learning rates, or check the data"
+        )
 
     def _write(self, state: dict[str, Any]) -> None:
         self.log.flush()

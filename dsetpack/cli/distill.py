@@ -49,7 +49,7 @@ def command(
     """Distil the training images of a data set into a pack, by a method or by a recipe.
 
     Ctrl-C saves a checkpoint; --resume goes on from it to the very same pack. 'torchrun --nproc-per-node N -m dsetpack
-    distill ...' shares the work among N processes. With --stages each stage sees the images of its own classes only, and
+    distill ...' shares the work among N processes. With --stages each stage sees the images of its own classes only and
     becomes a part of the pack; with kfs, later stages keep the decoders of the first.
     """
     if recipe is not None and method is not None:

@@ -80,7 +80,7 @@ def _show(facts: dict[str, Any]) -> None:
     title = Text.assemble((printable(card["title"]), "bold"), "  ", printable(card["description"]))
     console.print(title, soft_wrap=True)
     for key, value in _summary(facts):
-        console.print(Text.assemble((f"{key:<13}", "dim"), printable(value)), soft_wrap=True)
+        console.print(Text.assemble((f"{printable(key):<12} ", "dim"), printable(value)), soft_wrap=True)
     tensors = Table("tensor", "shape", "dtype", "encodings", title_justify="left", box=None, header_style="dim")
     tensors.columns[0].overflow = "fold"
     tensors.add_column("bytes", justify="right")
@@ -126,5 +126,6 @@ def _measured(metric: dict[str, Any]) -> str:
     spread = "" if metric["std"] is None else f" ± {metric['std']:.2%}"
     width = "" if metric["width"] is None else f" of width {metric['width']}"
     recipe = "" if metric["protocol"] == "own" else f", {metric['protocol']} recipe"
-    where = f"{metric['arch']}{width} on {metric['test_data']}, {metric['seeds']} seeds{recipe}"
+    seeds = f"{metric['seeds']} seed{'' if metric['seeds'] == 1 else 's'}"
+    where = f"{metric['arch']}{width} on {metric['test_data']}, {seeds}{recipe}"
     return f"{metric['value']:.2%}{spread} ({where})"
