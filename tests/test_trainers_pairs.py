@@ -40,7 +40,7 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     *((o, "images", {"parameterization.labels": "learned"}) for o in ("dc", "frepo", "isa")),
     ("dm", "images", {"objective.real_batch": 16, "objective.drop": 0.2}),
 ]  # fmt: skip
-"""The pairs; HaBa's game on matching objectives; learned labels where an objective has use for them; ISA's way on DM."""
+"""The pairs; HaBa's game; learned labels where an objective has use for them; ISA's way on DM."""
 
 
 @pytest.fixture(scope="module")
