@@ -291,3 +291,16 @@ def test_bad_arguments():
     lonely = ImageData(images().images[:1], torch.tensor([0]), ("a", "b"), "one")
     with pytest.raises(FormatError, match="one has no image of class 'b'"):
         RealMeans(pool(), lonely, Raw()).prepare()
+
+
+def test_more_processes_than_classes(monkeypatch):
+    """A process without a class adds nothing; those with one add up to all."""
+    alone, together = synthetic(), synthetic()
+    expected = DistributionMatching(TinyMeans()).backward(alone, 0, torch.Generator())["matching"]
+    monkeypatch.setattr("dsetpack.trainers.parallel.world", lambda: CLASSES + 1)
+    found = torch.zeros((), dtype=torch.float64)
+    for rank in range(CLASSES + 1):
+        monkeypatch.setattr("dsetpack.trainers.parallel.rank", lambda rank=rank: rank)
+        found = found + DistributionMatching(TinyMeans()).backward(together, 0, torch.Generator())["matching"]
+    assert torch.allclose(found, expected)
+    assert torch.allclose(together.codes.grad, alone.codes.grad)

@@ -1,18 +1,28 @@
-"""Every method, interrupted in each of its phases and resumed, makes the same pack byte for byte."""
+"""Every method, interrupted in each of its phases and resumed, makes the same pack byte for byte.
+
+So it does after a step that came out as NaN and does not when it is done again: what was kept is the last good state.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from dsetpack.formats.errors import DsetpackError
 from dsetpack.trainers.distill import distill
-from dsetpack.trainers.loop import Interrupted
+from dsetpack.trainers.gan import Gan
+from dsetpack.trainers.loop import Interrupted, Run, Terms, Trainable
+from dsetpack.trainers.objectives import Distillation
+from dsetpack.trainers.parameterizations.kfs import Autoencoder
 from dsetpack.trainers.progress import Meter
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import DistillRecipe, recipe
+from dsetpack.trainers.selections import FeatureNetwork
 from tests.tiny_methods import real, table
 
 STEPS = 5
@@ -20,7 +30,7 @@ DSA = {"siamese": "dsa"}
 LEARNED = {"parameterization.labels": "learned", "parameterization.lr": 0.01, "schedule.optimizer": "lamb"}
 GAME = {"adversary": {"width": 4}, "schedule.optimizer": "sgd", "parameterization.momentum": 0.5}
 PICKED = {"parameterization.selection": {"width": 4, "steps": 6, "batch": 32}}
-IDC = {"objective.train_on": "real", "objective.distance": "mse", "objective.network_momentum": 0.9}
+IDC = {"objective.train_on": "real", "objective.distance": "mse", "objective.outer": 3}
 REUSED = {"objective.networks": 2}
 
 METHODS: dict[str, tuple[str, str, dict[str, Any], set[str]]] = {
@@ -28,7 +38,7 @@ METHODS: dict[str, tuple[str, str, dict[str, Any], set[str]]] = {
     "dm": ("dm", "images", {**DSA, **PICKED, "parameterization.init": "herding"}, {"select", "real means"}),
     "isa-dm": ("dm", "images", {**DSA, "objective.real_batch": 8, "objective.drop": 0.2}, set()),
     "dsa": ("dc", "images", {**DSA, "objective.outer": 3, "schedule.optimizer": "sgd"}, set()),
-    "resnet": ("dc", "images", {"objective.network": "resnet10", "objective.width": 2}, set()),
+    "resnet": ("dc", "images", {"objective.network": "resnet10", "objective.width": 2, "objective.outer": 3}, set()),
     "mtt": ("mtt", "images", {**DSA, "schedule.optimizer": "sgd"}, {"experts"}),
     "frepo": ("frepo", "images", LEARNED | {"schedule.final": 0.1}, set()),
     "isa": ("isa", "images", LEARNED | DSA, set()),
@@ -36,12 +46,20 @@ METHODS: dict[str, tuple[str, str, dict[str, Any], set[str]]] = {
     "haba": ("mtt", "haba", {**DSA, **GAME}, {"experts"}),
     "haba-dm": ("dm", "haba", {**GAME, "parameterization.factor": 2, **REUSED}, {"real means"}),
     "dim": ("logits", "generator", {**DSA, "objective.epoch_steps": 3, "objective.gan.steps": 5}, {"gan"}),
-    "dim-resnet": ("logits", "generator", {"objective.networks": ["resnet10"], "objective.gan.steps": 2}, {"gan"}),
+    "dim-resnet": ("logits", "generator", {"objective.networks": ["resnet10"], "objective.gan.steps": 4}, {"gan"}),
 }
 """Objective, parameterization, changes, and the phases before matching."""
 
 LOOPS = {"pretrain", "gan", "select", "match"}
 """Phases that go on with the step after the last one; others with the network or expert that was at work."""
+
+
+def method(name: str, folder: Path) -> DistillRecipe:
+    """Its recipe."""
+    objective, on, changes, _ = METHODS[name]
+    path = folder / "tiny.toml"
+    path.write_text('method = "tiny"\n[evaluation]\nsteps = 3\n')
+    return recipe(path, table(objective, on, {"schedule.steps": STEPS, **changes}))
 
 
 class Watch:
@@ -66,10 +84,7 @@ class Watch:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_interrupted_in_each_phase_and_resumed(name, tmp_path, monkeypatch):
-    objective, on, changes, before = METHODS[name]
-    path = tmp_path / "tiny.toml"
-    path.write_text('method = "tiny"\n[evaluation]\nsteps = 3\n')
-    chosen = recipe(path, table(objective, on, {"schedule.steps": STEPS, **changes}))
+    before, chosen = METHODS[name][3], method(name, tmp_path)
     out, watch = tmp_path / "x.dpk", Watch(monkeypatch)
 
     straight = distill(real(8), chosen, cache=tmp_path / "straight").to_bytes()
@@ -106,3 +121,35 @@ def test_a_selection_too(rule, tmp_path, monkeypatch):
     watch.begin()
     assert distill(real(8), chosen, folder=tmp_path, resume=True).to_bytes() == straight
     assert watch.counts["select"] == 8 - 3
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, kind: type[Trainable], step: int) -> None:
+    """Make the loss of one step NaN, the first time that it is computed."""
+    backward, left = kind.backward, [step]
+
+    def spoilt(work: Trainable, number: int, generator: torch.Generator) -> Terms:
+        terms = backward(work, number, generator)
+        if left != [number]:
+            return terms
+        left.clear()
+        return {name: value * float("nan") for name, value in terms.items()}
+
+    monkeypatch.setattr(kind, "backward", spoilt)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_what_nan_leaves_is_the_last_good_state(name, tmp_path, monkeypatch):
+    chosen = method(name, tmp_path)
+    out, options = tmp_path / "x.dpk", {"cache": tmp_path / "cache", "run": Run(every=2)}
+    straight = distill(real(8), chosen, **options).to_bytes()
+    phases = {"pretrain": Autoencoder, "gan": Gan, "select": FeatureNetwork, "match": Distillation}
+    for kind in phases.values():
+        spoil(monkeypatch, kind, 3)
+    failed = [phase for phase in phases if phase in {*METHODS[name][3], "match"}]
+    for number, phase in enumerate(failed):
+        with pytest.raises(DsetpackError, match=r"step 3: \w+ is nan; .* is kept in") as stopped:
+            distill(real(8), chosen, out=out, resume=number > 0, **options)
+        assert f"{phase}.pt" in str(stopped.value)
+        assert not out.exists()
+    distill(real(8), chosen, out=out, resume=True, **options)
+    assert out.read_bytes() == straight

@@ -255,9 +255,9 @@ def test_seeds_differ_between_runs_and_between_stages(data, cache, made):
     ("objective", "on"), [("dm", "images"), ("dm", "upsample"), ("dc", "haba"), ("mtt", "images"), ("frepo", "images")]
 )
 def test_other_methods_make_a_part_with_its_own_bank_a_stage(data, tmp_path, objective, on):
-    changes = {"parameterization__labels": "learned"} if objective == "frepo" else {}
-    changes |= {"parameterization__class_wise": True, "parameterization__hallucinators": 1} if on == "haba" else {}
-    by = tiny(tmp_path, objective, on, schedule__steps=2, **changes)
+    changes = {"parameterization.labels": "learned"} if objective == "frepo" else {}
+    changes |= {"parameterization.class_wise": True, "parameterization.hallucinators": 1} if on == "haba" else {}
+    by = tiny(tmp_path, objective, on, {"schedule.steps": 2, **changes})
     pack = distill_stages(data, STAGES, by, cache=tmp_path, out=tmp_path / "x.dpk")
     stored = dsetpack.open(tmp_path / "x.dpk")
     assert [part.stage for part in stored.parts] == [0, 1]
@@ -282,7 +282,7 @@ def test_other_methods_make_a_part_with_its_own_bank_a_stage(data, tmp_path, obj
 
 
 def test_class_wise_decoders_are_those_of_the_class(data, tmp_path):
-    by = tiny(tmp_path, "dm", "haba", parameterization__class_wise=True, schedule__steps=1)
+    by = tiny(tmp_path, "dm", "haba", {"parameterization.class_wise": True, "schedule.steps": 1})
     part = distill_stages(data, STAGES, by, cache=tmp_path).parts[1]
     lists = part.class_decoders
     assert len(lists) == 5
@@ -357,7 +357,7 @@ def test_what_does_not_fit_a_pack_is_refused(data, cache, made, tmp_path):
         add(settings={"space": "raw"})
     with pytest.raises(FormatError, match="decoders=2.*decoders=3"):
         add(settings={"parameterization.decoders": 3})
-    plain = distill_stages(data, [[0, 1]], tiny(tmp_path, "dm", "images", schedule__steps=1), cache=cache)
+    plain = distill_stages(data, [[0, 1]], tiny(tmp_path, "dm", "images", {"schedule.steps": 1}), cache=cache)
     with pytest.raises(FormatError, match="no decoders of kind kfs to learn codes for, only parts of images"):
         add(pack=plain)
     with pytest.raises(FormatError, match="epoch rule paired, the pack has hard ones and product"):

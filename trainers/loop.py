@@ -263,7 +263,7 @@ class _Loop:
             names = [*found, "the gradient's norm"]
             name, value = next((n, float(v)) for n, v in zip(names, values, strict=True) if not v.isfinite())
             state = self._state(step)
-            if step and self.work.repeatable and unsound(state) is None:
+            if step and step != self.saved and self.work.repeatable and unsound(state) is None:
                 self._write(state)
             raise self._failure(f"step {step}: {name} is {value}", step)
         terms = dict(zip(found, values.tolist(), strict=False))
@@ -281,7 +281,7 @@ class _Loop:
             return
         state = self._state(step)
         if name := unsound(state):
-            raise self._failure(f"after {step} steps: {name} is not finite", step)
+            raise self._failure(f"after step {step - 1}: {name} is not finite", step)
         self._write(state)
 
     def _failure(self, what: str, step: int) -> DsetpackError:

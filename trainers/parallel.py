@@ -77,5 +77,6 @@ def joined(device: str) -> Iterator[str]:
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device
+        dist.barrier()  # nobody leaves while another still talks to it
     finally:
         dist.destroy_process_group()

@@ -5,7 +5,7 @@ numbers that classes have in the whole data. A stage is a function of what the p
 pixel space), the stage's own images, the recipe and the seed. So stages in one go, resumed, or added one by one to a
 pack give the same sources.
 
-KFS (Lee et al. 2022, section 4.2 and appendix A, "For continual learning"): stage 0 learns decoders and codes, from
+KFS (Lee et al. 2022, section 4, "Continual learning", and appendix A): stage 0 learns decoders and codes, from
 the pre-training on; later stages keep the decoders and learn codes. Each stage takes all steps of the schedule, with
 rates that fall to 0.2 of themselves after 1/4 and 3/4 of them: the paper's 5000 and 15,000 of 20,000. A shipped recipe
 gets these milestones in place of those that it has for a single stage, unless they are set; a ``DistillRecipe`` or a

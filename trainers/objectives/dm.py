@@ -106,7 +106,9 @@ class DistributionMatching(Objective):
     @override
     def backward(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> Terms:
         net, classes = self.means.pool.build(step, synthetic.device), self.means.pool.classes
-        own = torch.tensor(parallel.mine(classes), device=synthetic.device)
+        own = torch.tensor(parallel.mine(classes), dtype=torch.int64, device=synthetic.device)
+        if not len(own):  # more processes than classes
+            return {"matching": torch.zeros((), device=synthetic.device)}
         pairs = None if len(own) == classes else torch.isin(synthetic.labels, own).nonzero()[:, 0]
         side = _Side(net, self.means.augmenter(step), synthetic, own, classes)
         if self.share == 1 and self.chunk is None:
