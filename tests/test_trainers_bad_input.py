@@ -1,4 +1,5 @@
 """Bad input to distillation: one line that says what was found and what to do, at once, and nothing is lost."""
+# ruff: noqa: E501  (commands and the messages they must print, one a line)
 
 from __future__ import annotations
 
