@@ -28,11 +28,12 @@ SETTINGS = {
     "evaluation.width": 4,
 }
 CODE = """
-import sys
+import os, sys
 from tests.test_trainers_parallel import work
 from dsetpack.trainers import parallel
 with parallel.joined("cpu"):
     work(sys.argv[1], sys.argv[2])
+os._exit(0)  # gloo's threads may abort a busy machine's interpreter while it shuts down, after all work is done
 """
 
 
