@@ -3,14 +3,20 @@
     python benchmarks/reproduce.py --table fashion-cpu --root FOLDER
 
 For each recipe: distil, store in 8 bits, train networks on the stored pack by its own card, test them on real images.
-A row that is there is not run again, and a row that was stopped goes on from its checkpoint in ``runs/reproduce``.
+Beside it: random real images in as many bytes, trained for as many steps under the same augmentation, at the best of
+three learning rates. A row that is there is not run again, and a row that was stopped goes on from its checkpoint in
+``runs/reproduce``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +26,9 @@ from rich.console import Console
 from rich.table import Table
 
 import dsetpack
-from dsetpack.trainers.data import load
+from dsetpack.pack import Pack
+from dsetpack.trainers.baselines import images_within, measure_random
+from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.evaluate import accuracies
 from dsetpack.trainers.recipe import recipe, recipe_names
@@ -30,31 +38,69 @@ TABLES = {"fashion-cpu": "-fashion-mnist-cpu-"}
 """A table by name: the recipes that have this in theirs."""
 
 
+SUBSETS = 2
+"""Random subsets a baseline; each trains one network for each learning rate."""
+
+
 def row(name: str, root: str, seeds: int, device: str) -> dict[str, Any]:
     """One recipe, from real images to accuracies."""
     chosen = recipe(name)
     assert chosen.data is not None
-    exact, small, times = RUNS / f"{name}-exact.dpk", RUNS / f"{name}.dpk", RUNS / f"{name}.seconds"
+    train, test = load(chosen.data, root), load(chosen.data, root, "test")
+    exact, small, clock = (RUNS / f"{name}{end}" for end in ("-exact.dpk", ".dpk", ".clock.json"))
     if not exact.exists():
-        train, before = load(chosen.data, root), float(times.read_text()) if times.exists() else 0.0
-        began = time.perf_counter()
-        try:
+        with kept_clock(clock):
             distill(train, name, out=exact, device=device, resume=True)
-        finally:
-            times.write_text(str(before + time.perf_counter() - began))
     dsetpack.open(exact).save(small, encoding="int8")
-    pack, test = dsetpack.open(small), load(chosen.data, root, "test")
+    pack = dsetpack.open(small)
     found = accuracies(pack, test, seeds=seeds, device=device)
     return {
         "recipe": name,
         "method": chosen.method,
+        "objective": getattr(chosen.objective, "name", None),
         "ipc": chosen.ipc,
         "images": len(pack),
         "floats": pack.card.provenance.budget_floats,
         "bytes": small.stat().st_size,
-        "distil_seconds": float(times.read_text()),
+        **json.loads(clock.read_text()),
         "accuracies": found,
+        "random": baseline(pack, small.stat().st_size, train, test, device),
     }
+
+
+@contextmanager
+def kept_clock(path: Path) -> Iterator[None]:
+    """Wall and processor seconds of a run, added to those of its earlier beginnings."""
+    before = json.loads(path.read_text()) if path.exists() else {"distil_seconds": 0.0, "distil_cpu_seconds": 0.0}
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        yield
+    finally:
+        taken = {"distil_seconds": time.perf_counter() - wall, "distil_cpu_seconds": time.process_time() - cpu}
+        path.write_text(json.dumps({name: before[name] + seconds for name, seconds in taken.items()}))
+
+
+def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: str) -> dict[str, Any]:
+    """Random real images in as many bytes, trained as the pack is; rows that train alike share it."""
+    card, per_class = pack.card, images_within(train, size)
+    assert card.recipe is not None
+    augmentation = card.augmentation.model_dump() if card.augmentation else None
+    told = json.dumps([train.name, per_class, card.recipe.model_dump(), augmentation, card.space.model_dump()])
+    path = RUNS / "random" / f"{per_class}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
+    if not path.exists():
+        found = measure_random(
+            train,
+            test,
+            per_class,
+            recipe=card.recipe,
+            augmentation=card.augmentation,
+            space=pack.space,
+            subsets=SUBSETS,
+            device=device,
+        )
+        _common.write_json(path, asdict(found))
+    content: dict[str, Any] = json.loads(path.read_text())
+    return content
 
 
 @click.command()
@@ -79,7 +125,9 @@ def main(table: str, only: str | None, root: str, seeds: int, device: str, threa
 
 def show(rows: list[dict[str, Any]]) -> None:
     """The rows on the terminal."""
-    table = Table("recipe", "images", "floats", "int8 bytes", "accuracy", "seeds", "distilled in")
+    table = Table(
+        "recipe", "images", "floats", "int8 bytes", "accuracy", "seeds", "random, as many bytes", "distilled in"
+    )
     for one in rows:
         values = one["accuracies"]
         spread = f" ± {statistics.stdev(values):.1%}" if len(values) > 1 else ""
@@ -90,7 +138,8 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{one['bytes']:,}",
             f"{statistics.fmean(values):.1%}{spread}",
             str(len(values)),
-            f"{one['distil_seconds'] / 60:.1f} min",
+            f"{one['random']['accuracy']:.1%} ({one['random']['per_class']} a class)",
+            f"{one['distil_cpu_seconds'] / 60:.1f} min",
         )
     Console(width=140).print(table)
 
