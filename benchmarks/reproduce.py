@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +106,18 @@ def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: s
 
 @click.command()
 @click.option("--table", type=click.Choice(sorted(TABLES)), required=True, help="Which recipes.")
-@click.option("--only", help="Only recipes with this in their names.")
+@click.option("--only", metavar="PATTERN", default="*", show_default=True, help="Only recipes named like this.")
 @click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
 @click.option("--seeds", default=3, show_default=True, help="Networks for each pack.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute.")
 @click.option("--threads", type=int, help="Threads of torch; by default its own choice.")
 @click.option("--render", is_flag=True, help="Run nothing: show what is there.")
-def main(table: str, only: str | None, root: str, seeds: int, device: str, threads: int | None, render: bool) -> None:
+def main(table: str, only: str, root: str, seeds: int, device: str, threads: int | None, render: bool) -> None:
     environment = _common.environment(_common.start(device, threads))
     folder = _common.RESULTS / table
     RUNS.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (name for name in recipe_names() if TABLES[table] in name and (only or "") in name):
+    for name in (name for name in recipe_names() if TABLES[table] in name and fnmatchcase(name, only)):
         path = folder / f"{name}.json"
         if not path.exists() and not render:
             _common.write_json(path, {"environment": environment, **row(name, root, seeds, device)})
