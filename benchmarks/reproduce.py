@@ -23,6 +23,7 @@ from typing import Any
 
 import _common
 import click
+from _rows import TABLES, Row
 from rich.console import Console
 from rich.table import Table
 
@@ -32,40 +33,45 @@ from dsetpack.trainers.baselines import images_within, measure_random
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.evaluate import accuracies
-from dsetpack.trainers.recipe import recipe, recipe_names
+from dsetpack.trainers.recipe import recipe
 
 RUNS = Path("runs/reproduce")
-TABLES = {"fashion-cpu": "-fashion-mnist-cpu-"}
-"""A table by name: the recipes that have this in theirs."""
 
 
 SUBSETS = 2
 """Random subsets a baseline; each trains one network for each learning rate."""
 
 
-def row(name: str, root: str, seeds: int, device: str) -> dict[str, Any]:
-    """One recipe, from real images to accuracies."""
-    chosen = recipe(name)
+def measured(row: Row, root: str, seeds: int, device: str) -> dict[str, Any]:
+    """One row, from real images to accuracies."""
+    chosen = recipe(row.recipe)
     assert chosen.data is not None
     train, test = load(chosen.data, root), load(chosen.data, root, "test")
-    exact, small, clock = (RUNS / f"{name}{end}" for end in ("-exact.dpk", ".dpk", ".clock.json"))
+    stem = RUNS / (row.recipe + (f"-{_hash(row.settings)}" if row.settings else ""))
+    exact, small, clock = (stem.with_name(f"{stem.name}{end}") for end in ("-exact.dpk", ".dpk", ".clock.json"))
     if not exact.exists():
         with kept_clock(clock):
-            distill(train, name, out=exact, device=device, resume=True)
+            distill(train, row.recipe, settings=row.settings, out=exact, device=device, resume=True)
     dsetpack.open(exact).save(small, encoding="int8")
-    pack = dsetpack.open(small)
-    found = accuracies(pack, test, seeds=seeds, device=device)
+    pack, size = dsetpack.open(small), small.stat().st_size
+    assert pack.card.recipe is not None
+    trained = pack.card.recipe.model_copy(update=dict(row.evaluation))
     return {
-        "recipe": name,
+        "row": row.name,
+        "recipe": row.recipe,
+        "settings": dict(row.settings),
+        "evaluation": dict(row.evaluation),
+        **row.told,
         "method": chosen.method,
         "objective": getattr(chosen.objective, "name", None),
         "ipc": chosen.ipc,
+        "figures": [figure.model_dump(exclude_none=True) for figure in chosen.figures],
         "images": len(pack),
         "floats": pack.card.provenance.budget_floats,
-        "bytes": small.stat().st_size,
+        "bytes": size,
         **json.loads(clock.read_text()),
-        "accuracies": found,
-        "random": baseline(pack, small.stat().st_size, train, test, device),
+        "accuracies": accuracies(pack, test, seeds=seeds, recipe=trained, device=device),
+        **({"random": baseline(pack, size, train, test, device)} if row.peer else {}),
     }
 
 
@@ -86,8 +92,8 @@ def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: s
     card, per_class = pack.card, images_within(train, size)
     assert card.recipe is not None
     augmentation = card.augmentation.model_dump() if card.augmentation else None
-    told = json.dumps([train.name, per_class, card.recipe.model_dump(), augmentation, card.space.model_dump()])
-    path = RUNS / "random" / f"{per_class}-{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
+    told = [train.name, per_class, card.recipe.model_dump(), augmentation, card.space.model_dump()]
+    path = RUNS / "random" / f"{per_class}-{_hash(told)}.json"
     if not path.exists():
         found = measure_random(
             train,
@@ -104,9 +110,13 @@ def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: s
     return content
 
 
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
 @click.command()
-@click.option("--table", type=click.Choice(sorted(TABLES)), required=True, help="Which recipes.")
-@click.option("--only", metavar="PATTERN", default="*", show_default=True, help="Only recipes named like this.")
+@click.option("--table", type=click.Choice(sorted(TABLES)), required=True, help="Which rows.")
+@click.option("--only", metavar="PATTERN", default="*", show_default=True, help="Only rows named like this.")
 @click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
 @click.option("--seeds", default=3, show_default=True, help="Networks for each pack.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute.")
@@ -117,29 +127,27 @@ def main(table: str, only: str, root: str, seeds: int, device: str, threads: int
     folder = _common.RESULTS / table
     RUNS.mkdir(parents=True, exist_ok=True)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (name for name in recipe_names() if TABLES[table] in name and fnmatchcase(name, only)):
-        path = folder / f"{name}.json"
+    for row in (row for row in TABLES[table]() if fnmatchcase(row.name, only)):
+        path = folder / f"{row.name}.json"
         if not path.exists() and not render:
-            _common.write_json(path, {"environment": environment, **row(name, root, seeds, device)})
+            _common.write_json(path, {"environment": environment, **measured(row, root, seeds, device)})
     show([json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))])
 
 
 def show(rows: list[dict[str, Any]]) -> None:
     """The rows on the terminal."""
-    table = Table(
-        "recipe", "images", "floats", "int8 bytes", "accuracy", "seeds", "random, as many bytes", "distilled in"
-    )
+    table = Table("row", "images", "floats", "int8 bytes", "accuracy", "seeds", "random, as many bytes", "distilled in")
     for one in rows:
-        values = one["accuracies"]
+        values, random = one["accuracies"], one.get("random")
         spread = f" ± {statistics.stdev(values):.1%}" if len(values) > 1 else ""
         table.add_row(
-            one["recipe"],
+            one["row"],
             f"{one['images']:,}",
             f"{one['floats']:,}",
             f"{one['bytes']:,}",
             f"{statistics.fmean(values):.1%}{spread}",
             str(len(values)),
-            f"{one['random']['accuracy']:.1%} ({one['random']['per_class']} a class)",
+            f"{random['accuracy']:.1%} ({random['per_class']} a class)" if random else "",
             f"{one['distil_cpu_seconds'] / 60:.1f} min",
         )
     Console(width=140).print(table)

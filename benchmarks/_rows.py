@@ -1,0 +1,73 @@
+"""The tables of ``reproduce.py``: which recipes, with which changes."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from dsetpack.trainers.recipe import recipe_names
+
+ABLATIONS = Path(__file__).with_name("ablations.toml")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        name: of its JSON file.
+        recipe: by name.
+        settings: what distilling changes in it.
+        evaluation: what training on the pack changes in its card's recipe.
+        told: what is written into the row for the one who renders it.
+        peer: measured beside random real images in as many bytes.
+    """
+
+    name: str
+    recipe: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    told: Mapping[str, Any] = field(default_factory=dict)
+    peer: bool = True
+
+
+def _named(*patterns: str) -> Callable[[], list[Row]]:
+    """The recipes of these names, in the order of the patterns."""
+    return lambda: [Row(name, name) for pattern in patterns for name in recipe_names() if fnmatchcase(name, pattern)]
+
+
+def ablations() -> list[Row]:
+    """The variants of ``ablations.toml``."""
+    groups = tomllib.loads(ABLATIONS.read_text(encoding="utf-8"))["group"]
+    return [_variant(group, number) for group in groups for number in range(len(group["variants"]))]
+
+
+def _variant(group: Mapping[str, Any], number: int) -> Row:
+    label, variant = list(group["variants"].items())[number]
+    settings = dict(variant.get("settings", {}))
+    told = {"group": group["name"], "variant": label, "paper": variant.get("paper")}
+    return Row(
+        f"{group['name']}-{number}",
+        variant.get("recipe", group["recipe"]),
+        settings if "recipe" in variant else {**group["settings"], **settings},
+        variant.get("evaluation", {}),
+        told,
+        peer=False,
+    )
+
+
+TABLES: dict[str, Callable[[], list[Row]]] = {
+    "fashion-cpu": _named("*-fashion-mnist-cpu-*"),
+    "ablations": ablations,
+    "fashion-paper": _named(
+        *(f"{method}-fashion-mnist-{n}" for method in ("haba", "dim", "isa") for n in ("bpc1", "bpc9", "ipc1", "ipc10"))
+    ),
+    "cifar10-paper": _named(
+        *(f"{m}-cifar10-{n}" for m in ("haba", "kfs", "dim", "isa") for n in ("bpc1", "bpc9", "ipc1", "ipc10"))
+    ),
+}
+"""The tables by name; the ``paper`` ones need a GPU."""
