@@ -1,0 +1,81 @@
+"""Packs as ONNX models: one self-contained file that decodes pairs without torch and without dsetpack.
+
+    dsetpack.onnx.export("x.dpk", "x.onnx")                   # or pack.to_onnx("x.onnx"); needs onnx, not torch
+    pack = dsetpack.onnx.OnnxPack("x.onnx")                   # needs onnxruntime, neither torch nor onnx
+    for x, y in pack.stream(batch_size=256, seed=0): ...      # numpy; the order of ``Pack.stream``
+
+A model has the input ``index`` int64 [N] (numbers of pairs), where a part is a generator also ``noise`` float32 [N, z],
+and the outputs ``image`` float32 [N, C, H, W] and ``label`` int64 [N], or float32 [N, classes]. N is free. ``export``
+with ``decoder_only`` makes a model of the bank alone, with the inputs ``source`` float32 [N, ...] and ``decoder``
+int64 [N] and the output ``image``. Numbers that are no pair or no decoder fail in the runtime.
+
+Tensors keep the precision that the pack stores: 8-bit codes go through DequantizeLinear, 16-bit floats through Cast,
+and only what is asked for is widened. Codes of fewer bits take a byte each, as in the pack. The graph is of opset
+17 and uses standard operators only, so that every runtime since onnxruntime 1.12 runs it, onnxruntime-web too.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.presets import EncodingChoice
+from dsetpack.formats.source import Readable
+from dsetpack.onnx.missing import need
+from dsetpack.onnx.runtime import OnnxPack
+from dsetpack.onnx.stream import OnnxStream
+
+if TYPE_CHECKING:
+    from dsetpack.pack import Pack
+
+__all__ = ["OnnxPack", "OnnxStream", "export"]
+
+
+def export(
+    pack: Pack | Readable,
+    path: str | os.PathLike[str],
+    *,
+    space: Literal["pack", "raw"] = "pack",
+    decoder_only: bool = False,
+    encoding: EncodingChoice | None = None,
+    per_class: int | None = None,
+) -> int:
+    """Write a pack as an ONNX model; an existing file is replaced whole or not at all.
+
+    Args:
+        pack: a ``.dpk`` (path, URL, bytes or file object), or a pack in memory.
+        path: the ``.onnx`` file.
+        space: of the images: ``pack`` leaves them as ``Pack.decode`` gives them; ``raw`` maps them back to [0, 1]
+            (``Space.invert``; learned images may leave that range). What a decoder makes raw then stays as it is.
+        decoder_only: only the bank, without sources, labels and order; the pack must have one bank.
+        encoding: as in ``Pack.save``, for packs in memory. By default a pack that was opened from a path, URL or bytes
+            is exported as it is stored there, and any other exactly.
+        per_class: images a class and epoch for a generator, instead of the card's.
+
+    Returns:
+        the file's size in bytes.
+
+    Raises:
+        FormatError: a space or a bank that cannot be exported, or a pack that was changed since it was opened; also as
+            ``dsetpack.open`` for what is no pack.
+        IntegrityError: the pack's file is another by now.
+        LimitError: more than the 2 GiB that an ONNX file can hold.
+        DsetpackError: the package ``onnx`` is missing.
+    """
+    need("onnx")
+    from dsetpack.formats.atomic import check_writable, write_atomically
+    from dsetpack.onnx.exporter import model
+
+    _check_apart(getattr(pack, "origin", pack), Path(path))
+    check_writable(path)
+    data = model(pack, space, decoder_only, encoding, per_class)
+    write_atomically(path, data)
+    return len(data)
+
+
+def _check_apart(origin: object, path: Path) -> None:
+    """A model does not replace the pack that it is made of."""
+    if isinstance(origin, str | os.PathLike) and path.exists() and Path(origin).exists() and path.samefile(origin):
+        raise FormatError(f"{path}: the pack itself; give the model a name of its own")

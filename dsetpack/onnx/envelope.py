@@ -1,0 +1,117 @@
+"""What travels in a model's metadata besides the card, and the checksum at the end of the file.
+
+An ONNX file is a protobuf message, and messages may be put one after another. So the file is the model, then a message
+with one metadata entry: the SHA-256 of all bytes before it. Every ONNX tool reads the file as if it were not there,
+and a file that was cut short or damaged is known before the runtime's parser sees a byte of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from dsetpack.formats.card import Card, Digest, Positive
+from dsetpack.formats.errors import FormatError, IntegrityError, VersionError
+from dsetpack.formats.model import Model, problems
+
+INFO, CARD, CHECKSUM = "dsetpack", "dsetpack.card", "dsetpack.sha256"
+"""Keys of the model's metadata: ``Info`` and the card as JSON, and the checksum."""
+LAYOUT = 1
+_METADATA, _KEY, _VALUE = b"\x72", b"\x0a", b"\x12"  # fields 14 of ModelProto, 1 and 2 of its entries
+_HEX = 64
+_HEAD = (
+    _METADATA
+    + bytes([4 + len(CHECKSUM) + _HEX])
+    + (_KEY + bytes([len(CHECKSUM)]) + CHECKSUM.encode() + _VALUE + bytes([_HEX]))
+)
+
+
+class Part(Model):
+    """Sources and slots of a part; ``drawn`` where a generator makes the sources from noise."""
+
+    sources: Positive
+    slots: Positive
+    drawn: bool = False
+
+
+class Info(Model):
+    """What a runtime needs besides the card.
+
+    Attributes:
+        layout: version of this model and of the graph's inputs and outputs.
+        digest, content_digest: of the pack file that was exported.
+        space: ``pack`` or ``raw``, the space of the images.
+        decoder_only: a bank alone.
+        epoch_rule: ``paired`` or ``product``.
+        parts: their sizes, in order; pairs are numbered as in ``dsetpack.order``.
+        noise: z, the length of the noise that generators take; None where there is none.
+    """
+
+    layout: Annotated[int, Field(ge=1)] = LAYOUT
+    digest: Digest
+    content_digest: Digest
+    space: Literal["pack", "raw"]
+    decoder_only: bool = False
+    epoch_rule: Literal["paired", "product"]
+    parts: tuple[Part, ...] = ()
+    noise: Positive | None = None
+
+
+def metadata(info: Info, card: Card) -> dict[str, str]:
+    """The entries of a model's metadata."""
+    return {
+        INFO: info.model_dump_json(exclude_none=True),
+        CARD: card.model_dump_json(exclude_defaults=True),
+    }
+
+
+def read_metadata(found: dict[str, str], name: str) -> tuple[Info, Card]:
+    """Undo ``metadata``.
+
+    Raises:
+        FormatError: the model is none of ours, or its metadata is damaged.
+        VersionError: it is of a later layout.
+    """
+    if INFO not in found or CARD not in found:
+        raise FormatError(f"{name}: not exported by dsetpack: its metadata has no {INFO!r} and {CARD!r}")
+    layout = _validated(_Layout, found[INFO], name).layout
+    if layout > LAYOUT:
+        raise VersionError(f"{name}: of layout {layout}; this version knows {LAYOUT}: update dsetpack")
+    return _validated(Info, found[INFO], name), _validated(Card, found[CARD], name)
+
+
+def seal(model: bytes) -> bytes:
+    """The model with its checksum."""
+    return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
+
+
+def check(data: bytes, name: str) -> None:
+    """Compare a file with the checksum at its end.
+
+    Raises:
+        IntegrityError: it differs, or there is none.
+    """
+    model, head = data[: -len(_HEAD) - _HEX], data[-len(_HEAD) - _HEX : -_HEX]
+    if head != _HEAD:
+        raise IntegrityError(
+            f"{name}: no dsetpack checksum at its end: cut short, not exported by dsetpack, or rewritten by another "
+            "tool (then open it with verify=False)"
+        )
+    if hashlib.sha256(model).hexdigest().encode() != data[-_HEX:]:
+        raise IntegrityError(f"{name}: damaged: its SHA-256 is not the one at its end; export it again")
+
+
+class _Layout(Model):
+    """The layout alone, whatever else a later version writes."""
+
+    model_config = ConfigDict(extra="ignore")
+    layout: int
+
+
+def _validated(model: type[Any], text: str, name: str) -> Any:
+    try:
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as error:
+        raise FormatError(f"{name}: metadata: {problems(error)}") from None

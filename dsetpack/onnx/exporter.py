@@ -1,0 +1,153 @@
+"""From a pack's file to the bytes of an ONNX model."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from typing_extensions import TypeIs
+
+import dsetpack
+from dsetpack.checked import checked
+from dsetpack.formats import Reader
+from dsetpack.formats.card import Card, ZcaSpace
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
+from dsetpack.formats.manifest import ITEMSIZE
+from dsetpack.formats.presets import EncodingChoice
+from dsetpack.formats.source import Readable
+from dsetpack.onnx import envelope
+from dsetpack.onnx.build import Builder, Entry
+from dsetpack.onnx.graph import FLOAT, INT64, info
+from dsetpack.onnx.spaces import Floats, Space
+
+if TYPE_CHECKING:
+    from dsetpack.pack import Pack
+
+LARGEST = 2**31 - 2**20
+"""Bytes of an ONNX file at most: protobuf's bound, less room for the graph."""
+
+
+def model(
+    pack: Pack | Readable,
+    space: Literal["pack", "raw"] = "pack",
+    decoder_only: bool = False,
+    encoding: EncodingChoice | None = None,
+    per_class: int | None = None,
+) -> bytes:
+    """The bytes that ``dsetpack.onnx.export`` writes; see there."""
+    if space not in ("pack", "raw"):
+        raise FormatError(f"space {space!r}: 'pack' or 'raw' expected")
+    if _is_readable(pack):
+        if encoding is not None:
+            raise FormatError("encoding= is for packs in memory; a file's tensors are exported as they are stored")
+        with Reader(pack) as reader:
+            return _model(reader, _counted(reader.manifest.card, per_class), None, space, decoder_only)
+    with _reader(pack, encoding) as reader:
+        return _model(reader, _counted(pack.card, per_class), _refitted(pack), space, decoder_only)
+
+
+def _counted(card: Card, per_class: int | None) -> Card:
+    """The card with another number of images a class."""
+    if per_class is None:
+        return card
+    with checked("per_class"):
+        return card.replace(per_class=per_class)
+
+
+def _is_readable(pack: Pack | Readable) -> TypeIs[Readable]:
+    return isinstance(pack, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(pack, "read")
+
+
+def _reader(pack: Pack, encoding: EncodingChoice | None) -> Reader:
+    """The file that a pack was opened from, or one made of it in memory."""
+    if pack.origin is None or encoding is not None:
+        return Reader(pack.to_bytes("exact" if encoding is None else encoding))
+    reader = Reader(pack.origin)
+    try:
+        _check_same(reader, pack)
+    except BaseException:
+        reader.close()
+        raise
+    return reader
+
+
+def _check_same(reader: Reader, pack: Pack) -> None:
+    """The file is the one that the pack was opened from, and the pack still has its values."""
+    either = "open it again, or say encoding= to export what is in memory"
+    if reader.digest != pack.digest:
+        raise IntegrityError(f"{reader.name}: another file than the pack was opened from; {either}")
+    if not _holds(reader, pack):
+        raise FormatError(f"{reader.name}: the pack's tensors were changed since it was opened; {either}")
+
+
+def _holds(reader: Reader, pack: Pack) -> bool:
+    for number, part in enumerate(pack.parts):
+        here = part.decoder.state_dict() | {"labels": part.labels, "sources": part.sources}
+        for role, stored in reader.part(number).items():
+            values = here[role].detach().cpu().numpy()
+            if not np.array_equal(values, stored.astype(values.dtype), equal_nan=True):
+                return False
+    return True
+
+
+def _refitted(pack: Any) -> tuple[Floats, Floats] | None:
+    """Mean and matrix of a ZCA that the pack's file keeps only a recipe of, where it was refitted."""
+    space = pack.card.space
+    if not isinstance(space, ZcaSpace) or space.storage == "embed" or not pack.space.ready:
+        return None
+    mean, matrix = (tensor.cpu().numpy() for tensor in pack.space.stored("embed").tensors().values())
+    return mean, matrix
+
+
+def _model(
+    reader: Reader,
+    card: Card,
+    refitted: tuple[Floats, Floats] | None,
+    space: Literal["pack", "raw"],
+    decoder_only: bool,
+) -> bytes:
+    builder = Builder(reader, card, Space(card, reader, refitted))
+    _check(builder, reader, card, decoder_only)
+    outputs = [info("image", FLOAT, *card.shape)]
+    if decoder_only:
+        inputs = builder.decoder(space)
+    else:
+        inputs = builder.pack(space)
+        soft = card.labels.kind == "soft"
+        outputs.append(info("label", FLOAT, len(card.classes)) if soft else info("label", INT64))
+    parts = () if decoder_only else tuple(_part(entry) for entry in builder.entries)
+    described = envelope.Info(
+        digest=reader.digest,
+        content_digest=reader.manifest.content_digest,
+        space=space,
+        decoder_only=decoder_only,
+        epoch_rule=card.epoch_rule,
+        parts=parts,
+        noise=builder.noise() if parts else None,
+    )
+    made = builder.graph.model(inputs, outputs, dsetpack.__version__, envelope.metadata(described, card))
+    return envelope.seal(made.SerializeToString(deterministic=True))
+
+
+def _part(entry: Entry) -> envelope.Part:
+    sources = (entry.last - entry.first) // entry.slots
+    return envelope.Part(sources=sources, slots=entry.slots, drawn=not entry.config.has_sources)
+
+
+def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> None:
+    """Refuse what cannot become a model before any of it is built."""
+    datasets = reader.manifest.datasets.values()
+    total = sum(math.prod(dataset.shape) * ITEMSIZE[dataset.dtype] for dataset in datasets)
+    if total > LARGEST:
+        raise LimitError(f"{reader.name}: {total} bytes of tensors; an ONNX file holds at most {LARGEST}")
+    banks = len(builder.groups())
+    if decoder_only and banks > 1:
+        raise FormatError(
+            f"{reader.name}: the pack has {banks} banks, and a model of the decoder alone has one: export "
+            "dsetpack.open(...).select(parts=[...])"
+        )
+    drawn = any(not entry.config.has_sources for entry in builder.entries)
+    if drawn and not decoder_only and card.per_class is None:
+        raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")

@@ -1,0 +1,136 @@
+"""A small builder of ONNX graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper
+
+OPSET, IR = 17, 8
+DOMAIN = "dsetpack"
+"""Of the model's own functions."""
+Value = str
+"""The name of a value in a graph."""
+Constant = NDArray[Any] | np.generic
+FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+
+
+class Graph:
+    """The nodes and constants of a model, or of one of its functions.
+
+    Call it with an operator, its inputs (values or numpy constants) and attributes to add a node.
+    """
+
+    def __init__(self, parameters: Sequence[Value] | None = None) -> None:
+        self._parameters = parameters
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+        self._named: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
+        self._tensors: set[Value] = set()
+        self._functions: list[onnx.FunctionProto] = []
+        self._count = 0
+
+    def __call__(self, op: str, *inputs: Value | Constant, **attributes: Any) -> Value:
+        """The output of a new node."""
+        return self.several(op, 1, *inputs, **attributes)[0]
+
+    def several(self, op: str, count: int, *inputs: Value | Constant, **attributes: Any) -> list[Value]:
+        """The outputs of a new node with ``count`` of them."""
+        names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+        outputs = [self._name() for _ in range(count)]
+        # Optimizers of onnxruntime 1.20 name what they make after the nodes, and trip over nodes without names.
+        self._nodes.append(helper.make_node(op, names, outputs, name=outputs[0], **attributes))
+        return outputs
+
+    def constant(self, values: Constant) -> Value:
+        """A small constant; equal ones share one."""
+        array = np.asarray(values)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._named:
+            self._named[key] = self.tensor(self._name(), array)
+        return self._named[key]
+
+    def tensor(self, name: Value, values: NDArray[Any], kind: int | None = None) -> Value:
+        """A constant with a name of its own; a name that is there already keeps its values.
+
+        Args:
+            name: only for these values.
+            values: as the graph keeps them.
+            kind: the ONNX type that their bytes are of; that of the array if left out.
+        """
+        if name in self._tensors:
+            return name
+        self._tensors.add(name)
+        kind = helper.np_dtype_to_tensor_dtype(values.dtype) if kind is None else kind
+        data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+        made = helper.make_tensor(name, kind, values.shape, data, raw=True)
+        if self._parameters is None:
+            self._constants.append(made)
+        else:  # functions have no constants but those that nodes make
+            made.name = ""
+            self._nodes.append(helper.make_node("Constant", [], [name], value=made))
+        return name
+
+    def function(self, name: str, parameters: Sequence[Value], body: Callable[[Graph], Value]) -> Callable[..., Value]:
+        """Define a function of the model once; what it returns adds a call of it.
+
+        Args:
+            name: no function of the model may have it yet.
+            parameters: the names by which ``body`` uses the arguments.
+            body: adds the nodes and says which value to return.
+        """
+        inner = Graph(parameters)
+        returned = body(inner)
+        imports = [helper.make_opsetid("", OPSET)]
+        self._functions.append(helper.make_function(DOMAIN, name, parameters, [returned], inner._nodes, imports))
+        return lambda *arguments: self(name, *arguments, domain=DOMAIN)
+
+    @property
+    def functions(self) -> int:
+        """How many functions there are so far."""
+        return len(self._functions)
+
+    def alias(self, value: Value, name: Value) -> None:
+        """Give a value the name under which the model returns it."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+
+    def model(
+        self,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        version: str,
+        metadata: dict[str, str],
+    ) -> onnx.ModelProto:
+        """The finished model."""
+        graph = helper.make_graph(self._nodes, "pack", inputs, outputs, self._constants)
+        imports = [helper.make_opsetid("", OPSET)]
+        if self._functions:
+            imports.append(helper.make_opsetid(DOMAIN, 1))
+        made = helper.make_model(
+            graph,
+            functions=self._functions,
+            opset_imports=imports,
+            ir_version=IR,
+            producer_name="dsetpack",
+            producer_version=version,
+        )
+        helper.set_model_props(made, metadata)
+        return made
+
+    def _name(self) -> Value:
+        self._count += 1
+        return f"v{self._count}"
+
+
+def info(name: str, kind: int, *shape: int) -> onnx.ValueInfoProto:
+    """An input or output with N rows of a shape."""
+    return helper.make_tensor_value_info(name, kind, ["N", *shape])
+
+
+def ints(*values: int) -> NDArray[np.int64]:
+    """An int64 constant, for shapes and axes."""
+    return np.array(values, np.int64)

@@ -1,0 +1,232 @@
+"""``OnnxPack``: an exported pack, decoded by onnxruntime into numpy arrays. Imports neither torch nor onnx."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dsetpack import philox
+from dsetpack.formats.card import RawSpace
+from dsetpack.formats.card import Space as SpaceModel
+from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.onnx import envelope
+from dsetpack.onnx.missing import need
+from dsetpack.pairs import PairTable
+
+if TYPE_CHECKING:
+    from dsetpack.onnx.stream import OnnxStream
+    from dsetpack.sampler import PairSampler
+
+Floats = NDArray[np.float32]
+Labels = NDArray[Any]
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+LABELS_BATCH = 256
+
+
+class OnnxPack:
+    """An exported pack: the same pairs, order, epochs, noise and labels as the ``Pack`` it was exported from.
+
+    Decoding is safe from several threads. A session does not travel to other processes: open the file in each.
+
+    Attributes:
+        card: the pack's card.
+        table: which pair number is which (part, source, slot).
+        digest, content_digest: of the pack file that was exported.
+        providers: onnxruntime's execution providers in use, the first one first.
+        device: ``cpu`` or ``cuda``, where images are made.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | bytes,
+        providers: Sequence[Any] | None = None,
+        *,
+        threads: int | None = None,
+        verify: bool = True,
+    ) -> None:
+        """Open a model.
+
+        Args:
+            where: an ``.onnx`` file that ``dsetpack.onnx.export`` wrote, or its bytes.
+            providers: onnxruntime's execution providers, as it takes them; by default CUDA (in full float32) where
+                onnxruntime-gpu is installed and works, else the CPU.
+            threads: CPU threads of one call; onnxruntime's own choice if left out.
+            verify: compare the file with its checksum. False opens a model that another tool has rewritten.
+
+        Raises:
+            IntegrityError: the file is cut short or damaged.
+            FormatError: it is no pack's model; VersionError: it is a later version's.
+            DsetpackError: onnxruntime is missing, or cannot use the providers asked for.
+            OSError: not readable.
+        """
+        self._runtime = need("onnxruntime")
+        name, data = ("<bytes>", where) if isinstance(where, bytes) else (os.fspath(where), Path(where).read_bytes())
+        if verify:
+            envelope.check(data, name)
+        self._session = _session(self._runtime, data, name, providers, threads)
+        found = self._session.get_modelmeta().custom_metadata_map
+        self._info, self.card = envelope.read_metadata(found, name)
+        if self._info.decoder_only:
+            raise FormatError(f"{name}: a decoder alone, without sources; export the pack without decoder_only")
+        self.digest, self.content_digest = self._info.digest, self._info.content_digest
+        self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
+        self.providers: list[str] = self._session.get_providers()
+        self.device = "cuda" if self.providers[0] == CUDA else "cpu"
+        provider = self._session.get_provider_options().get(CUDA, {})
+        self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
+        self._labels: Labels | None = None
+        self._check_interface(name)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        parts = " + ".join(f"{sources} × {slots}" for sources, slots in self.table.parts)
+        return f"OnnxPack({self.card.title!r}, {parts} = {len(self)} images {list(self.card.shape)})"
+
+    @property
+    def space(self) -> SpaceModel:
+        """The pixel space of the images: the card's, or raw where the model was exported so."""
+        return RawSpace() if self._info.space == "raw" else self.card.space
+
+    @property
+    def labels(self) -> Labels:
+        """The label of every pair: int64 [len], or float32 [len, classes].
+
+        The first call decodes one image of each source, because labels are only in the graph.
+        """
+        if self._labels is None:
+            self._labels = np.concatenate([self._labels_of(number) for number in range(len(self.table.parts))])
+        return self._labels.copy()
+
+    def decode(self, pairs: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Floats, Labels]:
+        """Decode any pairs in one batched call.
+
+        Args:
+            pairs: B pair numbers in 0..len-1, in any order, repeats allowed.
+            seed, epoch: which noise a generator draws; others ignore them.
+
+        Returns:
+            images float32 [B, C, H, W] in ``space``, and labels int64 [B] or float32 [B, classes].
+
+        Raises:
+            IndexError: a number that is no pair.
+        """
+        inputs = self._inputs(pairs, seed, epoch)
+        if not len(inputs["index"]):
+            return self._nothing()
+        if self.device == "cpu":
+            x, y = self._session.run(["image", "label"], inputs)
+        else:
+            x, y = (value.numpy() for value in self.decode_on_device(pairs, seed=seed, epoch=epoch))
+        return x, y
+
+    def decode_on_device(self, pairs: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Any, Any]:
+        """As ``decode``, but onnxruntime's ``OrtValue``s that stay where they were made (``device``).
+
+        Frameworks take them over without a copy: ``torch.from_dlpack(value)``.
+        """
+        binding = self._session.io_binding()
+        for name, values in self._inputs(pairs, seed, epoch).items():
+            binding.bind_cpu_input(name, values)
+        for name in ("image", "label"):
+            binding.bind_output(name, self.device, self._device_id)
+        self._session.run_with_iobinding(binding)
+        x, y = binding.get_outputs()
+        return x, y
+
+    def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
+        """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
+        from dsetpack.sampler import PairSampler
+
+        return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
+
+    def stream(
+        self,
+        batch_size: int,
+        *,
+        seed: int = 0,
+        transform: Callable[[Floats], Any] | None = None,
+        rule: str | None = None,
+        drop_last: bool = False,
+        rank: int | None = None,
+        world: int | None = None,
+    ) -> OnnxStream:
+        """The batches of one epoch an iteration, in the order of ``Pack.stream``; see ``OnnxStream``."""
+        from dsetpack.onnx.stream import OnnxStream
+
+        sampler = self.sampler(batch_size, seed=seed, rule=rule, drop_last=drop_last, rank=rank, world=world)
+        return OnnxStream(self, sampler, transform)
+
+    def _inputs(self, pairs: ArrayLike, seed: int, epoch: int) -> dict[str, NDArray[Any]]:
+        numbers = np.asarray(pairs)
+        if numbers.ndim != 1:
+            raise IndexError(f"pair numbers must be a list, found shape {list(numbers.shape)}")
+        where, _, _ = self.table.locate(numbers)
+        numbers = numbers.astype(np.int64)
+        inputs: dict[str, NDArray[Any]] = {"index": numbers}
+        if (size := self._info.noise) is not None:
+            drawn = np.array([part.drawn for part in self._info.parts])[where]
+            inputs["noise"] = np.zeros((len(numbers), size), np.float32)
+            inputs["noise"][drawn] = philox.noise(seed, epoch, numbers[drawn], size)
+        return inputs
+
+    def _nothing(self) -> tuple[Floats, Labels]:
+        """An empty batch, which some operators refuse."""
+        soft = self.card.labels.kind == "soft"
+        y = np.empty((0, len(self.card.classes)), np.float32) if soft else np.empty(0, np.int64)
+        return np.empty((0, *self.card.shape), np.float32), y
+
+    def _labels_of(self, number: int) -> Labels:
+        """The label of every pair of a part."""
+        part, first = self._info.parts[number], sum(n * k for n, k in self.table.parts[:number])
+        if part.drawn:
+            of_each: Labels = np.arange(part.sources) // (self.card.per_class or 1)
+        else:
+            pairs = first + part.slots * np.arange(part.sources)
+            batches = np.array_split(pairs, -(-len(pairs) // LABELS_BATCH))
+            of_each = np.concatenate([self.decode(batch)[1] for batch in batches])
+        return of_each.repeat(part.slots, axis=0)
+
+    def _check_interface(self, name: str) -> None:
+        """The graph has the inputs and outputs that its metadata promises."""
+        drawn = [part for part in self._info.parts if part.drawn]
+        each = len(self.card.classes) * (self.card.per_class or 0)
+        if bool(drawn) != (self._info.noise is not None) or any(part.sources != each for part in drawn):
+            raise FormatError(f"{name}: metadata: parts, noise and the card's per_class disagree about generators")
+        expected = {"index"} | ({"noise"} if drawn else set())
+        inputs = {value.name for value in self._session.get_inputs()}
+        outputs = {value.name: value.shape for value in self._session.get_outputs()}
+        if inputs != expected or set(outputs) != {"image", "label"} or not self._info.parts:
+            raise FormatError(f"{name}: inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a pack's")
+        if tuple(outputs["image"][1:]) != self.card.shape:
+            raise FormatError(f"{name}: images of shape {outputs['image'][1:]}; the card says {list(self.card.shape)}")
+
+
+def _session(runtime: Any, data: bytes, name: str, providers: Sequence[Any] | None, threads: int | None) -> Any:
+    available = runtime.get_available_providers()
+    automatic = [p for p in ((CUDA, {"use_tf32": "0"}), (CPU, {})) if p[0] in available]
+    chosen = automatic if providers is None else list(providers)
+    wanted = [p if isinstance(p, str) else p[0] for p in chosen]
+    if missing := [p for p in wanted if p not in available]:
+        raise DsetpackError(
+            f"no {missing[0]} in this onnxruntime, which has {', '.join(available)}; CUDA comes with the extra "
+            "'dsetpack[onnx-gpu]' in place of 'dsetpack[onnx]'"
+        )
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # else weights are widened at every call
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = runtime.InferenceSession(data, options, providers=chosen)
+    except Exception as error:  # onnxruntime has an error class for each status
+        raise FormatError(f"{name}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from error
+    if providers is not None and session.get_providers()[0] != wanted[0]:
+        raise DsetpackError(f"onnxruntime cannot use {wanted[0]} here; it falls back to {session.get_providers()[0]}")
+    return session

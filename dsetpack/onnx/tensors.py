@@ -1,0 +1,114 @@
+"""A pack's tensors in a graph, in the precision that the pack stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from dsetpack.formats import Reader
+from dsetpack.formats.encodings.cast import Codec as Cast
+from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.index import array_codecs
+from dsetpack.onnx.graph import FLOAT, Graph, Value
+
+Array = NDArray[Any]
+BFLOAT16 = onnx.TensorProto.BFLOAT16
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor as the graph keeps it.
+
+    Attributes:
+        name: in the pack.
+        values: uint8 codes, 16-bit floats, float32, or the integers of hard labels.
+        bfloat16: ``values`` are uint16 that hold the bits of bfloat16.
+        scale, offset: of codes: float32, one a block; None for values that are no codes.
+        block: size of a block along each axis.
+    """
+
+    name: str
+    values: Array
+    bfloat16: bool = False
+    scale: Array | None = None
+    offset: Array | None = None
+    block: tuple[int, ...] = ()
+
+    def add(self, graph: Graph) -> None:
+        """Put the values into the graph; once, before ``take`` and ``whole``."""
+        graph.tensor(self.value, self.values, BFLOAT16 if self.bfloat16 else None)
+
+    @property
+    def value(self) -> Value:
+        """Its name in the graph, which no other value has."""
+        return f"/{self.name}"
+
+    def take(self, graph: Graph, rows: Value) -> Value:
+        """The rows with these numbers, int64 [N], as float32 [N, ...] (integers stay what they are)."""
+        return self._floats(graph, graph("Gather", self.value, rows), rows)
+
+    def whole(self, graph: Graph) -> Value:
+        """The tensor as float32."""
+        return self._floats(graph, self.value, None)
+
+    def _floats(self, graph: Graph, stored: Value, rows: Value | None) -> Value:
+        if self.scale is None or self.offset is None:
+            return graph("Cast", stored, to=FLOAT) if self.bfloat16 or self.values.dtype == np.float16 else stored
+        if (axis := self._axis(rows)) is not None:
+            values = graph("DequantizeLinear", stored, self.scale.reshape(-1), axis=axis)
+            shape = [-1 if n == axis else 1 for n in range(self.values.ndim)]
+            return graph("Add", values, self.offset.reshape(shape))
+        if self.scale.size == 1:
+            values = graph("DequantizeLinear", stored, self.scale.reshape(()))
+            return graph("Add", values, self.offset.reshape(())) if self.offset.any() else values
+        scale, offset = (self._spread(graph, blocks, rows) for blocks in (self.scale, self.offset))
+        return graph("Add", graph("Mul", graph("Cast", stored, to=FLOAT), scale), offset)
+
+    def _axis(self, rows: Value | None) -> int | None:
+        """The axis that alone has a scale for each of its elements, where DequantizeLinear can use it."""
+        assert self.scale is not None
+        axes = [axis for axis, blocks in enumerate(self.scale.shape) if blocks > 1]
+        if len(axes) != 1 or self.block[axes[0]] != 1 or (axes[0] == 0 and rows is not None):
+            return None
+        return axes[0]
+
+    def _spread(self, graph: Graph, blocks: Array, rows: Value | None) -> Value:
+        """A number a block, repeated until it broadcasts against the values."""
+        spread = graph.constant(blocks)
+        for axis, (count, size, length) in enumerate(zip(blocks.shape, self.block, self.values.shape, strict=True)):
+            if count == 1:
+                continue
+            if axis == 0 and rows is not None:
+                block = rows if size == 1 else graph("Div", rows, np.int64(size))
+                spread = graph("Gather", spread, block)
+            elif size > 1:
+                spread = graph("Gather", spread, (np.arange(length) // size).astype(np.int32), axis=axis)
+        return spread
+
+
+def stored(reader: Reader, name: str) -> Stored:
+    """A tensor of a pack file; float64 becomes float32, as in a pack in memory."""
+    entry = reader.manifest.tensors[name]
+    steps = array_codecs(entry)
+    if not steps:
+        values = reader.tensor(name)
+        return Stored(name, values.astype(np.float32) if values.dtype == np.float64 else values)
+    step = steps[0]
+    if isinstance(step, Quantize) and len(steps) == 1:
+        return _codes(reader, name, step)
+    if isinstance(step, Cast) and len(steps) == 1:
+        return Stored(name, reader.stored(name), bfloat16=step.dtype == "bfloat16")
+    return Stored(name, reader.tensor(name).astype(np.float32))
+
+
+def _codes(reader: Reader, name: str, step: Quantize) -> Stored:
+    values = reader.stored(name)
+    if isinstance(step.scale, str) and isinstance(step.offset, str):
+        scale, offset = reader.tensor(step.scale), reader.tensor(step.offset)
+    else:
+        scale, offset = (np.full([1] * values.ndim, number, np.float32) for number in (step.scale, step.offset))
+    return Stored(name, values, scale=scale, offset=offset, block=step.block or values.shape)
