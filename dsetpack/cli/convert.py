@@ -1,0 +1,127 @@
+"""``dsetpack convert``: other people's files as a pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from dsetpack.cli.declared import SPACES, DeclaredSpace
+from dsetpack.formats.presets import PRESETS as ENCODINGS
+
+if TYPE_CHECKING:
+    from dsetpack.pack import Pack
+    from dsetpack.trainers.data import ImageData
+
+
+class _Command(click.Command):
+    """Its help ends with the layouts, and looks for them only when it is shown: they import torch."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        from dsetpack.convert import layout_names, layout_of
+
+        with formatter.section("Layouts"):
+            found = {name: layout_of(name) for name in layout_names()}
+            rows = [(name, f"{one.recognised}. Not said: {one.unknown}.") for name, one in found.items()]
+            formatter.write_dl(rows)
+
+
+def _floats(_ctx: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: numbers with commas between them expected, one a channel") from None
+
+
+def _classes(_ctx: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...] | int | None:
+    if text is None:
+        return None
+    if text.isdecimal():
+        return int(text)
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> float | Literal["none"] | None:
+    if text is None or text == "none":
+        return "none" if text else None
+    try:
+        return float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: a number or 'none' expected") from None
+
+
+@click.command("convert", cls=_Command)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
+@click.option("--layout", help="By default the one that is detected.")
+@click.option("--space", type=click.Choice(SPACES), help="Pixel space that the source's values are in.")
+@click.option("--mean", callback=_floats, help="Of normalized and zca-frepo, a number a channel: 0.49,0.48,0.45.")
+@click.option("--std", callback=_floats, help="As --mean; by default both are those published with the data.")
+@click.option("--dataset", help="The real data, by name or path: published mean and std, class names, images for ZCA.")
+@click.option(
+    "--root", type=click.Path(path_type=Path), help="Folder with the data's files; by default $DSETPACK_DATA."
+)
+@click.option("--zca", type=click.Path(path_type=Path), help="A .npz or .pt of mean and matrix, instead of a new fit.")
+@click.option("--refit", is_flag=True, help="Keep only the recipe of a ZCA, not its matrix of (C·H·W)² floats.")
+@click.option("--labels", help="order, hard, softmax, centred, uncentred, or a .npy or .pt file of labels.")
+@click.option("--classes", callback=_classes, help="How many, or names with commas between them.")
+@click.option("--lr", callback=_rate, help="Learning rate to train with, or 'none' for no recipe.")
+@click.option("--factor", type=click.IntRange(1), help="Of IDC: smaller images a side of each image; 1 for none.")
+@click.option("--experiment", type=click.IntRange(0), help="Of DC, DSA and DM: which of the sets in one file.")
+@click.option("--title", help="Of the pack.")
+@click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
+def command(
+    source: Path,
+    out: Path,
+    layout: str | None,
+    space: str | None,
+    mean: tuple[float, ...] | None,
+    std: tuple[float, ...] | None,
+    dataset: str | None,
+    root: Path | None,
+    zca: Path | None,
+    refit: bool,
+    encoding: str,
+    **declared: Any,
+) -> None:
+    """Make a pack of SOURCE, a file or folder of a distilled data set. No code in it is ever run.
+
+    What SOURCE does not say is given by the options or asked for, and the card records that you declared it.
+    """
+    from dsetpack.convert import PUBLISHED, convert, detect
+    from dsetpack.formats.atomic import check_writable
+    from dsetpack.formats.errors import FormatError
+
+    said = DeclaredSpace(space, mean, std, dataset, root, zca, refit)
+    said.check()
+    check_writable(out)
+    if not source.exists():
+        raise FormatError(f"{source}: no such file or folder")
+    layout = layout or detect(source)
+    chosen, data = said.make()
+    if data is not None and declared["classes"] is None and dataset not in PUBLISHED:
+        declared["classes"] = data.classes
+    pack = convert(
+        source, layout=layout, space=chosen, dataset=None if dataset is None else _name(dataset, data), **declared
+    )
+    pack.save(out, encoding=encoding)
+    click.echo(_line(out, layout, pack, encoding))
+
+
+def _name(dataset: str, data: ImageData | None) -> str:
+    """The data's name for the card: never a path of this machine."""
+    return data.name if data is not None else Path(dataset).name
+
+
+def _line(out: Path, layout: str, pack: Pack, encoding: str) -> str:
+    part = pack.parts[0]
+    size, shape = out.stat().st_size, "×".join(map(str, pack.card.shape))
+    ways = f"{len(part)} × {part.slots} {part.kind}" if part.slots > 1 else f"{len(part)}"
+    recipe = "no recipe" if pack.card.recipe is None else f"lr {pack.card.recipe.lr:g}"
+    return (
+        f"{out}: layout {layout}; {ways} = {len(pack)} images {shape}, {pack.card.space.kind} space, "
+        f"{pack.card.labels.kind} labels, {recipe}; {size:,} bytes ({encoding})"
+    )

@@ -1,0 +1,43 @@
+"""``dsetpack unpack``: a pack as plain files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from dsetpack.cli.options import data_options
+
+
+@click.command("unpack")
+@click.argument("file")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option(
+    "--as",
+    "form",
+    type=click.Choice(["png", "safetensors", "hf"]),
+    default="png",
+    show_default=True,
+    help="8-bit PNG files and labels.csv; float tensors; or a table of the Hugging Face datasets library.",
+)
+@click.option("--space", type=click.Choice(["pack", "raw"]), help="Of safetensors: pixel space; by default the pack's.")
+@data_options(required=False)
+def command(
+    file: str, folder: Path, form: str, space: Literal["pack", "raw"] | None, data: str | None, root: Path | None
+) -> None:
+    """Write every image of FILE (a path or URL) with its label into the new or empty folder DIR.
+
+    Of a pack that keeps only the recipe of its ZCA, --data names the training images to fit it on again.
+    """
+    import dsetpack
+    from dsetpack.spaces import Zca
+    from dsetpack.unpack import unpack
+
+    pack = dsetpack.open(file)
+    if data is not None and isinstance(pack.space, Zca) and not pack.space.ready:
+        from dsetpack.trainers.data import load
+
+        pack = pack.with_space(Zca.refit(pack.space.model, load(data, root, "train").images))
+    unpack(pack, folder, as_=form, space=space)
+    click.echo(f"{folder}: {len(pack):,} images as {form}")

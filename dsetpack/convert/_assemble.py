@@ -1,0 +1,219 @@
+"""From what a source says and what its converter's user declares to a pack whose card tells the two apart."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+from torch import Tensor
+
+import dsetpack
+from dsetpack.arrays import HIGHEST, LOWEST, as_images
+from dsetpack.checked import checked
+from dsetpack.convert._files import sha256
+from dsetpack.convert._labels import class_names, labels_of, unpacked_labels
+from dsetpack.convert._protocols import protocol
+from dsetpack.convert.base import LABEL_RULES, Found, Given
+from dsetpack.decoders import decoder
+from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
+from dsetpack.formats.errors import FormatError, LimitError
+from dsetpack.pack import Pack
+from dsetpack.part import Part
+from dsetpack.spaces import Raw, Space, Zca, space_from_card
+
+
+def assemble(found: Found, given: Given, layout: str) -> Pack:
+    """The pack of a source.
+
+    Raises:
+        FormatError: parts that do not fit each other, values that are not finite, or something that nobody said; names
+            the file and the field.
+        LimitError: more bytes in memory than ``given.limits`` allows.
+    """
+    sources = _sources(found, given)
+    if found.card is not None:
+        return _unpacked(found, found.card, sources, given)
+    labels, meaning = labels_of(found, given)
+    space = _space(found, given, sources)
+    names = class_names(found, given, labels)
+    recipe, augmentation = _training(found, given, meaning, len(sources))
+    shape = found.shape or _shape(sources)
+    _check_fits(space, shape, found)
+    with checked(f"{found.where}: card"):
+        card = Card(
+            title=given.title or _title(found, given),
+            description=_description(found, given, layout),
+            classes=names,
+            shape=shape,
+            space=space.model,
+            labels=meaning,
+            epoch_rule="product" if found.product else "paired",
+            recipe=recipe,
+            augmentation=augmentation,
+            provenance=_provenance(found, given, layout, sources, labels),
+        )
+    return _pack(found, card, sources, labels, space)
+
+
+def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Space) -> Pack:
+    try:
+        bank = decoder(found.kind, found.config, card.shape, len(card.classes))
+        bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
+    except FormatError as error:
+        raise FormatError(f"{found.where}: {error}") from error
+    except RuntimeError as error:
+        raise FormatError(f"{found.where}: the decoders' tensors do not fit {found.kind}: {error}") from error
+    part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
+    try:
+        return Pack(card, [part], space)
+    except FormatError as error:
+        raise FormatError(f"{found.where}: {error}") from error
+
+
+def _sources(found: Found, given: Given) -> Tensor:
+    """Finite float32 [N, C, H, W] in memory of their own."""
+    values = found.sources
+    if (size := math.prod(values.shape) * 4) > given.limits.total:  # a few stored bytes may be spread over any shape
+        raise LimitError(f"{found.where} makes {size:,} bytes of shape {list(values.shape)}; raise limits.total")
+    try:
+        images = as_images(values)
+    except FormatError as error:
+        raise FormatError(f"{found.where}: {error}") from None
+    if bad := int((~images.isfinite()).sum()):
+        raise FormatError(
+            f"{found.where}: {bad:,} of {images.numel():,} values are NaN or infinite; finite ones expected"
+        )
+    return images.contiguous()
+
+
+def _shape(sources: Tensor) -> tuple[int, int, int]:
+    channels, height, width = sources.shape[1:]
+    return channels, height, width
+
+
+def _space(found: Found, given: Given, sources: Tensor) -> Space:
+    """The declared space, or the one that the layout or 8-bit values fix.
+
+    Raises:
+        FormatError: nobody said, the two differ, or the values cannot be in it.
+    """
+    space = found.space or (Raw() if found.sources.dtype == torch.uint8 else None)
+    if space is not None and given.space is not None and given.space.model != space.model:
+        raise FormatError(
+            f"{found.where}: in this layout the values are {space.model.kind}, not {given.space.model.kind}; leave out "
+            "the declared space"
+        )
+    space = space or given.space
+    if space is None:
+        hint = f" {found.space_hint}" if found.space_hint else ""
+        raise FormatError(
+            f"{found.where}: nothing in the source says which pixel space its values are in; say space= (--space raw, "
+            f"normalized, zca-kornia or zca-frepo, with --dataset NAME, or --mean and --std).{hint}"
+        )
+    low, high = (float(v) for v in sources.aminmax())
+    if isinstance(space, Raw) and found.kind == "images" and not LOWEST <= low <= high <= HIGHEST:
+        raise FormatError(
+            f"{found.where}: values from {low:g} to {high:g} are not raw pixels in [0, 1]; say their space"
+        )
+    return space
+
+
+def _check_fits(space: Space, shape: tuple[int, int, int], found: Found) -> None:
+    """A space of other channels or another size is told by trying it."""
+    if isinstance(space, Zca) and not space.ready:
+        return
+    try:
+        space.apply(torch.zeros(1, *shape))
+    except FormatError as error:
+        raise FormatError(f"{found.where}: images {list(shape)} and the declared space: {error}") from error
+
+
+def _training(found: Found, given: Given, labels: Labels, images: int) -> tuple[Recipe | None, Augmentation | None]:
+    """The release's recipe with the learning rate that was stored or declared; None for none.
+
+    Raises:
+        FormatError: the method learns its rate, and nobody said which it learned.
+    """
+    own = found.protocol
+    if given.lr == "none":
+        return None, None if own is None else own.augmentation
+    lr = given.lr if given.lr is not None else found.lr
+    if lr is None and own is not None and own.learned:
+        raise FormatError(
+            f"{found.where}: the method learns its learning rate, and the source does not hold it; say lr= (--lr 0.02; "
+            "the log of the run has it), or lr='none' for a pack without a recipe"
+        )
+    if own is None:
+        if lr is None:
+            return None, None
+        own = protocol("dsa", images=images, dataset=given.dataset)
+    recipe = own.recipe if lr is None else _with_rate(own.recipe, lr)
+    if labels.centred and recipe.loss != "mse":
+        recipe = recipe.model_copy(update={"loss": "mse"})
+    return recipe, own.augmentation
+
+
+def _with_rate(recipe: Recipe, lr: float) -> Recipe:
+    with checked("lr"):
+        return Recipe.model_validate({**recipe.model_dump(), "lr": lr})
+
+
+def _title(found: Found, given: Given) -> str:
+    what = found.method or found.kind
+    return f"{given.dataset}, {what}" if given.dataset else f"{what}, converted"
+
+
+def _declared(given: Given) -> dict[str, JsonValue]:
+    """What the user said, as the card keeps it."""
+    labels = given.labels if given.labels is None or given.labels in LABEL_RULES else Path(given.labels).name
+    said: dict[str, Any] = {
+        "space": None if given.space is None else given.space.model.kind,
+        "labels": labels,
+        "classes": list(given.classes) if isinstance(given.classes, tuple) else given.classes,
+        "lr": given.lr,
+        "factor": given.factor,
+        "experiment": given.experiment,
+        "dataset": given.dataset,
+    }
+    return {key: value for key, value in said.items() if value is not None}
+
+
+def _description(found: Found, given: Given, layout: str) -> str:
+    said = ", ".join(_declared(given)) or "nothing"
+    names = ", ".join(file.name for file in found.files[:3]) + (", ..." if len(found.files) > 3 else "")
+    return f"Converted from {names} (layout {layout}). Declared by the one who converted it, not by the files: {said}."
+
+
+MOST_FILES = 16
+"""Files that a card names with their digests; a folder of images has thousands."""
+
+
+def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels: Tensor) -> Provenance:
+    floats = sources.numel() + sum(values.numel() for values in found.bank.values())
+    files: dict[str, JsonValue] = {file.name: sha256(file) for file in found.files[:MOST_FILES]}
+    converted: dict[str, JsonValue] = {"layout": layout, "files": files, "declared": _declared(given)}
+    return Provenance(
+        dataset=given.dataset,
+        method=found.method,
+        settings={"converted": converted},
+        budget_floats=floats + (labels.numel() if labels.ndim == 2 else 0),
+        software={"dsetpack": dsetpack.__version__},
+    )
+
+
+def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
+    """A source that ``dsetpack unpack`` wrote, which says everything itself."""
+    if said := [name for name in _declared(given) if name != "dataset"]:
+        raise FormatError(
+            f"{found.where}: unpacked from a pack, whose card says everything; leave out {', '.join(said)}"
+        )
+    if given.title is not None:
+        card = card.replace(title=given.title)
+    try:
+        space = space_from_card(card.space, found.tensors)
+    except FormatError as error:
+        raise FormatError(f"{found.where}: {error}") from error
+    return _pack(found, card, sources, unpacked_labels(found), space)

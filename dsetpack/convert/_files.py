@@ -1,0 +1,175 @@
+"""Torch files and zip archives, read without running anything that they hold."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import struct
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from torch import Tensor
+
+from dsetpack.formats.errors import FormatError, LimitError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.model import printable
+
+DEFLATE = 1032
+"""How many times smaller deflate can make anything; an archive that claims more lies."""
+_PIECE = 1 << 22
+
+
+class _NumpyType:
+    """Stands for the numpy dtype of a pickled scalar: keeps its letters, ignores its state."""
+
+    def __init__(self, letters: object, *_rest: object) -> None:
+        self.letters = letters
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _numpy_number(kind: object, data: object) -> float | None:
+    """A pickled numpy scalar as a number; None for whatever is none. Runs nothing of numpy."""
+    letters = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}.get(str(getattr(kind, "letters", "")))
+    if letters is None or not isinstance(data, bytes) or len(data) != struct.calcsize(letters):
+        return None
+    return float(struct.unpack(letters, data)[0])
+
+
+# DC, DSA and DM save the accuracies of their networks, numpy scalars, beside the images. These stand-ins let
+# weights_only=True pass over them; no function of the file's choosing is called.
+_ALLOWED: list[Any] = [
+    (_NumpyType, "numpy.dtype"),
+    (_numpy_number, "numpy.core.multiarray.scalar"),
+    (_numpy_number, "numpy._core.multiarray.scalar"),
+]
+
+
+def load_torch(path: Path, limits: Limits) -> Any:
+    """The object in a file that ``torch.save`` wrote, by ``weights_only=True``: tensors, numbers, text, lists, dicts.
+
+    Raises:
+        FormatError: a file that names code, or is damaged, cut off, or no torch file.
+        LimitError: more bytes than ``limits.total``, in the file or declared by its archive.
+    """
+    check_size(path, limits)
+    if zipfile.is_zipfile(path):
+        with open_zip(path, limits):
+            pass
+    with path.open("rb") as file:
+        return _load(file, path)
+
+
+def _load(file: IO[bytes], path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise FormatError(_refusal(path, error)) from error
+    except Exception as error:  # whatever a damaged pickle or archive drives torch into
+        raise FormatError(
+            f"{path}: not a sound torch file ({_short(error)}); cut off or damaged: fetch it again, or save it again "
+            "with torch.save"
+        ) from error
+
+
+def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
+    try:
+        with torch.serialization.safe_globals(_ALLOWED):
+            named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
+    except Exception:  # a file of before torch 1.6, or a damaged one
+        named = []
+    if not named:
+        return (
+            f"{path}: not a torch file of plain tensors ({_short(error)}). If it is one of other objects, save its "
+            "tensors again where it was made: torch.save({'images': images, 'labels': labels}, 'plain.pt')"
+        )
+    shown = printable(", ".join(named[:4])) + (", ..." if len(named) > 4 else "")
+    return (
+        f"{path}: refused, because it is a pickle that names code ({shown}), which loading would run. Only tensors, "
+        "numbers, text, lists and dicts are read. If you trust it, load it where it was made and save its tensors "
+        "again: torch.save({'images': images, 'labels': labels}, 'plain.pt') in Python, or safetensors.torch.save_file"
+    )
+
+
+def _short(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    first = next((line for line in lines if "rror" in line or "nsupported" in line), lines[0])
+    return printable(first.strip())[:160]
+
+
+def check_size(path: Path, limits: Limits) -> None:
+    """The file is there and no larger than ``limits.total``.
+
+    Raises:
+        FormatError: no such file. LimitError: larger.
+    """
+    if not path.is_file():
+        raise FormatError(f"{path}: no such file")
+    if (size := path.stat().st_size) > limits.total:
+        raise LimitError(
+            f"{path}: {size:,} bytes; at most {limits.total:,} are read: raise limits.total if you trust it"
+        )
+
+
+def open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
+    """A zip archive whose members declare a size that is allowed and possible.
+
+    Raises:
+        FormatError: not a whole zip archive, names that come twice, or sizes that cannot be true.
+        LimitError: more than ``limits.total`` bytes.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+        raise FormatError(
+            f"{path}: not a whole zip archive ({printable(str(error))}): cut off? fetch it again"
+        ) from error
+    try:
+        _check_members(path, archive, limits)
+    except BaseException:
+        archive.close()
+        raise
+    return archive
+
+
+def _check_members(path: Path, archive: zipfile.ZipFile, limits: Limits) -> None:
+    members, size = archive.infolist(), path.stat().st_size
+    declared = sum(member.file_size for member in members)
+    if declared > limits.total:
+        raise LimitError(
+            f"{path}: {size:,} bytes that declare {declared:,} unpacked; at most {limits.total:,} are read: raise "
+            "limits.total if you trust it"
+        )
+    if len({member.filename for member in members}) != len(members):
+        raise FormatError(f"{path}: a zip archive with two members of one name")
+    if declared > DEFLATE * size:
+        raise FormatError(f"{path}: {size:,} bytes that declare {declared:,} unpacked, more than any compression gives")
+
+
+def tensor_of(value: object, where: str) -> Tensor:
+    """``value``, checked to be a plain tensor with its values in memory.
+
+    Raises:
+        FormatError: it is something else; names ``where``.
+    """
+    if not isinstance(value, Tensor):
+        raise FormatError(f"{where} is {type(value).__name__}; a tensor expected")
+    if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_nested or value.is_complex():
+        what = "without values" if value.is_meta else "sparse, quantized, nested or complex"
+        raise FormatError(
+            f"{where} is a tensor {what}; a plain one expected: save it with .to_dense() or .dequantize()"
+        )
+    return value.detach()
+
+
+def sha256(path: Path) -> str:
+    """``sha256:...`` of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return f"sha256:{digest.hexdigest()}"

@@ -1,0 +1,165 @@
+"""The labels of a source: as it has them, as the one who converts declares them, or asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dsetpack.arrays import as_labels
+from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._npz import as_tensor, load_npy
+from dsetpack.convert._published import PUBLISHED, published
+from dsetpack.convert.base import LABEL_RULES, Found, Given
+from dsetpack.formats.card import Labels
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.limits import Limits
+
+TOLERANCE = 1e-3
+"""How far the sum of a row of probabilities may lie from 1, and that of centred targets from 0."""
+
+MOST_CLASSES = 1 << 16
+"""More than these are declared, not guessed from the largest class number that a file holds."""
+
+
+def labels_of(found: Found, given: Given) -> tuple[Tensor, Labels]:
+    """The labels, hard int64 [N] or soft float32 [N, classes], and what the card says of them.
+
+    Raises:
+        FormatError: no labels and none declared, as many as do not fit, NaN, or floats whose meaning nobody said.
+    """
+    rule = given.labels
+    if rule == "order" or (rule is None and found.by_order):
+        if found.labels is not None:
+            raise FormatError(f"{found.labels_where}: the source has labels; leave out labels='order'")
+        return _by_order(found, given), Labels()
+    values, where = _stored(found, rule, given.limits)
+    labels = _plain(values, where, found)
+    if labels.ndim == 1:
+        if rule in LABEL_RULES:
+            raise FormatError(f"{where}: these are class numbers already; labels={rule!r} is for soft labels")
+        return labels, Labels()
+    return _soft(labels, where, rule if rule in LABEL_RULES else None, found)
+
+
+def unpacked_labels(found: Found) -> Tensor:
+    """The labels beside a card, which says what they mean.
+
+    Raises:
+        FormatError: none, as many as do not fit, or NaN.
+    """
+    if found.labels is None:
+        raise FormatError(f"{found.where}: a card without labels ({found.labels_hint})")
+    return _plain(found.labels, found.labels_where, found)
+
+
+def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
+    """Class names: declared, the source's own, or the numbers of as many classes as the labels say.
+
+    Raises:
+        FormatError: fewer or more than the labels say.
+    """
+    columns = labels.shape[1] if labels.ndim == 2 else None
+    least = columns or int(labels.max()) + 1
+    names = _known_classes(found, given)
+    if names is None and least > MOST_CLASSES:
+        raise FormatError(
+            f"{found.labels_where}: class number {least - 1:,}; so many classes are not guessed: damaged? say classes="
+        )
+    if names is None:
+        names = least
+    count = names if isinstance(names, int) else len(names)
+    if count < least or (columns and count != columns):
+        what = f"{columns} label columns" if columns else f"labels up to {least - 1}"
+        raise FormatError(f"{found.labels_where}: {what} for {count} classes; say how many with classes=")
+    return tuple(map(str, range(names))) if isinstance(names, int) else names
+
+
+def _known_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
+    """Names or number: declared, the source's own, or published with the data set."""
+    if given.classes is not None:
+        return given.classes
+    if found.classes is not None:
+        return found.classes
+    return published(given.dataset).classes if given.dataset in PUBLISHED else None
+
+
+def _plain(values: Tensor, where: str, found: Found) -> Tensor:
+    """Hard int64 [N] or soft float32 [N, classes], one a source."""
+    try:
+        labels = as_labels(values)
+    except FormatError as error:
+        raise FormatError(f"{where}: {error}") from None
+    if len(labels) != (count := len(found.sources)):
+        raise FormatError(f"{where}: {len(labels)} labels for {count} images of {found.where}; one each expected")
+    if labels.ndim == 1 and int(labels.min()) < 0:
+        raise FormatError(f"{where}: class number {int(labels.min())} found; 0 or more expected")
+    if labels.ndim == 2 and (bad := int((~labels.isfinite()).sum())):
+        raise FormatError(f"{where}: {bad} values are NaN or infinite; finite labels expected")
+    return labels
+
+
+def _stored(found: Found, rule: str | None, limits: Limits) -> tuple[Tensor, str]:
+    """The labels of the source, or of the file that was named in their place."""
+    if rule is not None and rule not in LABEL_RULES:
+        return _from_file(Path(rule), limits)
+    if found.labels is None:
+        hint = f" ({found.labels_hint})" if found.labels_hint else ""
+        raise FormatError(
+            f"{found.where}: the source has no labels{hint}; say labels='order' (--labels order, with --classes) if it "
+            "holds equally many images of each class, class by class, or name a .npy or .pt file of labels"
+        )
+    return found.labels, found.labels_where
+
+
+def _from_file(path: Path, limits: Limits) -> tuple[Tensor, str]:
+    if path.suffix not in (".npy", ".pt", ".pth"):
+        raise FormatError(f"labels {str(path)!r}: one of {', '.join(LABEL_RULES)} expected, or a .npy or .pt file")
+    where = f"{path.name}: labels"
+    if path.suffix == ".npy":
+        return as_tensor(load_npy(path, limits), where), where
+    return tensor_of(load_torch(path, limits), where), where
+
+
+def _by_order(found: Found, given: Given) -> Tensor:
+    """Class by class, equally many each; the number of classes is in no file."""
+    known, count = _known_classes(found, given), len(found.sources)
+    if known is None:
+        raise FormatError(
+            f"{found.where}: labels by order, {count} images class by class, need the number of classes: say classes= "
+            "(--classes 10, or names, or --dataset)"
+        )
+    classes = known if isinstance(known, int) else len(known)
+    if classes < 1 or count % classes:
+        raise FormatError(f"{found.where}: {count} images are not equally many of each of {classes} classes")
+    return torch.arange(classes).repeat_interleave(count // classes)
+
+
+def _soft(labels: Tensor, where: str, rule: str | None, found: Found) -> tuple[Tensor, Labels]:
+    if rule == "hard":
+        return labels.argmax(1), Labels()
+    if rule == "softmax":
+        return labels.softmax(1), Labels(kind="soft")
+    if rule == "uncentred":
+        return _uncentred(labels, where, found), Labels(kind="soft")
+    sums = labels.sum(1)
+    if found.centred or rule == "centred":
+        return labels, Labels(kind="soft", centred=True)
+    if float(labels.min()) >= -TOLERANCE and float((sums - 1).abs().max()) <= TOLERANCE:
+        return labels, Labels(kind="soft")
+    raise FormatError(
+        f"{where}: soft labels from {labels.min():.4g} to {labels.max():.4g} whose first row sums to {sums[0]:.4g} are "
+        "no probabilities; say what they are: labels='softmax' for logits, 'centred' for regression targets, or 'hard' "
+        "to keep the largest alone"
+    )
+
+
+def _uncentred(labels: Tensor, where: str, found: Found) -> Tensor:
+    """What was centred as (one-hot - 1 / classes) · scale, back to rows that sum to about 1.
+
+    FRePo starts from scale = 1 / √(classes / 10), RFAD from 1. Learned ones may come out negative or above 1.
+    """
+    if found.target_scale is None:
+        raise FormatError(f"{where}: 'uncentred' undoes how FRePo and RFAD centre labels; this layout has no such rule")
+    return labels / found.target_scale + 1 / labels.shape[1]

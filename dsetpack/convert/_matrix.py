@@ -1,0 +1,94 @@
+"""A ZCA whose matrix is given in a file, as the release computed it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dsetpack.checked import checked
+from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._npz import as_tensor, headers, load_npz
+from dsetpack.formats.card import ZcaSpace
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.model import printable
+from dsetpack.spaces import Zca, data_digest
+from dsetpack.spaces.zca import MATRIX, MEAN, Variant
+
+NAMES = (("mean", "matrix"), ("mean_vector", "transform_matrix"), ("zca_mean", "whitening_transform"))
+"""Of mean and matrix: ours, kornia's, FRePo's."""
+
+
+def given_zca(
+    path: Path,
+    variant: Variant,
+    images: Tensor,
+    channel_mean: Sequence[float] | None = None,
+    channel_std: Sequence[float] | None = None,
+    limits: Limits | None = None,
+) -> Zca:
+    """The space of a matrix in a file. It is stored in the pack, since no fit reproduces its last digits.
+
+    Args:
+        path: ``.npz`` or ``.pt`` with ``mean`` [D] and ``matrix`` [D, D], D = C·H·W in that order; kornia's
+            ``mean_vector`` and ``transform_matrix``; or FRePo's ``zca_mean`` and ``whitening_transform``, whose pixels
+            are in H×W×C order and are put right.
+        variant: which of the two ways it is.
+        images: the raw training images it was fitted on, [N, C, H, W]; their digest goes into the card.
+        channel_mean, channel_std: of ``frepo``, what the images are standardised with first.
+        limits: how many bytes the file may declare.
+
+    Raises:
+        FormatError: no such tensors, or shapes and values that do not fit the images.
+    """
+    (mean, matrix), channels_last = _read(path, limits or Limits())
+    size = images[0].numel()
+    mean, matrix = mean.reshape(-1).float(), matrix.float()
+    if mean.shape != (size,) or matrix.shape != (size, size):
+        raise FormatError(
+            f"{path.name}: mean {list(mean.shape)} and matrix {list(matrix.shape)}; [{size}] and [{size}, {size}] "
+            f"expected for images {list(images.shape[1:])}"
+        )
+    if not (mean.isfinite().all() and matrix.isfinite().all()):
+        raise FormatError(f"{path.name}: mean or matrix hold NaN or infinity")
+    if channels_last:
+        order = torch.arange(size).view(*images.shape[2:], images.shape[1]).permute(2, 0, 1).reshape(-1)
+        mean, matrix = mean[order], matrix[order][:, order].contiguous()
+    with checked(f"{path.name}: zca-{variant}"):
+        model = ZcaSpace(
+            variant=variant,
+            epsilon=0.1,  # of both releases
+            fitted_on=data_digest(images),
+            storage="embed",
+            mean=MEAN,
+            matrix=MATRIX,
+            channel_mean=None if channel_mean is None else tuple(channel_mean),
+            channel_std=None if channel_std is None else tuple(channel_std),
+        )
+    return Zca(model, mean, matrix)
+
+
+def _read(path: Path, limits: Limits) -> tuple[tuple[Tensor, Tensor], bool]:
+    """Mean and matrix, and whether their pixels are in H×W×C order."""
+    if path.suffix == ".npz":
+        names = _names(tuple(headers(path, limits)), path)
+        arrays = load_npz(path, names, limits)
+        mean, matrix = (as_tensor(arrays[name], f"{path.name}: {name}") for name in names)
+    else:
+        held = load_torch(path, limits)
+        if not isinstance(held, Mapping):
+            raise FormatError(f"{path.name}: {type(held).__name__}; a dict with mean and matrix expected")
+        names = _names(tuple(map(str, held)), path)
+        mean, matrix = (tensor_of(held[name], f"{path.name}: {name}") for name in names)
+    return (mean, matrix), names == NAMES[2]
+
+
+def _names(held: Sequence[str], path: Path) -> tuple[str, str]:
+    for mean, matrix in NAMES:
+        if mean in held and matrix in held:
+            return mean, matrix
+    wanted = "; ".join(" and ".join(pair) for pair in NAMES)
+    raise FormatError(f"{path.name}: it holds {printable(', '.join(held)) or 'nothing'}; one of {wanted} expected")

@@ -1,0 +1,127 @@
+"""``.npz`` and ``.npy`` files: every declared size is checked before memory is taken, and nothing is unpickled."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dsetpack.convert._files import check_size, open_zip
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.model import printable
+
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, SyntaxError)
+
+
+class Header(NamedTuple):
+    """What an ``.npy`` file declares."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def bytes(self) -> int:
+        """Of its values."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def headers(path: Path, limits: Limits) -> dict[str, Header]:
+    """What each array of an ``.npz`` file declares, by name; no values are read.
+
+    Raises:
+        FormatError: not a whole file of plain arrays (object arrays are pickles), or sizes that disagree.
+        LimitError: more than ``limits.total`` bytes.
+    """
+    check_size(path, limits)
+    found: dict[str, Header] = {}
+    with open_zip(path, limits) as archive:
+        for member in archive.infolist():
+            name = member.filename.removesuffix(".npy")
+            where = f"{path}: array {printable(name)!r}"
+            try:
+                with archive.open(member) as file:
+                    found[name] = _header(file, member.file_size, where)
+            except FormatError:
+                raise
+            except _BROKEN as error:
+                raise FormatError(f"{where} is damaged ({printable(str(error))})") from error
+    return found
+
+
+def _header(file: IO[bytes], size: int, where: str) -> Header:
+    version = np.lib.format.read_magic(file)
+    if version not in _HEADERS:
+        raise FormatError(f"{where} has the .npy version {version}; plain numbers have 1.0 or 2.0")
+    try:
+        shape, _, dtype = _HEADERS[version](file)
+    except Exception as error:  # numpy parses it as Python text and fails in as many ways as that can
+        raise FormatError(f"{where} has a damaged header ({printable(str(error))[:160]})") from error
+    found = Header(tuple(map(int, shape)), dtype)
+    if dtype.hasobject:
+        raise FormatError(
+            f"{where} is an object array, a pickle that may run code, so it is not read: save plain numbers, such as "
+            "np.savez(path, images=np.stack(list), labels=np.array(labels, dtype=np.int64))"
+        )
+    if dtype.kind not in "biufU":
+        raise FormatError(f"{where} is {dtype}; numbers expected")
+    if found.bytes != size - file.tell():
+        raise FormatError(
+            f"{where} declares {found.bytes:,} bytes and holds {size - file.tell():,}: damaged or cut off"
+        )
+    return found
+
+
+def load_npz(path: Path, names: Iterable[str], limits: Limits) -> dict[str, NDArray[Any]]:
+    """Some arrays of an ``.npz`` file.
+
+    Raises:
+        FormatError, LimitError: as ``headers``; or there is no array of that name.
+    """
+    declared, wanted = headers(path, limits), list(names)
+    if missing := [name for name in wanted if name not in declared]:
+        raise FormatError(f"{path}: no array {missing[0]!r}; it holds {printable(', '.join(sorted(declared)))}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in wanted}
+    except _BROKEN as error:
+        raise FormatError(f"{path}: a damaged .npz file ({printable(str(error))}): fetch it again") from error
+
+
+def load_npy(path: Path, limits: Limits) -> NDArray[Any]:
+    """The array of an ``.npy`` file.
+
+    Raises:
+        FormatError, LimitError: as ``headers``.
+    """
+    check_size(path, limits)  # the values are the rest of the file, as _header proves
+    try:
+        with path.open("rb") as file:
+            _header(file, path.stat().st_size, str(path))
+        values: NDArray[Any] = np.load(path, allow_pickle=False)
+    except FormatError:
+        raise
+    except _BROKEN as error:
+        raise FormatError(f"{path}: not a sound .npy file ({printable(str(error))})") from error
+    return values
+
+
+def as_tensor(array: NDArray[Any], where: str) -> Tensor:
+    """A plain array as a tensor of the machine's byte order.
+
+    Raises:
+        FormatError: text, or a type that torch has not.
+    """
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise FormatError(f"{where} is {array.dtype}; numbers of at most 64 bits expected")
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(native.reshape(array.shape).copy())

@@ -1,0 +1,62 @@
+"""Published statistics of data sets: the rounded numbers that the releases normalise with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dsetpack.formats.errors import FormatError
+
+DIGITS = tuple("0123456789")
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the releases hold of a data set; means and deviations are of raw pixels in [0, 1], a channel each.
+
+    Attributes:
+        classes: names, or how many where the names are left to the data's files.
+        mean, std: DC, DSA, DM and MTT normalise with these. CIFAR-10's deviations are not those of its pixels, which
+            are 0.2470, 0.2435 and 0.2616; released sets were learned with them all the same.
+        frepo: mean and std that FRePo standardises with before it whitens; None where it has none.
+    """
+
+    classes: tuple[str, ...] | int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    frepo: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+
+
+_GREY = {"mnist": ((0.1307,), (0.3081,)), "fashion-mnist": ((0.2861,), (0.3530,))}
+_CIFAR100 = (0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)
+_TABLE = {
+    "mnist": Published(DIGITS, *_GREY["mnist"], _GREY["mnist"]),
+    "fashion-mnist": Published(_FASHION, *_GREY["fashion-mnist"], _GREY["fashion-mnist"]),
+    "svhn": Published(DIGITS, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+    "cifar10": Published(
+        _CIFAR10,
+        (0.4914, 0.4822, 0.4465),
+        (0.2023, 0.1994, 0.2010),
+        ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    ),
+    "cifar100": Published(100, *_CIFAR100, _CIFAR100),
+    "tiny-imagenet": Published(
+        200, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), ((0.4759, 0.4481, 0.3926), (0.2763, 0.2687, 0.2813))
+    ),
+}
+PUBLISHED = tuple(sorted(_TABLE))
+"""The data sets with published statistics."""
+
+
+def published(dataset: str) -> Published:
+    """What the releases hold of a data set.
+
+    Raises:
+        FormatError: none known by this name.
+    """
+    if dataset not in _TABLE:
+        raise FormatError(f"no published statistics of {dataset!r}; there are those of {', '.join(PUBLISHED)}")
+    return _TABLE[dataset]

@@ -1,0 +1,63 @@
+"""``ddranking``: a folder as DD-Ranking (Li et al. 2025) reads it: ``images.pt``, ``labels.pt``, ``lr.pt``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._protocols import protocol
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.limits import Limits
+
+
+class DdRanking(Layout):
+    """``images.pt`` [N, C, H, W]; ``labels.pt`` (hard, probabilities or logits); ``lr.pt``, one number.
+
+    The last two may be missing: labels are then by order if the user says so, and the rate is asked for.
+    """
+
+    recognised: ClassVar[str] = "a folder with images.pt, and labels.pt and lr.pt where there are any"
+    unknown: ClassVar[str] = "pixel space; whether soft labels are logits; lr without lr.pt"
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return path.is_dir() and (path / "images.pt").is_file()
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_factor(given, "ddranking")
+        refuse_experiment(given, "ddranking")
+        if not path.is_dir():
+            raise FormatError(f"{path}: a folder with images.pt, labels.pt and lr.pt expected")
+        images, labels, rate = (path / f"{name}.pt" for name in ("images", "labels", "lr"))
+        own = protocol("mtt", images=1, dataset=given.dataset)  # what its demos train by
+        return Found(
+            sources=tensor_of(load_torch(images, given.limits), "images.pt"),
+            where="images.pt: images",
+            files=tuple(file for file in (images, labels, rate) if file.is_file()),
+            labels=tensor_of(load_torch(labels, given.limits), "labels.pt") if labels.is_file() else None,
+            labels_where="labels.pt: labels",
+            labels_hint="no labels.pt beside it",
+            space_hint="DD-Ranking's sets are normalised, or whitened (zca-kornia), as the method made them.",
+            protocol=replace(own, learned=True),
+            lr=_rate(rate, given.limits) if rate.is_file() else None,
+        )
+
+
+def _rate(path: Path, limits: Limits) -> float:
+    held = load_torch(path, limits)
+    if isinstance(held, Tensor) and held.numel() == 1 and not held.is_complex():
+        held = tensor_of(held, path.name).item()
+    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 < held < float("inf"):
+        what = f"a tensor {list(held.shape)}" if isinstance(held, Tensor) else repr(held)[:60]
+        raise FormatError(f"{path.name}: {what}; one learning rate above 0 expected")
+    return float(held)
+
+
+LAYOUT = DdRanking()

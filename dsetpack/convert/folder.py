@@ -1,0 +1,184 @@
+"""``folder``: image files, with ``labels.csv`` beside them or in one sub-folder a class."""
+
+from __future__ import annotations
+
+import csv
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.checked import checked
+from dsetpack.convert._files import check_size
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.formats.card import Card
+from dsetpack.formats.errors import FormatError, LimitError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.model import printable
+from dsetpack.spaces import Raw
+from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
+
+_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+
+
+class Folder(Layout):
+    """Real pixels, so the space is raw. Files are read in sorted order, or in that of ``labels.csv``.
+
+    ``labels.csv`` has a header; its columns are ``file`` and ``label`` (any more are ignored), or ``file`` and one of
+    floats a class, named by its header. ``card.json``, where ``dsetpack unpack`` wrote one, says the rest.
+    """
+
+    recognised: ClassVar[str] = "a folder with labels.csv (file, label), or with one sub-folder of images a class"
+    unknown: ClassVar[str] = "lr; nothing where it was unpacked from a pack"
+    last: ClassVar[bool] = True
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return path.is_dir() and ((path / LABELS_FILE).is_file() or any(map(_images, _classes(path))))
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_factor(given, "folder")
+        refuse_experiment(given, "folder")
+        if not path.is_dir():
+            raise FormatError(f"{path}: a folder of images expected")
+        own = _listed(path, given.limits) if (path / LABELS_FILE).is_file() else _sorted(path)
+        return Found(
+            sources=_pixels(own.pop("images"), given.limits),
+            where=f"{path.name}: images",
+            space=Raw(),
+            card=_card(path / CARD_FILE, given.limits),
+            **own,
+        )
+
+
+def _sorted(path: Path) -> dict[str, Any]:
+    """One sub-folder a class."""
+    folders = _classes(path)
+    files = [(file, label) for label, folder in enumerate(folders) for file in _images(folder)]
+    if not files:
+        raise FormatError(f"{path}: no image files; {LABELS_FILE}, or one sub-folder of images a class, expected")
+    images = tuple(file for file, _ in files)
+    return {
+        "images": images,
+        "files": images,
+        "labels": torch.tensor([label for _, label in files]),
+        "labels_where": f"{path.name}: labels",
+        "classes": tuple(folder.name for folder in folders),
+    }
+
+
+def _listed(path: Path, limits: Limits) -> dict[str, Any]:
+    """``labels.csv``."""
+    listing = path / LABELS_FILE
+    check_size(listing, limits)
+    try:
+        with listing.open(encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FormatError(f"{listing}: not a CSV file in UTF-8 ({error})") from error
+    if len(header) < 2 or header[0] != "file" or not rows:
+        raise FormatError(
+            f"{listing}: columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected"
+        )
+    hard = header[1] == "label"
+    columns = 1 if hard else len(header) - 1
+    values = [_values(listing, number, row, header, columns) for number, row in enumerate(rows, 2)]
+    images = tuple(_inside(path, row[0], f"{listing}: line {number}") for number, row in enumerate(rows, 2))
+    labels: Tensor = _numbers(listing, values) if hard else torch.tensor(values, dtype=torch.float32)
+    return {
+        "images": images,
+        "files": (listing, *images),
+        "labels": labels,
+        "labels_where": f"{LABELS_FILE}: labels",
+        "classes": None if hard else tuple(header[1:]),
+    }
+
+
+def _values(listing: Path, number: int, row: list[str], header: list[str], columns: int) -> list[float]:
+    if len(row) != len(header):
+        raise FormatError(f"{listing}: line {number} has {len(row)} columns; {len(header)} expected")
+    try:
+        return [float(value) for value in row[1 : 1 + columns]]
+    except ValueError:
+        raise FormatError(f"{listing}: line {number}: {printable(row[1])!r} is no number") from None
+
+
+def _numbers(listing: Path, values: list[list[float]]) -> Tensor:
+    for line, (value,) in enumerate(values, 2):
+        if not value.is_integer() or not abs(value) < 2**31:
+            raise FormatError(f"{listing}: line {line}: label {value:g}; a class number expected")
+    return torch.tensor([int(value) for (value,) in values])
+
+
+def _inside(path: Path, name: str, where: str) -> Path:
+    """A file of the folder; a listing cannot name files elsewhere."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
+        raise FormatError(f"{where}: file {printable(name)!r}; a name inside the folder expected")
+    file = path.joinpath(*parts.parts)
+    if not file.is_file():
+        raise FormatError(f"{where}: no file {printable(name)!r}")
+    return file
+
+
+def _classes(path: Path) -> list[Path]:
+    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+
+
+def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
+    """uint8 [N, C, H, W]: grey where all files are, else RGB."""
+    looks = [_look(file) for file in files]
+    mode: Literal["L", "RGB"] = "L" if all(grey for _, grey in looks) else "RGB"
+    width, height = looks[0][0]
+    channels = 1 if mode == "L" else 3
+    if (size := 4 * len(files) * channels * height * width) > limits.total:  # as floats
+        raise LimitError(f"{files[0].parent}: images of {size:,} bytes; at most {limits.total:,} are read")
+    pixels = np.empty((len(files), channels, height, width), np.uint8)
+    for place, (file, (found, _)) in enumerate(zip(files, looks, strict=True)):
+        if found != (width, height):
+            raise FormatError(
+                f"{file} is {found[0]}×{found[1]} and {files[0].name} is {width}×{height} (width×height): all images "
+                "must have one size; resize them first"
+            )
+        with _opened(file) as image:
+            pixels[place] = np.asarray(image.convert(mode)).reshape(height, width, channels).transpose(2, 0, 1)
+    return torch.from_numpy(pixels)
+
+
+def _look(file: Path) -> tuple[tuple[int, int], bool]:
+    """Size and whether it is grey, from the header alone."""
+    with _opened(file) as image:
+        return image.size, image.mode in ("1", "L", "LA")
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Image.Image]:
+    """An image file; whatever Pillow finds wrong with it is one clear error."""
+    try:
+        with Image.open(file) as image:
+            yield image
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise FormatError(f"{file}: not a sound image file ({printable(str(error))[:160]})") from error
+
+
+def _card(path: Path, limits: Limits) -> Card | None:
+    if not path.is_file():
+        return None
+    check_size(path, Limits(total=min(limits.total, limits.manifest)))
+    with checked(str(path)):
+        return Card.model_validate_json(path.read_bytes())
+
+
+LAYOUT = Folder()

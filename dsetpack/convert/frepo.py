@@ -1,0 +1,91 @@
+"""``frepo``: prototypes of FRePo (Zhou et al. 2022) and RFAD (Loo et al. 2022), with centred soft labels."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+from typing_extensions import override
+
+from dsetpack.convert._npz import Header, as_tensor, headers, load_npz
+from dsetpack.convert._protocols import protocol
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.limits import Limits
+
+_RFAD = ("k", "jit", "valid_loss")
+"""Arrays beside the images that only RFAD writes."""
+
+
+class Frepo(Layout):
+    """An ``.npz`` of float images and float labels [N, classes] whose rows sum to about zero.
+
+    FRePo: ``image`` [N, H, W, C] and ``label``, learned from (one-hot - 1/classes) / √(classes/10). RFAD: ``images``
+    [N, C, H, W] and ``labels``, one-hot - 1/classes. The labels are kept as the regression targets they are unless
+    ``labels='uncentred'`` or ``'hard'`` is said.
+    """
+
+    recognised: ClassVar[str] = "an .npz with image and label (FRePo), or images, labels and any of k, jit, valid_loss"
+    unknown: ClassVar[str] = "pixel space; of RFAD the lr of its networks"
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        if path.suffix != ".npz":
+            return False
+        try:
+            return _names(headers(path, Limits())) is not None
+        except (DsetpackError, OSError):
+            return False
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_factor(given, "frepo")
+        refuse_experiment(given, "frepo")
+        names = _names(headers(path, given.limits))
+        if names is None:
+            raise FormatError(
+                f"{path}: no arrays 'image' and 'label' [N, classes] (FRePo), nor 'images', 'labels' and one of "
+                f"{', '.join(_RFAD)} (RFAD)"
+            )
+        return _found(path, *names, given)
+
+
+def _found(path: Path, image: str, label: str, given: Given) -> Found:
+    arrays = load_npz(path, (image, label), given.limits)
+    images = as_tensor(arrays[image], f"{path.name}: {image}")
+    labels = as_tensor(arrays[label], f"{path.name}: {label}")
+    learned = image == "image"  # FRePo, in Flax's order of axes
+    if images.ndim != 4 or not images.is_floating_point() or not images.numel():
+        axes = "[N, H, W, C]" if learned else "[N, C, H, W]"
+        raise FormatError(f"{path.name}: {image} is {images.dtype} {list(images.shape)}; floats {axes} expected")
+    classes = labels.shape[1]
+    own: dict[str, Any] = {"method": "rfad", "target_scale": 1.0}
+    if learned:
+        own = {
+            "method": "frepo",
+            "target_scale": 1 / math.sqrt(classes / 10),
+            "protocol": protocol("frepo", images=len(images), dataset=given.dataset),
+        }
+    return Found(
+        sources=images.movedim(3, 1) if learned else images,
+        where=f"{path.name}: {image}",
+        files=(path,),
+        labels=labels,
+        labels_where=f"{path.name}: {label}",
+        centred=True,
+        space_hint="FRePo and RFAD whiten color images (zca-frepo) and normalise MNIST and Fashion-MNIST.",
+        **own,
+    )
+
+
+def _names(found: dict[str, Header]) -> tuple[str, str] | None:
+    """The names of images and labels; None where it is another layout."""
+    for image, label, needs in (("image", "label", ()), ("images", "labels", _RFAD)):
+        if image in found and label in found and (not needs or any(name in found for name in needs)):
+            targets = found[label]
+            return (image, label) if len(targets.shape) == 2 and targets.dtype.kind == "f" else None
+    return None
+
+
+LAYOUT = Frepo()

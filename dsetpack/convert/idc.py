@@ -1,0 +1,80 @@
+"""``idc``: condensed images as IDC (Kim et al. 2022) saves them, each holding f×f smaller ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._protocols import protocol
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds.upsample import Config
+from dsetpack.spaces import Raw
+
+_FACTOR = re.compile(r"_factor(\d{1,2})(?!\d)")
+
+
+class Idc(Layout):
+    """``data.pt``: a list of images [classes · ipc, C, H, W], raw and learned without bounds, and labels int64.
+
+    The file does not say how many smaller images each one holds; the folders of a run do (``..._factor2_.../ipc10``),
+    and where they were kept their number is offered, not believed. Uniform multi-formation alone; the release's
+    ``multi`` and ``bound`` decode with several factors at once, which no kind does.
+    """
+
+    recognised: ClassVar[str] = "data.pt, or the folder that holds it"
+    unknown: ClassVar[str] = "the factor (--factor; 1 for IDC-I, whose images are plain)"
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return (path / "data.pt").is_file() if path.is_dir() else path.name == "data.pt"
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_experiment(given, "idc")
+        file = path / "data.pt" if path.is_dir() else path
+        images, labels = _pair(load_torch(file, given.limits), file.name)
+        factor = _factor(file, given)
+        decoder: dict[str, Any] = {"kind": "upsample", "config": Config(factor=factor)} if factor > 1 else {}
+        return Found(
+            sources=images,
+            where=f"{file.name}: images",
+            files=(file,),
+            labels=labels,
+            labels_where=f"{file.name}: labels",
+            space=Raw(),
+            method="idc",
+            protocol=protocol("idc", images=len(images), dataset=given.dataset),
+            **decoder,
+        )
+
+
+def _pair(held: object, name: str) -> tuple[Tensor, Tensor]:
+    if not isinstance(held, list | tuple) or len(held) != 2:
+        what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
+        raise FormatError(f"{name}: {what}; a list [images, labels] expected")
+    images, labels = tensor_of(held[0], f"{name}: images"), tensor_of(held[1], f"{name}: labels")
+    if images.ndim != 4 or not images.is_floating_point():
+        raise FormatError(f"{name}: images are {images.dtype} {list(images.shape)}; floats [N, C, H, W] expected")
+    return images, labels
+
+
+def _factor(file: Path, given: Given) -> int:
+    if given.factor is None:
+        hint = _FACTOR.findall(str(file.absolute()))
+        offered = f"; its folder's name says {hint[-1]}" if hint else ""
+        raise FormatError(
+            f"{file.name}: how many smaller images a side of each image holds is not in the file; say factor= "
+            f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}"
+        )
+    if given.factor < 1:
+        raise FormatError(f"factor is {given.factor}; 1 or more expected")
+    return given.factor
+
+
+LAYOUT = Idc()

@@ -1,0 +1,69 @@
+"""``npz``: images and labels as arrays of an ``.npz`` file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.convert._npz import as_tensor, headers, load_npz
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import printable
+
+IMAGES = ("images", "image", "x", "x_train", "data")
+LABELS = ("labels", "label", "y", "y_train", "targets")
+
+
+class Npz(Layout):
+    """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and labels, hard or soft, under usual names.
+
+    Channels are last where the last axis is 1 or 3 and the second is neither. ``classes`` may hold class names.
+    """
+
+    recognised: ClassVar[str] = f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)})"
+    unknown: ClassVar[str] = "pixel space of floats (8-bit images are raw); lr"
+    last: ClassVar[bool] = True
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return path.suffix == ".npz"
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_factor(given, "npz")
+        refuse_experiment(given, "npz")
+        known = headers(path, given.limits)
+        image = named(tuple(known), IMAGES)
+        label = named(tuple(known), LABELS)
+        if image is None:
+            held = printable(", ".join(sorted(known))) or "nothing"
+            raise FormatError(f"{path.name}: no array of images ({', '.join(IMAGES)}); it holds {held}")
+        classes = "classes" if "classes" in known else None
+        arrays = load_npz(path, [name for name in (image, label, classes) if name], given.limits)
+        return Found(
+            sources=channels_first(as_tensor(arrays[image], f"{path.name}: {image}")),
+            where=f"{path.name}: {image}",
+            files=(path,),
+            labels=as_tensor(arrays[label], f"{path.name}: {label}") if label else None,
+            labels_where=f"{path.name}: {label}",
+            labels_hint=f"no array {', '.join(LABELS)}",
+            classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
+        )
+
+
+def named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The first of the wanted names that is there."""
+    return next((name for name in wanted if name in names), None)
+
+
+def channels_first(images: Tensor) -> Tensor:
+    """[N, H, W, C] as [N, C, H, W], where the axes tell."""
+    last = images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3)
+    return images.movedim(3, 1) if last else images
+
+
+LAYOUT = Npz()

@@ -1,0 +1,79 @@
+"""``safetensors``: images and labels as tensors of a ``.safetensors`` file; what ``dsetpack unpack`` wrote, whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.checked import checked
+from dsetpack.convert._files import check_size, tensor_of
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
+from dsetpack.extras import need
+from dsetpack.formats.card import Card
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import printable
+from dsetpack.unpack.base import CARD
+from dsetpack.unpack.safetensors import NAME
+
+
+class Safetensors(Layout):
+    """Tensors under the names that layout ``npz`` takes. A file with a card in its metadata says everything itself."""
+
+    recognised: ClassVar[str] = "a .safetensors file with images and labels, or the folder that 'dsetpack unpack' wrote"
+    unknown: ClassVar[str] = (
+        "pixel space of floats (8-bit images are raw); lr; nothing where it was unpacked from a pack"
+    )
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return (path / NAME).is_file() if path.is_dir() else path.suffix == ".safetensors"
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_factor(given, "safetensors")
+        refuse_experiment(given, "safetensors")
+        file = path / NAME if path.is_dir() else path
+        tensors, metadata = _load(file, given)
+        image, label = named(tuple(tensors), IMAGES), named(tuple(tensors), LABELS)
+        if image is None:
+            held = printable(", ".join(sorted(tensors)[:8])) or "nothing"
+            raise FormatError(f"{file.name}: no tensor of images ({', '.join(IMAGES)}); it holds {held}")
+        card = _card(file, metadata)
+        images = tensor_of(tensors[image], f"{file.name}: {image}")
+        return Found(
+            sources=images if card else channels_first(images),
+            where=f"{file.name}: {image}",
+            files=(file,),
+            labels=tensor_of(tensors[label], f"{file.name}: {label}") if label else None,
+            labels_where=f"{file.name}: {label}",
+            labels_hint=f"no tensor {', '.join(LABELS)}",
+            card=card,
+            tensors=tensors,
+        )
+
+
+def _load(file: Path, given: Given) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors and the metadata; safetensors itself checks that the header fits the file."""
+    library: Any = need("safetensors", "convert")
+    check_size(file, given.limits)
+    try:
+        with library.safe_open(str(file), framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
+    except library.SafetensorError as error:
+        raise FormatError(
+            f"{file}: not a sound safetensors file ({printable(str(error))}): damaged or cut off; fetch it again"
+        ) from error
+
+
+def _card(file: Path, metadata: dict[str, str]) -> Card | None:
+    if CARD not in metadata:
+        return None
+    with checked(f"{file.name}: metadata {CARD!r}"):
+        return Card.model_validate_json(metadata[CARD])
+
+
+LAYOUT = Safetensors()

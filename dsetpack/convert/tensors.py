@@ -1,0 +1,140 @@
+"""``tensors``: images and labels in torch files, as DC, DSA, DM (Zhao et al.) and MTT (Cazenavette et al.) do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._protocols import protocol
+from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, Protocol, refuse_experiment, refuse_factor
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import printable
+
+_RESULT = re.compile(r"res_(DC|DSA|DM)_([A-Za-z0-9]+)_.*ipc\.pt")
+_IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
+_HINT = (
+    "DC, DSA and DM normalise by channel (normalized); MTT with --zca whitens (zca-kornia) and else normalises, and "
+    "its images_zca_N.pt are whitened ones made raw again (raw)."
+)
+_KEYS = {"images": ("images", "image", "x", "data"), "labels": ("labels", "label", "y", "targets")}
+
+
+class Tensors(Layout):
+    """Three forms.
+
+    - DC, DSA, DM: ``{"data": [[images, labels], ...], ...}``, a pair an experiment, in ``res_<method>_..._<n>ipc.pt``.
+    - MTT: the tensor of ``images_best.pt`` or ``images_N.pt``, with ``labels_best.pt`` or ``labels_N.pt`` beside it.
+    - Any other torch file that holds a pair ``[images, labels]``, or a dict with ``images`` and ``labels``.
+    """
+
+    recognised: ClassVar[str] = (
+        "res_<method>_<data>_<net>_<n>ipc.pt (DC, DSA, DM); images_best.pt with labels_best.pt (MTT), or their folder; "
+        "any .pt of [images, labels] or {'images': ..., 'labels': ...}"
+    )
+    unknown: ClassVar[str] = "pixel space; of MTT the learned lr; which experiment, where there are several"
+    last: ClassVar[bool] = True
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        if path.is_dir():
+            return any(_IMAGES.fullmatch(file.name) for file in path.iterdir())
+        return path.suffix in (".pt", ".pth")
+
+    @override
+    def read(self, path: Path, given: Given) -> Found:
+        refuse_factor(given, "tensors")
+        file = _best(path) if path.is_dir() else path
+        held = load_torch(file, given.limits)
+        if isinstance(held, Mapping) and isinstance(held.get("data"), list | tuple):
+            return _experiments(file, held["data"], given)
+        refuse_experiment(given, "tensors")
+        if isinstance(held, Tensor):
+            return _pair_of_files(file, held, given)
+        images, labels = _pair(held, file.name)
+        return _found(file, images, labels)
+
+
+def _found(file: Path, images: object, labels: object, **more: Any) -> Found:
+    return Found(
+        sources=tensor_of(images, f"{file.name}: images"),
+        where=f"{file.name}: images",
+        labels=None if labels is None else tensor_of(labels, f"{file.name}: labels"),
+        space_hint=_HINT,
+        **{"files": (file,), "labels_where": f"{file.name}: labels", **more},
+    )
+
+
+def _experiments(file: Path, data: object, given: Given) -> Found:
+    """The file of DC, DSA or DM."""
+    pairs = list(data) if isinstance(data, list | tuple) else []
+    if not pairs:
+        raise FormatError(f"{file.name}: 'data' is empty; one pair [images, labels] an experiment expected")
+    if given.experiment is None and len(pairs) > 1:
+        raise FormatError(
+            f"{file.name}: 'data' holds the sets of {len(pairs)} experiments; say experiment= (--experiment 0 to "
+            f"{len(pairs) - 1})"
+        )
+    number = given.experiment or 0
+    if not 0 <= number < len(pairs):
+        raise FormatError(f"{file.name}: no experiment {number}; 'data' holds {len(pairs)}, numbered from 0")
+    images, labels = _pair(pairs[number], f"{file.name}: data[{number}]")
+    match = _RESULT.fullmatch(file.name)
+    method = match[1].lower() if match else None
+    count = len(images) if isinstance(images, Tensor) else 1
+    own = protocol(method, images=count, dataset=given.dataset) if method else None
+    return _found(file, images, labels, method=method, protocol=own)
+
+
+def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
+    """A bare tensor: MTT's images, with its labels in a file of their own."""
+    match = _IMAGES.fullmatch(file.name)
+    beside = None if match is None else file.with_name(f"labels_{match[1]}.pt")
+    own: Protocol | None = None if match is None else protocol("mtt", images=1, dataset=given.dataset)
+    common: dict[str, Any] = {"method": "mtt" if match else None, "protocol": own}
+    replaced = given.labels is not None and given.labels not in LABEL_RULES
+    if beside is not None and beside.is_file() and not replaced:
+        labels = tensor_of(load_torch(beside, given.limits), f"{beside.name}: labels")
+        return _found(file, images, labels, files=(file, beside), labels_where=f"{beside.name}: labels", **common)
+    hint = "one tensor and no more"
+    if beside is not None:
+        weights = "weights_best.pt" if match and match[1] == "best" else "styles_N.pt"
+        hint = f"no {beside.name} beside it; if these are bases of HaBa, its hallucinators, {weights}, are missing"
+    return _found(file, images, None, labels_hint=hint, **common)
+
+
+def _pair(held: object, where: str) -> tuple[object, object]:
+    """Images and labels of a pair or a dict."""
+    if isinstance(held, Mapping):
+        return tuple(_entry(held, what, where) for what in ("images", "labels"))  # type: ignore[return-value]
+    if isinstance(held, list | tuple) and len(held) == 2:
+        return held[0], held[1]
+    what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
+    raise FormatError(f"{where}: {what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
+
+
+def _entry(held: Mapping[Any, Any], what: str, where: str) -> object:
+    for key in _KEYS[what]:
+        if key in held:
+            return held[key]
+    if what == "labels":
+        return None
+    known = printable(", ".join(map(str, list(held)[:8])))
+    raise FormatError(f"{where}: no entry {what!r}; it holds {known or 'nothing'}")
+
+
+def _best(folder: Path) -> Path:
+    """The best or the latest images of an MTT run, as it trained on them."""
+    files = [file for file in folder.iterdir() if _IMAGES.fullmatch(file.name) and "zca" not in file.name]
+    if not files:
+        raise FormatError(f"{folder}: no images_best.pt or images_N.pt; name an images_zca_N.pt itself")
+    best = folder / "images_best.pt"
+    return best if best in files else max(files, key=lambda file: int(file.stem.removeprefix("images_")))
+
+
+LAYOUT = Tensors()

@@ -1,0 +1,58 @@
+"""Packs as plain files for other tools: one form a file, found by its name.
+
+    from dsetpack.unpack import unpack
+    unpack(pack, "folder", as_="png")
+
+``dsetpack.convert`` reads ``png`` and ``safetensors`` back: the former to 8 bits, the latter exactly.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.pack import Pack
+from dsetpack.unpack.base import new_folder
+
+__all__ = ["form_names", "unpack"]
+
+
+@cache
+def form_names() -> tuple[str, ...]:
+    """The names of all forms, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"))
+
+
+def unpack(
+    pack: Pack, folder: str | os.PathLike[str], *, as_: str = "png", space: Literal["pack", "raw"] | None = None
+) -> Path:
+    """Write every decoded image of a pack, with its label, as plain files.
+
+    Args:
+        pack: any pack; of a generator, the images of seed 0 and epoch 0.
+        folder: a new or empty folder, filled beside and renamed, so that it is whole or not there.
+        as_: ``png`` (8-bit files and ``labels.csv``), ``safetensors`` (floats) or ``hf`` (a Parquet table).
+        space: of ``safetensors``: the pack's own (the default), or raw values.
+
+    Returns:
+        the folder.
+
+    Raises:
+        FormatError: no such form, or images that it cannot hold.
+        DsetpackError: the folder is not empty; the pack keeps only the recipe of its ZCA and raw values are asked for
+            (pass ``pack.with_space(Zca.refit(...))``); an optional package is missing.
+        OSError: the folder cannot be written.
+    """
+    if as_ not in form_names():
+        raise FormatError(f"no form {as_!r}; there are {', '.join(form_names())}")
+    if space is not None and as_ != "safetensors":
+        raise FormatError(f"space is for 'safetensors'; {as_!r} holds raw 8-bit images")
+    options: dict[str, Any] = {} if space is None else {"space": space}
+    with new_folder(folder) as filling:
+        importlib.import_module(f"{__name__}.{as_}").write(pack, filling, **options)
+    return Path(folder)

@@ -1,0 +1,124 @@
+"""What all forms of unpacking share: decoded images in batches, the card of what is written, and the folder itself."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from dsetpack.formats.atomic import SUFFIX
+from dsetpack.formats.card import Card, RawSpace, Recipe
+from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.pack import Pack
+
+CARD = "dsetpack.card"
+"""The metadata key of a card's JSON in a safetensors file."""
+CARD_FILE, LABELS_FILE = "card.json", "labels.csv"
+BATCH = 256
+
+
+def batches(pack: Pack) -> Iterator[Tensor]:
+    """All images in the order of pairs, float32 [<= 256, C, H, W] in the pack's space, on the CPU.
+
+    A generator's are those of seed 0, epoch 0.
+    """
+    for start in range(0, len(pack), BATCH):
+        with torch.no_grad():
+            yield pack.decode(np.arange(start, min(start + BATCH, len(pack))))[0].cpu()
+
+
+def raw_batches(pack: Pack) -> Iterator[Tensor]:
+    """The same in raw space. Not clipped: learned images may lie outside [0, 1].
+
+    Raises:
+        DsetpackError: the pack keeps only the recipe of its ZCA.
+    """
+    for images in batches(pack):
+        with torch.no_grad():
+            yield pack.space.invert(images.to(pack.device)).cpu()
+
+
+def pictures(pack: Pack) -> Iterator[Image.Image]:
+    """All images as 8-bit pictures, grey or RGB: raw values clipped to [0, 1], times 255, rounded.
+
+    Raises:
+        FormatError: neither 1 nor 3 channels.
+    """
+    if pack.card.shape[0] not in (1, 3):
+        raise FormatError(f"images have {pack.card.shape[0]} channels; a picture has 1 or 3: unpack as safetensors")
+    for images in raw_batches(pack):
+        pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+        for pixel in pixels:
+            yield Image.fromarray(np.ascontiguousarray(pixel[..., 0] if pixel.shape[2] == 1 else pixel))
+
+
+def labels(pack: Pack) -> NDArray[np.int64] | NDArray[np.float32]:
+    """The label of every image: int64 [N] or float32 [N, classes]."""
+    found: NDArray[np.int64] | NDArray[np.float32] = pack.labels.cpu().numpy()
+    return found
+
+
+def unpacked_card(pack: Pack, *, raw: bool) -> Card:
+    """The card of the unpacked images: each a source of its own, nothing measured on them.
+
+    Where an epoch took each source once and not every image, the recipe's length becomes as many steps.
+    """
+    card = pack.card
+    provenance = card.provenance.model_copy(update={"budget_floats": None})
+    return card.replace(
+        space=RawSpace() if raw else card.space,
+        epoch_rule="product",
+        per_class=None,
+        recipe=card.recipe and _same_length(card.recipe, pack),
+        provenance=provenance,
+        metrics=(),
+    )
+
+
+def _same_length(recipe: Recipe, pack: Pack) -> Recipe:
+    sources = sum(len(part) for part in pack.parts)
+    if recipe.epochs is None or pack.card.epoch_rule == "product" or sources == len(pack):
+        return recipe
+    steps = recipe.epochs * -(-sources // recipe.batch_size)
+    return Recipe.model_validate({**recipe.model_dump(), "epochs": None, "steps": steps})
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A folder to fill, which takes the name ``path`` in one step at the end; after an error nothing is left.
+
+    Raises:
+        DsetpackError: ``path`` is there and is not an empty folder; nothing is ever overwritten.
+        OSError: its parent is not there, or cannot be written; names ``path``.
+    """
+    target = Path(os.path.abspath(path))  # noqa: PTH100  (a link to a folder stays one)
+    _check_free(target)
+    filling = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}{SUFFIX}")
+    try:
+        filling.mkdir()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+    try:
+        yield filling
+        _check_free(target)
+        if target.exists():
+            target.rmdir()  # empty, and not every system renames onto it
+        filling.rename(target)
+    except BaseException:
+        with suppress(OSError):
+            shutil.rmtree(filling)
+        raise
+
+
+def _check_free(target: Path) -> None:
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
+        raise DsetpackError(f"{target}: there already, and not an empty folder; name a new one, nothing is overwritten")
