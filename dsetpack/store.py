@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +15,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.decoders import Decoder, decoder
+from dsetpack.device import usable
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats import Part as Entry
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.parts import part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.pack import Pack
@@ -32,6 +37,8 @@ def open_pack(
     limits: Limits | None = None,
     device: torch.device | str = "cpu",
     per_class: int | None = None,
+    digest: str | None = None,
+    trusted_keys: Iterable[TrustedKey] | None = None,
 ) -> Pack:
     """Open a pack.
 
@@ -41,12 +48,39 @@ def open_pack(
         limits: how much the file may declare.
         device: where to decode.
         per_class: images a class and epoch for a generator, instead of the card's.
+        digest: the file must have this ``digest``, ``sha256:...``: it is then the very file that was pinned.
+        trusted_keys: one of these Ed25519 public keys must have signed the file. Each is 32 bytes, or 64 hexadecimal
+            digits, or the path of a file with the digits or with PEM. Needs ``dsetpack[sign]``.
 
     Raises:
         FormatError, IntegrityError, VersionError, LimitError: the file is not a sound pack; OSError: not readable.
+        DsetpackError: torch cannot use the device here.
     """
-    pack = StoredPack(Reader(where, verify=verify, limits=limits), per_class)
-    return pack if torch.device(device).type == "cpu" else pack.to(device)
+    chosen = usable(device)
+    reader = Reader(where, verify=verify, limits=limits, digest=digest, trusted_keys=trusted_keys)
+    pack = StoredPack(reader, per_class, _origin(where))
+    return pack if chosen.type == "cpu" else pack.to(chosen)
+
+
+def open_whole(where: Readable, digest: str, per_class: int) -> Pack:
+    """Open a pack to look at; a generator that does not say how many images it makes makes ``per_class`` of each class.
+
+    Raises:
+        as ``open_pack``.
+    """
+    with Reader(where, digest=digest) as reader:
+        manifest = reader.manifest
+        unsaid = manifest.card.per_class is None and not all(part.sources for part in manifest.parts)
+    return open_pack(where, digest=digest, per_class=per_class if unsaid else None)
+
+
+def _origin(where: Readable) -> str | bytes | None:
+    """What opens the same file later, from any folder."""
+    if isinstance(where, str) and "://" in where:
+        return where
+    if isinstance(where, str | os.PathLike):
+        return str(Path(where).absolute())
+    return where if isinstance(where, bytes) else None
 
 
 class StoredPack(Pack):
@@ -55,13 +89,14 @@ class StoredPack(Pack):
     Pickling it (for worker processes) reads them first, so that no file handle travels.
     """
 
-    def __init__(self, reader: Reader, per_class: int | None) -> None:
+    def __init__(self, reader: Reader, per_class: int | None, origin: str | bytes | None) -> None:
         card = reader.manifest.card
         if per_class is not None:
             card = card.replace(per_class=per_class)
         sizes = [part_size(entry, card) for entry in reader.manifest.parts]
         if not all(sources for sources, _ in sizes):
             raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
+        self.origin = origin
         self._reader: Reader | None = reader  # until everything is in memory
         self._load_lock = threading.Lock()
         self._begin(card, sizes, reader.digest)

@@ -1,4 +1,4 @@
-"""Floor 1: bytes <-> named, checked arrays. numpy, h5py and zstandard; never torch.
+"""Floor 1: bytes <-> named, checked arrays. numpy, h5py and zstandard, and cryptography for signatures; never torch.
 
     write(path, card, parts, tensors, encoding)     arrays -> a .dpk file
     Reader(where)                                   a .dpk -> header, manifest, and arrays when asked for

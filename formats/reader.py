@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Literal
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dsetpack.formats import header as headers
-from dsetpack.formats import index, manifest
+from dsetpack.formats import index, manifest, signature
 from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
 from dsetpack.formats.header import Header
+from dsetpack.formats.keys import TrustedKey, spell_id, trusted
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest
 from dsetpack.formats.parts import check_values
@@ -47,6 +49,8 @@ class Reader:
         verify: Literal["touched", "all"] = "touched",
         limits: Limits | None = None,
         name: str | None = None,
+        digest: str | None = None,
+        trusted_keys: Iterable[TrustedKey] | None = None,
     ):
         """Read and check header and manifest.
 
@@ -55,18 +59,22 @@ class Reader:
             verify: ``touched`` checks what is read when it is read; ``all`` checks every byte now.
             limits: what the file may declare; the defaults of ``Limits`` if left out.
             name: what messages call the file, if not by where it is.
+            digest: the file must have this ``digest``.
+            trusted_keys: one of these public keys must have signed it. Both are checked before the manifest is parsed.
 
         Raises:
             FormatError, IntegrityError, VersionError, LimitError, OSError.
         """
         if verify not in ("touched", "all"):
             raise ValueError(f"verify={verify!r}: 'touched' or 'all' expected")
+        _check_spelling(digest)
+        keys = None if trusted_keys is None else trusted(trusted_keys)
         self._source = source(where)
         self._source.name = name or self._source.name
         self.name = self._source.name
         self._cache: dict[str, bytes] = {}
         try:
-            self.header, self.manifest = _open(self._source, limits or Limits())
+            self.header, self.manifest = _open(self._source, limits or Limits(), digest, keys)
             self._tensors_in = Counter(t.dataset for t in self.manifest.tensors.values())
             if verify == "all":
                 self.check_all()
@@ -178,9 +186,12 @@ class Reader:
         self.close()
 
 
-def _open(src: Source, limits: Limits) -> tuple[Header, Manifest]:
+def _open(
+    src: Source, limits: Limits, digest: str | None, keys: Mapping[bytes, bytes] | None
+) -> tuple[Header, Manifest]:
     first = src.read(0, FIRST_READ)
     header = headers.unpack(first[: headers.SIZE], src.name)
+    _check_trust(header, digest, keys, src.name)
     size = src.size()
     if size != header.file_length:
         change = f"{header.file_length - size} are missing" if size < header.file_length else "bytes were appended"
@@ -194,6 +205,19 @@ def _open(src: Source, limits: Limits) -> tuple[Header, Manifest]:
     parsed = manifest.parse(_manifest_bytes(block, header, src.name), src.name, limits)
     index.check(parsed, header, limits, src.name)
     return header, parsed
+
+
+def _check_spelling(digest: str | None) -> None:
+    if digest is not None and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise FormatError(f"digest={digest!r}: 'sha256:' and 64 hexadecimal digits in lower case expected")
+
+
+def _check_trust(header: Header, digest: str | None, keys: Mapping[bytes, bytes] | None, name: str) -> None:
+    """What the caller asks of the file; the header's digest has yet to be compared with the manifest's bytes."""
+    if digest not in (None, spell_id(header.digest)):
+        raise IntegrityError(f"{name}: another file: digest {spell_id(header.digest)} found, {digest} expected")
+    if keys is not None:
+        signature.check(header, keys, name)
 
 
 def _manifest_bytes(block: bytes, header: Header, name: str) -> bytes:

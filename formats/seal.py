@@ -45,6 +45,8 @@ def seal(manifest: Manifest, image: bytes) -> bytes:
 def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect: str | None = None) -> int:
     """Write a copy of a pack file with another card; stored tensors, and so the ``content_digest``, stay the same.
 
+    The copy is not signed: a signature holds for the digest, and with it for the card, that it was made for.
+
     Args:
         where: the pack to copy; every byte of it is checked, and every value against the new card.
         card: the new card; it must fit the parts and tensors that are there.

@@ -17,6 +17,8 @@ from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 
 PathLike = str | os.PathLike[str]
 Readable = PathLike | bytes | bytearray | memoryview | BinaryIO
+_OPTIONS = {"hf": {"block_size": 1}}
+"""Options by protocol. The Hugging Face Hub's file system would read 5 MB on after every range."""
 
 
 class Source(Protocol):
@@ -111,7 +113,7 @@ class UrlSource(Source):
 
         self.name = url
         try:
-            self._fs, self._path = url_to_fs(url)
+            self._fs, self._path = url_to_fs(url, **_OPTIONS.get(url.partition("://")[0], {}))
         except Exception as error:  # each file system has errors of its own
             raise DsetpackError(f"{url}: cannot be opened: {error}") from error
         self._head = b""

@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.hdf5 import NO_LIBRARY
+from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.parts import check_values
@@ -23,7 +25,14 @@ VIEW_SECONDS = 60
 VIEW_BYTES = 2 << 30
 
 
-def verify(where: Readable, *, hdf5: bool = True, limits: Limits | None = None) -> None:
+def verify(
+    where: Readable,
+    *,
+    hdf5: bool = True,
+    limits: Limits | None = None,
+    digest: str | None = None,
+    trusted_keys: Iterable[TrustedKey] | None = None,
+) -> None:
     """Check a whole pack file.
 
     First every byte against its digest, then every tensor's values against the card, and last, in a process of its
@@ -33,12 +42,14 @@ def verify(where: Readable, *, hdf5: bool = True, limits: Limits | None = None) 
         where: path, bytes, binary file object or fsspec URL.
         hdf5: False skips the HDF5 view (and needs no h5py).
         limits: what the file may declare.
+        digest: the file must have this ``digest``.
+        trusted_keys: one of these public keys must have signed it.
 
     Raises:
         DsetpackError: the first problem found, naming the file and the field. OSError: the file cannot be read.
     """
     limits = limits or Limits()
-    with Reader(where, limits=limits) as reader:
+    with Reader(where, limits=limits, digest=digest, trusted_keys=trusted_keys) as reader:
         if not hdf5:
             check_contents(reader, reader.manifest)
             return
@@ -47,7 +58,7 @@ def verify(where: Readable, *, hdf5: bool = True, limits: Limits | None = None) 
             copy = Path(folder) / "copy.dpk"
             with copy.open("xb") as file:
                 file.writelines(reader.blocks())
-            with Reader(copy, limits=limits, name=reader.name) as same:
+            with Reader(copy, limits=limits, name=reader.name, digest=reader.digest) as same:
                 check_contents(same, same.manifest)
             _check_view(copy, reader.name, limits)
 

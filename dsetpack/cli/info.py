@@ -14,6 +14,7 @@ from dsetpack.formats import Reader
 from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.model import printable
 from dsetpack.formats.parts import part_config
+from dsetpack.formats.signature import signer
 
 
 @click.command("info")
@@ -28,6 +29,7 @@ def command(file: str, as_json: bool) -> None:
             "bytes": reader.header.file_length,
             "digest": reader.digest,
             "content_digest": reader.manifest.content_digest,
+            "signed_by": signer(reader.header),
             "card": reader.manifest.card.model_dump(mode="json"),
             "parts": _parts(reader.manifest),
             "tensors": _tensors(reader.manifest, reader.header.file_length),
@@ -97,6 +99,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("file", f"{facts['file']}  ({facts['bytes']:,} bytes, format {facts['format']})"),
         ("digest", facts["digest"]),
         ("content", facts["content_digest"]),
+        ("signed by", _signed(facts["signed_by"])),
         ("classes", f"{len(card['classes'])}: {', '.join(card['classes'][:12])}"),
         (
             "images",
@@ -109,6 +112,10 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         *((metric["name"], _measured(metric)) for metric in card["metrics"]),
     ]
     return [(key, value) for key, value in rows if value]
+
+
+def _signed(key: str | None) -> str:
+    return f"key {key} (not checked: dsetpack verify FILE --trusted KEY)" if key else ""
 
 
 def _listed(settings: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""``dsetpack preview``: a labelled grid of decoded images."""
+"""``dsetpack preview``: a labelled grid of decoded images, or a page with everything."""
 
 from __future__ import annotations
 
@@ -14,18 +14,46 @@ def png(_ctx: click.Context, _option: click.Parameter, path: Path) -> Path:
     return path
 
 
+def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -> Path:
+    """The path, whose suffix says what it will be."""
+    if path.suffix.lower() not in (".png", ".html"):
+        raise click.BadParameter(f"{path}: a name that ends in .png or .html expected")
+    return path
+
+
 @click.command("preview")
 @click.argument("file")
-@click.option("-o", "--output", callback=png, type=click.Path(path_type=Path), required=True, help="The PNG to write.")
-@click.option("--rows", default=20, show_default=True, type=click.IntRange(1, 200), help="Sources shown at most.")
+@click.option(
+    "-o",
+    "--output",
+    callback=picture_or_page,
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The PNG to write, or the page (.html): one file with images, bytes, card and results, which loads nothing.",
+)
+@click.option("--rows", type=click.IntRange(1, 200), help="Sources shown at most: by default 20, on a page 40.")
 @click.option("--columns", default=12, show_default=True, type=click.IntRange(1, 64), help="Decoders shown at most.")
-def command(file: str, output: Path, rows: int, columns: int) -> None:
-    """Draw FILE (a path or URL) as a grid: sources down, decoders across."""
-    import dsetpack
+def command(file: str, output: Path, rows: int | None, columns: int) -> None:
+    """Draw FILE (a path or URL): as a grid, sources down and decoders across, or as a page."""
     from dsetpack.formats.atomic import check_writable
-    from dsetpack.preview import grid
 
     check_writable(output)
-    image = grid(dsetpack.open(file), rows, columns)
+    click.echo((_page if output.suffix.lower() == ".html" else _picture)(file, output, rows, columns))
+
+
+def _picture(file: str, output: Path, rows: int | None, columns: int) -> str:
+    import dsetpack
+    from dsetpack.preview import ROWS, grid
+
+    image = grid(dsetpack.open(file), rows or ROWS, columns)
     image.save(output, format="PNG")
-    click.echo(f"{output}: {image.width}×{image.height} pixels")
+    return f"{output}: {image.width}×{image.height} pixels"
+
+
+def _page(file: str, output: Path, rows: int | None, columns: int) -> str:
+    from dsetpack.formats.atomic import write_atomically
+    from dsetpack.preview_html import SOURCES, page
+
+    data = page(file, rows or SOURCES, columns).encode()
+    write_atomically(output, data)
+    return f"{output}: {len(data):,} bytes"

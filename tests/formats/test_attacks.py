@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import attack_builder
 import pytest
 
 from dsetpack import formats
@@ -60,6 +61,15 @@ def test_refused_by_verify(attack):
 def test_the_files_are_those_of_the_list():
     assert {f"{a['name']}.dpk" for a in ATTACKS} == {p.name for p in (FOLDER / "files").iterdir()}
     assert sum(p.stat().st_size for p in (FOLDER / "files").iterdir()) < 1 << 20
+
+
+def test_built_again_they_are_the_same():
+    """The same bytes from the same versions of zstd and HDF5; the same list from any."""
+    made = attack_builder.attacks()
+    assert [attack.expectation() for attack in made] == ATTACKS
+    if attack_builder.versions() == json.loads((FOLDER / "versions.json").read_text()):
+        changed = [a.name for a in made if (FOLDER / "files" / f"{a.name}.dpk").read_bytes() != a.data]
+        assert changed == []
 
 
 def test_limits_are_the_users():

@@ -8,8 +8,11 @@ images that decoding must give (``images``, ``labels``).
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ from dsetpack.formats.encodings.quantize import Codec as Quantize
 from dsetpack.formats.kinds import kind_config
 
 FOLDER = HERE / "v1.0"
+RFC_8032_SECRET = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"
+"""The secret key of RFC 8032, section 7.1, TEST 1: known to everyone."""
 Recipes = dict[str, Callable[[], bytes]]
 RECIPES: Recipes = {}
 
@@ -239,6 +244,19 @@ def parts_shared_bank() -> bytes:
             formats.Part(kind="kfs", config=config, sources=4, tensors=roles, stage=stage, class_decoders=lists)
         )
     return formats.encode(card, entries, tensors)
+
+
+@golden
+def signed() -> bytes:
+    """Signed by hand, as SPEC.md says in 2.1, with the key of RFC 8032's first test; ``signed.pub`` is public."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    data = images(description="signed")
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(RFC_8032_SECRET))
+    identity = hashlib.sha256(key.public_key().public_bytes_raw()).digest()
+    signature = key.sign(b"dsetpack manifest signature v1\0" + data[48:80])
+    body = data[:80] + identity + signature + data[176:252]
+    return body + struct.pack("<I", zlib.crc32(body)) + data[256:]
 
 
 def versions() -> dict[str, str]:

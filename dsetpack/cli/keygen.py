@@ -1,0 +1,19 @@
+"""``dsetpack keygen``: a key pair to sign packs with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("keygen")
+@click.argument("key", type=click.Path(path_type=Path))
+def command(key: Path) -> None:
+    """Make an Ed25519 key pair: KEY, private, not encrypted, readable by you only, and KEY.pub to give away."""
+    from dsetpack.formats.keys import key_id, new_key, spell_id
+
+    public = new_key(key)
+    click.echo(f"{key}: the private key; whoever has it signs as you")
+    click.echo(f"{key}.pub: the public key, {public.hex()}")
+    click.echo(f"key id: {spell_id(key_id(public))}")

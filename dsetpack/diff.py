@@ -1,0 +1,243 @@
+"""Two pack files beside each other: card, parts, tensors, and the images that they decode to."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dsetpack.formats import Reader
+from dsetpack.formats.source import Readable
+from dsetpack.pack import Pack
+from dsetpack.spaces import Zca
+from dsetpack.store import open_whole
+
+Array = NDArray[Any]
+Json = dict[str, Any]
+BATCH_VALUES = 1 << 22
+"""Pixel values decoded at once, of each pack."""
+
+
+class Missing(Enum):
+    """Where a file has no such field, which null is not."""
+
+    MISSING = "missing"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A field whose JSON values differ, or that one side has not: ``Missing.MISSING``."""
+
+    field: str
+    a: Any
+    b: Any
+
+    def to_json(self) -> Json:
+        """The field and its values, without one that is missing."""
+        return {key: value for key, value in vars(self).items() if value is not Missing.MISSING}
+
+
+@dataclass(frozen=True)
+class TensorChange:
+    """A tensor that differs.
+
+    Attributes:
+        name: the same in both files.
+        a, b: dtype, shape, encodings (of the values), compression (of their bytes), stored bytes, and the SHA-256 of
+            the stored elements; None where it is missing.
+        max_abs: the largest difference of values, in float64; None if the tensors cannot be compared, or if it is not
+            finite.
+        differing: how many elements differ (two NaN do not); None if the tensors cannot be compared.
+    """
+
+    name: str
+    a: Json | None
+    b: Json | None
+    max_abs: float | None = None
+    differing: int | None = None
+
+
+@dataclass(frozen=True)
+class Images:
+    """Decoded images, pair by pair, in the packs' pixel space.
+
+    Attributes:
+        pairs: how many were compared; 0 if they cannot be.
+        reason: why they cannot be compared; None if they can.
+        max_abs, mean_abs: over all pixels of all pairs; None if not compared, or not finite.
+        labels_changed: pairs whose labels differ; None if not compared.
+    """
+
+    pairs: int = 0
+    reason: str | None = None
+    max_abs: float | None = None
+    mean_abs: float | None = None
+    labels_changed: int | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What ``diff`` found.
+
+    Attributes:
+        a, b: each file's name, digest and content digest.
+        card, parts: fields that differ, ``recipe.lr`` or ``[0].config.decoders``.
+        tensors: those that differ, by name.
+        images: of all pairs, whatever differs.
+    """
+
+    a: Json
+    b: Json
+    card: tuple[Change, ...]
+    parts: tuple[Change, ...]
+    tensors: tuple[TensorChange, ...]
+    images: Images
+
+    @property
+    def same(self) -> bool:
+        """Same card, same parts, and tensors of the same dtypes, shapes, encodings and stored elements.
+
+        How the elements are compressed and where they lie does not count: that changes with the version of zstd.
+        """
+        return not (self.card or self.parts or self.tensors)
+
+    def to_json(self) -> Json:
+        """The same as plain values for ``json.dumps``."""
+        changes = {key: [change.to_json() for change in getattr(self, key)] for key in ("card", "parts")}
+        return {"same": self.same, **asdict(self), **changes}
+
+
+def diff(a: Readable, b: Readable) -> Difference:
+    """Compare two pack files. One tensor, and one batch of images, of each is in memory at a time, and the sources.
+
+    Args:
+        a, b: path, bytes, binary file object or fsspec URL.
+
+    Raises:
+        DsetpackError: one of them is no sound pack. OSError: it cannot be read.
+    """
+    with Reader(a) as first, Reader(b) as second:
+        return Difference(
+            a=_about(first),
+            b=_about(second),
+            card=tuple(_changes(_card(first), _card(second))),
+            parts=tuple(_changes(_parts(first), _parts(second))),
+            tensors=tuple(_tensors(first, second)),
+            images=_images(open_whole(a, first.digest, per_class=1), open_whole(b, second.digest, per_class=1)),
+        )
+
+
+def _about(reader: Reader) -> Json:
+    return {"file": reader.name, "digest": reader.digest, "content_digest": reader.manifest.content_digest}
+
+
+def _card(reader: Reader) -> Json:
+    return reader.manifest.card.model_dump(mode="json")
+
+
+def _parts(reader: Reader) -> list[Json]:
+    return [part.model_dump(mode="json") for part in reader.manifest.parts]
+
+
+def _changes(a: Any, b: Any, path: str = "") -> Iterator[Change]:
+    """Leaves of two JSON values that differ, each with its path."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in sorted({*a, *b}):
+            first, second = (side.get(key, Missing.MISSING) for side in (a, b))
+            yield from _changes(first, second, f"{path}.{key}" if path else key)
+    elif isinstance(a, list | tuple) and isinstance(b, list | tuple):
+        for number in range(max(len(a), len(b))):
+            yield from _changes(_item(a, number), _item(b, number), f"{path}[{number}]")
+    elif type(a) is not type(b) or a != b:
+        yield Change(path, a, b)
+
+
+def _item(values: list[Any] | tuple[Any, ...], number: int) -> Any:
+    return values[number] if number < len(values) else Missing.MISSING
+
+
+def _tensors(a: Reader, b: Reader) -> Iterator[TensorChange]:
+    for name in sorted({*a.manifest.tensors, *b.manifest.tensors}):
+        sides = [_side(r, name) if name in r.manifest.tensors else None for r in (a, b)]
+        first, second = sides
+        if first is None or second is None:
+            yield TensorChange(name, first, second)
+        elif any(first[key] != second[key] for key in ("dtype", "shape", "encodings", "sha256")):
+            yield TensorChange(name, first, second, *_distance(a, b, name))
+
+
+def _side(reader: Reader, name: str) -> Json:
+    entry, stored = reader.manifest.tensors[name], reader.stored(name)
+    below = reader.manifest.datasets[entry.dataset].encodings if entry.dataset else ()
+    little = np.ascontiguousarray(stored, stored.dtype.newbyteorder("<"))
+    return {
+        "dtype": entry.dtype,
+        "shape": list(entry.shape),
+        "encodings": [step.model_dump(mode="json") for step in entry.encodings],
+        "compression": [step.model_dump(mode="json") for step in below],
+        "stored_bytes": reader.manifest.stored_bytes(name),
+        "sha256": hashlib.sha256(little.tobytes()).hexdigest(),
+    }
+
+
+def _distance(a: Reader, b: Reader, name: str) -> tuple[float | None, int | None]:
+    """The largest difference and the number of differing elements of a tensor that both have."""
+    x, y = a.tensor(name), b.tensor(name)
+    if x.shape != y.shape:
+        return None, None
+    differs = (x != y) & ~((x != x) & (y != y))  # NaN is not itself
+    with np.errstate(invalid="ignore"):
+        largest = np.abs(x[differs].astype(np.float64) - y[differs].astype(np.float64)).max(initial=0.0)
+    return _finite(float(largest)), int(differs.sum())
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _images(a: Pack, b: Pack) -> Images:
+    if reason := _incomparable(a, b):
+        return Images(reason=reason)
+    largest, total, changed = 0.0, 0.0, 0
+    step = max(1, BATCH_VALUES // math.prod(a.card.shape))
+    for start in range(0, len(a), step):
+        pairs = np.arange(start, min(start + step, len(a)))
+        with torch.no_grad():
+            (x, y), (u, v) = a.decode(pairs), b.decode(pairs)
+        distance = (x.double() - u.double()).abs()
+        distance[(x == u) | (x.isnan() & u.isnan())] = 0  # infinity minus infinity is no number
+        largest, total = max(largest, _or_infinity(distance.max())), total + _or_infinity(distance.sum())
+        changed += int((y != v).reshape(len(pairs), -1).any(1).sum())
+    mean = total / (len(a) * math.prod(a.card.shape))
+    return Images(pairs=len(a), max_abs=_finite(largest), mean_abs=_finite(mean), labels_changed=changed)
+
+
+def _or_infinity(value: torch.Tensor) -> float:
+    """Not a number counts as infinity, so that it is not lost in a maximum."""
+    return math.inf if bool(value.isnan()) else float(value)
+
+
+def _incomparable(a: Pack, b: Pack) -> str | None:
+    """Why the images of two packs cannot be compared pair by pair."""
+    for what, first, second in (
+        ("images of shape", list(a.card.shape), list(b.card.shape)),
+        ("pairs", len(a), len(b)),
+        ("labels", a.card.labels.kind, b.card.labels.kind),
+        ("label columns", *(list(pack.labels.shape[1:]) for pack in (a, b))),
+        ("pixel space", a.card.space.kind, b.card.space.kind),
+        ("pixel space", a.card.space.model_dump(), b.card.space.model_dump()),
+    ):
+        if first != second:
+            shown = f": {first} and {second}" if not isinstance(first, dict) else " with other settings"
+            return f"different {what}{shown}"
+    raw = any(part.config.yields == "raw" for pack in (a, b) for part in pack.parts)
+    if raw and any(isinstance(pack.space, Zca) and not pack.space.ready for pack in (a, b)):
+        return "the decoders make raw images, and the ZCA has to be fitted again on the training images first"
+    return None

@@ -1,0 +1,53 @@
+"""What a signature signs, and whether a file's is good: Ed25519 over the digest (SPEC.md, section 2.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dsetpack.formats.errors import IntegrityError
+from dsetpack.formats.header import Header
+from dsetpack.formats.keys import spell_id
+
+CONTEXT = b"dsetpack manifest signature v1\0"
+"""In front of the digest, so that no signature made for another purpose by the same key passes for one of ours."""
+
+
+def message(digest: bytes) -> bytes:
+    """The bytes that are signed: 31 of context, then the 32 of the file's digest."""
+    return CONTEXT + digest
+
+
+def signer(header: Header) -> str | None:
+    """The id, ``sha256:...``, of the key that a file says it is signed by. Nothing is checked; None if unsigned."""
+    return spell_id(header.key_id) if any(header.key_id) or any(header.signature) else None
+
+
+def check(header: Header, trusted: Mapping[bytes, bytes], name: str) -> None:
+    """Check that one of the trusted keys signed a file.
+
+    Args:
+        header: the file's.
+        trusted: public keys by id, as ``keys.trusted`` gives them.
+        name: the file, for messages.
+
+    Raises:
+        IntegrityError: unsigned, signed by another key, or the signature is wrong.
+    """
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    found, wanted = signer(header), ", ".join(map(spell_id, trusted))
+    if found is None:
+        raise IntegrityError(f"{name}: it is not signed; a signature by key {wanted} is required")
+    if header.key_id not in trusted:
+        hint = "; what was given as a public key is this key's id" if header.key_id in trusted.values() else ""
+        raise IntegrityError(
+            f"{name}: it says that key {found} signed it, which is not trusted; trusted: {wanted}{hint}"
+        )
+    try:
+        public = Ed25519PublicKey.from_public_bytes(trusted[header.key_id])
+        public.verify(header.signature, message(header.digest))
+    except InvalidSignature:
+        raise IntegrityError(
+            f"{name}: its signature is wrong: key {found} did not sign the digest {spell_id(header.digest)}"
+        ) from None
