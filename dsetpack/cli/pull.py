@@ -1,0 +1,25 @@
+"""``dsetpack pull``: a pack from a data set repository of the Hugging Face Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("pull")
+@click.argument("repository", metavar="OWNER/NAME[@REVISION]")
+@click.argument("file", required=False)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; by default FILE's own name.")
+@click.option("--digest", help="The pack's digest, sha256:...: refuse any other.")
+def command(repository: str, file: str | None, output: Path | None, digest: str | None) -> None:
+    """Download FILE from a data set repository of the Hugging Face Hub, verify it, and only then write it.
+
+    FILE may be left out where there is only one .dpk. Needs dsetpack[hub].
+    """
+    from dsetpack.hub import pull
+
+    name, _, revision = repository.partition("@")
+    done = pull(name, output, file=file, revision=revision or None, digest=digest)
+    click.echo(f"{output or Path(done.file).name}: {done.size:,} bytes, verified")
+    click.echo(f"{done.repository}@{done.revision}  {done.file}\ndigest {done.digest}")

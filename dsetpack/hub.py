@@ -1,0 +1,254 @@
+"""Packs in data set repositories of the Hugging Face Hub: pushed in one commit, pulled by pinned revision and digest.
+
+``huggingface_hub`` (extra ``hub``) speaks to the Hub: its tokens, its cache, its retries and resumed downloads, its
+environment variables (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME``, ...). Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dsetpack.cards import croissant, facts, markdown
+from dsetpack.cards.croissant import dumps
+from dsetpack.cards.facts import base_name
+from dsetpack.cards.markdown import mark
+from dsetpack.extras import need
+from dsetpack.formats import Reader, verify
+from dsetpack.formats.atomic import check_writable, write_atomically
+from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.model import printable
+
+TYPE = "dataset"
+CARD = "README.md"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What was pushed, and what pins it.
+
+    Attributes:
+        repository, file: where it lies.
+        revision: the commit.
+        digest: the pack's.
+        url: the repository's page.
+        card: whether ``README.md`` is now this pack's card; False where the repository has one of its own, which stays.
+    """
+
+    repository: str
+    file: str
+    revision: str
+    digest: str
+    url: str
+    card: bool
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What was pulled: the file in the repository at the commit ``revision``, and the pack's digest."""
+
+    repository: str
+    file: str
+    revision: str
+    digest: str
+    size: int
+
+
+def push(
+    path: str | os.PathLike[str], repository: str, *, revision: str | None = None, private: bool = False
+) -> Pushed:
+    """Verify a pack, and upload it with its card and its Croissant metadata in one commit.
+
+    Args:
+        path: a ``.dpk`` file; the file in the repository is called the same.
+        repository: ``OWNER/NAME``; made if there is none.
+        revision: the branch to commit to, made if there is none; by default the main one.
+        private: a repository that is made here is private, and one that is there already must be.
+
+    Raises:
+        DsetpackError: not a sound pack, ``huggingface_hub`` is missing, or the Hub refuses; nothing was committed.
+    """
+    hub, name = _library(), base_name(os.fspath(path))
+    if not name.endswith(".dpk"):
+        raise FormatError(f"{path}: a file name that ends in .dpk expected, by which others find the pack")
+    verify(path)
+    found = facts(path)
+    api = hub.HfApi()
+    with _explained(f"{repository}: push"):
+        _prepare(api, repository, revision, private)
+        url = f"{api.endpoint}/datasets/{repository}"
+        own_card = _card_is_ours(hub, repository, revision, name)
+        files = {f"{name.removesuffix('.dpk')}.croissant.json": dumps(croissant(found, url=url))}
+        if own_card:
+            files[CARD] = markdown(found, repository)
+        operations = [hub.CommitOperationAdd(key, value.encode()) for key, value in files.items()]
+        commit = api.create_commit(
+            repository,
+            [hub.CommitOperationAdd(name, os.fspath(path)), *operations],
+            commit_message=f"{name}: {found.card.title}"[:200],
+            commit_description=f"dsetpack digest {found.digest}",
+            repo_type=TYPE,
+            revision=revision,
+        )
+    return Pushed(repository, name, str(commit.oid), found.digest, url, own_card)
+
+
+def pull(
+    repository: str,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    file: str | None = None,
+    revision: str | None = None,
+    digest: str | None = None,
+) -> Pulled:
+    """Download a pack, verify all of it, and only then put it in place, in one step.
+
+    Args:
+        repository: ``OWNER/NAME``.
+        out: where to write it; by default under its own name in the current folder. A file there is replaced.
+        file: the file in the repository; may be left out where there is only one ``.dpk``.
+        revision: a commit, branch or tag; only a commit (40 digits) is sure to stay the same. By default the main
+            branch.
+        digest: ``sha256:...``, the pack that it has to be.
+
+    Raises:
+        IntegrityError: another digest, or damaged; DsetpackError: no such repository, revision or file, no permission,
+            ``huggingface_hub`` is missing, or the connection failed. ``out`` is then as it was.
+    """
+    hub = _library()
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        raise FormatError(f"digest {digest!r}: 'sha256:' and 64 hexadecimal digits in lower case expected")
+    place = f"{repository}@{revision}" if revision else repository
+    if file is None or not _COMMIT.fullmatch(revision or ""):
+        with _explained(place):
+            info = hub.HfApi().repo_info(repository, repo_type=TYPE, revision=revision)
+        revision = str(info.sha)
+        file = _chosen(file, [entry.rfilename for entry in info.siblings or ()], f"{repository}@{revision}")
+    assert revision is not None
+    target = Path(base_name(file) if out is None else out)
+    check_writable(target)
+    data, found = _download(hub, repository, file, revision, digest)
+    write_atomically(target, data)
+    return Pulled(repository, file, revision, found, len(data))
+
+
+def _library() -> Any:
+    return need("huggingface_hub", "hub")
+
+
+def _errors() -> Any:
+    return need("huggingface_hub.errors", "hub")
+
+
+def _prepare(api: Any, repository: str, revision: str | None, private: bool) -> None:
+    """The repository and the branch are there."""
+    api.create_repo(repository, repo_type=TYPE, private=private or None, exist_ok=True)
+    if private and not api.repo_info(repository, repo_type=TYPE).private:
+        raise DsetpackError(f"{repository}: it is there already, and public: nothing was pushed; make it private first")
+    if revision is not None:
+        api.create_branch(repository, branch=revision, repo_type=TYPE, exist_ok=True)
+
+
+def _card_is_ours(hub: Any, repository: str, revision: str | None, name: str) -> bool:
+    """Whether ``README.md`` may be written: there is none, or it is the card of this file."""
+    errors = _errors()
+    try:
+        path = hub.HfApi().hf_hub_download(repository, CARD, repo_type=TYPE, revision=revision)
+    except errors.LocalEntryNotFoundError:  # not reached, which is no answer
+        raise
+    except errors.EntryNotFoundError:
+        return True
+    return mark(name) in Path(path).read_text(encoding="utf-8", errors="replace")
+
+
+def _chosen(file: str | None, names: Sequence[str], place: str) -> str:
+    packs = [name for name in names if name.endswith(".dpk")]
+    listed = printable(", ".join(packs)) or "none"
+    if file is None:
+        if len(packs) != 1:
+            raise DsetpackError(f"{place}: {len(packs)} .dpk files, one expected: say which FILE; there are: {listed}")
+        return packs[0]
+    if file not in names:
+        raise DsetpackError(f"{place}: no file {file!r}; its .dpk files: {listed}")
+    return file
+
+
+def _download(hub: Any, repository: str, file: str, revision: str, digest: str | None) -> tuple[bytes, str]:
+    """The file's bytes, verified, and its digest. A copy in the cache that is damaged is fetched once more."""
+    place = f"{repository}@{revision}/{printable(file)}"
+    try:
+        data = _fetched(hub, repository, file, revision, again=False)
+        found = _verified(data, place)
+    except (FormatError, IntegrityError):
+        data = _fetched(hub, repository, file, revision, again=True)
+        found = _verified(data, place)
+    if digest not in (None, found):
+        raise IntegrityError(f"{place}: digest {found} found, {digest} expected: another pack; nothing was written")
+    return data, found
+
+
+def _fetched(hub: Any, repository: str, file: str, revision: str, *, again: bool) -> bytes:
+    with _explained(f"{repository}@{revision}/{printable(file)}"):
+        path = hub.HfApi().hf_hub_download(repository, file, repo_type=TYPE, revision=revision, force_download=again)
+        return Path(path).read_bytes()
+
+
+def _verified(data: bytes, place: str) -> str:
+    """The digest of a whole pack, after everything about it was checked."""
+    verify(_Named(data, place))
+    with Reader(_Named(data, place)) as reader:
+        return reader.digest
+
+
+class _Named(io.BytesIO):
+    """Bytes that messages call by where they come from."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+@contextmanager
+def _explained(place: str) -> Iterator[None]:
+    """Turn what ``huggingface_hub`` raises into one error that says what to do."""
+    try:
+        yield
+    except DsetpackError:
+        raise
+    except Exception as error:  # the HTTP library below it, and its errors, change with its version
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
+            raise  # of a local file
+        raise DsetpackError(f"{place}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    errors = _errors()
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = printable(" ".join(str(error).split()))
+    login = "log in with 'hf auth login', or set HF_TOKEN"
+    if isinstance(error, errors.HFValidationError):
+        return f"no repository: OWNER/NAME expected, of letters, digits, '-', '_' and '.' ({said})"
+    if isinstance(error, errors.GatedRepoError):
+        return f"the repository is gated: ask for access on its page, and {login}"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "no such revision (commit, branch or tag)"
+    if isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError):
+        return "no such file"
+    if isinstance(error, errors.RepositoryNotFoundError) or status == 404:
+        return f"no such data set repository, or a private one: check the name; for a private one {login}"
+    if status in (401, 403):
+        return f"not allowed (HTTP status {status}): {login}, with a token that may do this ({said})"
+    if status is not None:
+        return f"the Hub answers with HTTP status {status}: {said}"
+    named = f"{type(error).__name__}: {said}"
+    if isinstance(error, OSError) or type(error).__module__.startswith(("http", "requests", "urllib3")):
+        return f"the connection failed, and nothing was written: run it again ({named})"
+    return f"huggingface_hub failed ({named})"
