@@ -1,0 +1,165 @@
+"""A storage policy for Avalanche's ``ReplayPlugin``: a ``ReplayMemory`` as its buffer (avalanche-lib 0.6).
+
+    policy = ReplayPolicy(ReplayMemory("200kB", classes=10), max_size=2000)
+    plugin = ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)
+
+It has what an ``ExemplarsBuffer`` has; the budget in bytes is the memory's, ``max_size`` counts decoded images.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dsetpack.dataset import PackDataset, Transform
+from dsetpack.formats.errors import FormatError
+from dsetpack.integrations.missing import need
+from dsetpack.pack import Pack
+from dsetpack.replay import ReplayMemory
+
+PACKAGE = "avalanche-lib>=0.6"
+Store = Callable[[ReplayMemory, Tensor, Tensor, str], None]
+"""Adds a task to a memory: from its images float32 [N, C, H, W], labels int64 [N], and the task's name."""
+
+
+def store_images(memory: ReplayMemory, images: Tensor, labels: Tensor, task: str) -> None:
+    """Add images as they are; the memory keeps as many of each class as it holds."""
+    memory.add_arrays(images, labels, task, space=memory.space)
+
+
+class ReplayPolicy:
+    """Stores each experience in a memory when it has been trained on, and hands the memory out as a dataset.
+
+    Images are those that the strategy's ``eval`` transforms make, so they must be in the memory's pixel space; decoded
+    ones are not transformed again.
+
+    Args:
+        memory: may have tasks already; these have the task label 0.
+        max_size: the largest number of decoded images, what ``ReplayPlugin`` calls ``mem_size``.
+        store: puts an experience into the memory: ``store_images``, or a function that distils, such as
+            ``lambda memory, x, y, task: memory.add_stage(ImageData(x, y, names, task), "kfs-cpu", task=task)``.
+        transform: applied to each decoded image [C, H, W], such as an augmentation.
+        seed: of the order in which the images of an experience are handed to ``store``.
+
+    Raises:
+        FormatError: ``max_size`` is no positive number.
+    """
+
+    def __init__(
+        self,
+        memory: ReplayMemory,
+        max_size: int,
+        *,
+        store: Store = store_images,
+        transform: Transform | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.memory, self.max_size = memory, _positive(max_size)
+        self._store, self._transform, self._seed = store, transform, seed
+        self._labels: dict[str, int] = {}  # the task label of each task of the memory
+        self._tensors = False  # whether the experiences' labels are tensors: all of a batch must be alike
+        self._made: tuple[Pack, Any] | None = None
+
+    @property
+    def buffer(self) -> Any:
+        """What the memory holds as a read-only ``AvalancheDataset`` of (x, y, task label), decoded when asked for.
+
+        It has ``targets`` and ``targets_task_labels``; neither decodes anything.
+
+        Raises:
+            DsetpackError: Avalanche is not installed. FormatError: labels are soft.
+        """
+        utils = need("avalanche.benchmarks.utils", PACKAGE)
+        if not self.memory.tasks:
+            return utils.concat_datasets([])
+        pack = self.memory.pack
+        if self._made is None or self._made[0] is not pack:
+            self._made = pack, self._dataset(utils, pack)
+        return self._made[1]
+
+    def update(self, strategy: Any, **_: Any) -> None:
+        """Store the strategy's experience; what ``ReplayPlugin`` calls after training on it."""
+        self.post_adapt(strategy, strategy.experience)
+
+    def post_adapt(self, agent_state: Any, exp: Any) -> None:  # noqa: ARG002
+        """Store an experience as a task of its number.
+
+        Raises:
+            FormatError: it is in the memory already, has several task labels, or does not fit the memory.
+        """
+        images, labels, task_label, self._tensors = _experience(exp, self._seed)
+        task = f"experience {exp.current_experience}"
+        if task in self.memory.tasks:
+            raise FormatError(f"task {task!r} is in the memory already: each experience is stored once")
+        self._store(self.memory, images, labels, task)
+        self._labels |= dict.fromkeys(set(self.memory.tasks) - set(self._labels), 0) | {task: task_label}
+        self.memory.keep_images(self.max_size)
+
+    def resize(self, strategy: Any, new_size: int) -> None:  # noqa: ARG002
+        """Another largest number of decoded images; sources are dropped now where there are more.
+
+        Raises:
+            FormatError: no positive number, or too few for one source of each class of each task.
+        """
+        size = _positive(new_size)
+        self.memory.keep_images(size)
+        self.max_size = size
+
+    def _dataset(self, utils: Any, pack: Pack) -> Any:
+        if pack.card.labels.kind != "hard":
+            raise FormatError("the memory's labels are soft; Avalanche's datasets have hard ones")
+        names = [self._labels.get(task, 0) for task in self.memory.tasks]
+        attributes = {
+            "targets": (pack.labels.tolist(), False),
+            "targets_task_labels": ([names[task] for task in self.memory.task_of.tolist()], True),
+        }
+        return utils.TaskAwareSupervisedClassificationDataset(
+            [_TensorLabels(pack.dataset(self._transform)) if self._tensors else pack.dataset(self._transform)],
+            data_attributes=[
+                utils.DataAttribute(values, name, use_in_getitem=shown) for name, (values, shown) in attributes.items()
+            ],
+        )
+
+
+class _TensorLabels(Dataset[tuple[Tensor, Tensor]]):
+    """A pack's dataset whose labels are tensors."""
+
+    def __init__(self, data: PackDataset) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        x, y = self._data[index]
+        return x, torch.as_tensor(y)
+
+
+def _experience(exp: Any, seed: int) -> tuple[Tensor, Tensor, int, bool]:
+    """All images of an experience in random order, their labels, its task label, and whether labels came as tensors."""
+    dataset = exp.dataset.eval()
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed)).tolist()
+    items = [dataset[number] for number in order]
+    if not items:
+        raise FormatError(f"experience {exp.current_experience} has no images")
+    tasks = {int(item[2]) if len(item) > 2 else 0 for item in items}
+    if len(tasks) > 1:
+        raise FormatError(f"experience {exp.current_experience} has the task labels {sorted(tasks)}; one expected")
+    images = torch.stack([torch.as_tensor(item[0]) for item in items]).float()
+    labels = torch.tensor([int(item[1]) for item in items])
+    return images, labels, tasks.pop(), isinstance(items[0][1], Tensor)
+
+
+def _positive(size: int) -> int:
+    try:
+        found = operator.index(size)
+    except TypeError:
+        found = 0
+    if found < 1:
+        raise FormatError(f"max_size is {size!r}; expected how many decoded images there may be, at least 1")
+    return found

@@ -1,0 +1,96 @@
+"""How a pack becomes a stage of a memory: as its file will hold it, on decoders that the memory has already."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dsetpack.decoders import Decoder
+from dsetpack.formats.card import Card
+from dsetpack.formats.presets import Preset
+from dsetpack.pack import Pack
+from dsetpack.part import Part
+from dsetpack.replay import fit
+from dsetpack.replay.budget import Size, distinct, measure
+from dsetpack.replay.stages import Bank, Contents, Stage, bank_digest
+from dsetpack.store import open_pack
+
+
+def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, card_of_all: bool) -> Contents:
+    """The contents with a pack as one stage more. Encodes this pack alone; ``fixed`` is still to be counted.
+
+    Args:
+        before: what there is; stays as it is.
+        pack: in the memory's classes and pixel space, all parts with sources, on the CPU.
+        task: its name.
+        encoding: what its values go through.
+        card_of_all: the pack's card describes what there is as well.
+
+    Raises:
+        FormatError: other images, labels or epochs than those there are.
+    """
+    if before is not None:
+        fit.check_alike(pack, before.card)
+    data = pack.to_bytes(encoding)
+    stored, sizes = open_pack(data), measure(pack, data)
+    held = list(before.banks) if before else []
+    banks = _banks(pack, stored, sizes.banks, held)
+    number = len(before.stages) if before else 0
+    parts = tuple(
+        replace(kept, decoder=banks[id(part.decoder)], stage=number)
+        for part, kept in zip(pack.parts, stored.parts, strict=True)
+    )
+    stage = Stage(task, parts, sizes.parts)
+    if before is None:
+        return Contents(_unmeasured(pack.card), stored.space, sizes.space, (stage,), tuple(held))
+    card = _card(before, pack, pack.card if card_of_all else before.card)
+    return replace(before, card=card, stages=(*before.stages, stage), banks=tuple(held))
+
+
+def reopened(pack: Pack, data: bytes, tasks: Sequence[str]) -> Contents:
+    """The contents of a file: one task for each stage that its pack's parts have."""
+    sizes = measure(pack, data)
+    order = sorted({part.stage for part in pack.parts})
+    found: list[tuple[list[Part], list[Size]]] = [([], []) for _ in order]
+    for part, size in zip(pack.parts, sizes.parts, strict=True):
+        number = order.index(part.stage)
+        found[number][0].append(replace(part, stage=number))
+        found[number][1].append(size)
+    stages = tuple(Stage(task, tuple(parts), tuple(of)) for task, (parts, of) in zip(tasks, found, strict=True))
+    banks = tuple(
+        Bank(bank, stored, bank_digest(bank)) for bank, stored in zip(distinct(pack.parts), sizes.banks, strict=True)
+    )
+    fixed = len(data) - sum(size.stored for size in sizes.parts)
+    return Contents(_unmeasured(pack.card), pack.space, sizes.space, stages, banks, fixed)
+
+
+def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank]) -> dict[int, Decoder]:
+    """The decoders that stand for each of a pack's, by its ``id``; new ones are added to ``held``."""
+    size = {id(bank): stored for bank, stored in zip(distinct(pack.parts), sizes, strict=True)}
+    found: dict[int, Decoder] = {}
+    for part, kept in zip(pack.parts, stored.parts, strict=True):
+        if id(part.decoder) in found:
+            continue
+        # As they came, if they came from here; as stored, if the same ones came before.
+        digests = bank_digest(part.decoder), bank_digest(kept.decoder)
+        known = next((bank for digest in digests for bank in held if bank.digest == digest), None)
+        if known is None:
+            known = Bank(kept.decoder, size[id(part.decoder)], digests[1])
+            held.append(known)
+        found[id(part.decoder)] = known.decoder
+    return found
+
+
+def _card(before: Contents, pack: Pack, card: Card) -> Card:
+    """The card with one stage more; what the first stages did not say of training, the new one may."""
+    return _unmeasured(card).replace(
+        epoch_rule=fit.epoch_rule(before.parts, before.card.epoch_rule, pack.parts, pack.card.epoch_rule),
+        recipe=card.recipe or pack.card.recipe,
+        augmentation=card.augmentation if card.recipe else pack.card.augmentation,
+        extra=before.card.extra,
+    )
+
+
+def _unmeasured(card: Card) -> Card:
+    """Without what was measured and counted on other contents."""
+    return card.replace(metrics=(), provenance=card.provenance.model_copy(update={"budget_floats": None}))

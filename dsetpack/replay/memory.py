@@ -1,0 +1,362 @@
+"""``ReplayMemory``: what a continual learner keeps of past tasks, within a budget of bytes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol, Self
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from dsetpack.arrays import as_labels
+from dsetpack.formats import Limits, Reader
+from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.presets import PRESETS, Preset
+from dsetpack.formats.source import Readable
+from dsetpack.loader import PackLoader
+from dsetpack.pack import Pack
+from dsetpack.replay import fit, saved
+from dsetpack.replay.budget import measure
+from dsetpack.replay.intake import appended, reopened
+from dsetpack.replay.mix import Batches, MixedLoader
+from dsetpack.replay.shrink import BALANCES, Balance
+from dsetpack.replay.stages import Contents, hard
+from dsetpack.replay.units import parse_bytes
+from dsetpack.spaces import Space, as_space
+from dsetpack.store import open_pack
+
+Task = str | int
+FLOAT_BYTES: dict[Preset, float] = {"exact": 4, "f16": 2, "int8": 1, "int4": 0.5}
+"""About what one value costs in each encoding."""
+
+
+class Distillable(Protocol):
+    """Real images that can distil themselves, such as ``dsetpack.trainers.data.ImageData``."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N]."""
+
+    def distil_stage(self, pack: Pack | None, method: str, **options: Any) -> Pack:
+        """``pack`` with one stage more, learned from these images by a method; a new pack where there is none."""
+
+
+class ReplayMemory:
+    """Packs of past tasks, one a task, within a budget of bytes.
+
+    The budget counts the bytes of the file that ``save`` writes: sources and labels at the memory's encoding, decoders
+    that tasks share once, the file's structure. When it is full, every task gives: the class that has the most (or the
+    task, as ``balance`` says) drops the source that was picked last, until all fits. Sources stand class by class in
+    the order in which they were picked; see ``dsetpack.replay.shrink``.
+
+    The memory holds what its file will hold: a task's values go through the encoding once when they come in. Adding one
+    works on that task's values alone; earlier ones are not encoded again. What fails changes nothing.
+
+    Args:
+        budget: bytes, or text such as "2MB" or "1.5MiB".
+        encoding: ``exact``, ``f16``, ``int8`` or ``int4``; see ``Pack.save``.
+        classes: the names of all classes of all tasks, or how many; by default those of the first pack.
+        space: the pixel space of the images; by default the first pack's.
+        balance: ``class``: each class has as many values as any other, and shares them out between its tasks; ``task``:
+            each task as many as any other, shared out between its classes.
+
+    Raises:
+        FormatError: an argument that is none of these.
+    """
+
+    def __init__(
+        self,
+        budget: int | str = "2MB",
+        *,
+        encoding: Preset = "int8",
+        classes: Sequence[str] | int | None = None,
+        space: Space | None = None,
+        balance: Balance = "class",
+    ) -> None:
+        self._budget = parse_bytes(budget)
+        if encoding not in PRESETS:
+            raise FormatError(f"encoding {encoding!r}; expected one of {', '.join(PRESETS)}")
+        if balance not in BALANCES:
+            raise FormatError(f"balance {balance!r}; expected one of {', '.join(BALANCES)}")
+        self._encoding, self._balance = encoding, balance
+        self._classes = None if classes is None else fit.class_names(classes)
+        self._space = None if space is None else as_space(space)
+        self._contents: Contents | None = None
+        self._pack: Pack | None = None
+
+    def __repr__(self) -> str:
+        return f"ReplayMemory({len(self.tasks)} tasks, {len(self)} images, {self.bytes:,} of {self.budget:,} bytes)"
+
+    def __len__(self) -> int:
+        """How many images it makes: (source, decoder) pairs."""
+        return 0 if self._contents is None else len(self.pack)
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the file may have."""
+        return self._budget
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the file is counted to have; 0 while the memory is empty."""
+        return 0 if self._contents is None else self._contents.bytes
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the tasks in the order in which they came."""
+        return () if self._contents is None else tuple(stage.task for stage in self._contents.stages)
+
+    @property
+    def space(self) -> Space | None:
+        """The pixel space of its images; None where it is empty, and takes the first pack's."""
+        return self._space if self._contents is None else self._contents.space
+
+    @property
+    def pack(self) -> Pack:
+        """All of it as one pack, which later changes of the memory leave as it is.
+
+        Raises:
+            FormatError: the memory is empty.
+        """
+        if self._pack is None:
+            self._pack = self._held().pack()
+        return self._pack
+
+    @property
+    def targets(self) -> Tensor:
+        """The label of every image, int64 [len] or float32 [len, classes]; decodes nothing."""
+        return self.pack.labels
+
+    @property
+    def task_of(self) -> Tensor:
+        """The task of every image as a place in ``tasks``, int64 [len]; decodes nothing."""
+        return torch.cat([torch.full((len(part) * part.slots,), part.stage) for part in self.pack.parts])
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many sources there are of each class of each task."""
+        if self._contents is None:
+            return {}
+        found, names = dict[str, dict[str, int]](), self._contents.card.classes
+        for stage in self._contents.stages:
+            counts = torch.bincount(torch.cat([hard(part) for part in stage.parts]), minlength=len(names))
+            found[stage.task] = {name: n for name, n in zip(names, counts.tolist(), strict=True) if n}
+        return found
+
+    def add(self, pack: Pack, task: Task | None = None) -> None:
+        """Keep a pack as one task, all of its parts.
+
+        Args:
+            pack: with the memory's classes, image shape and kind of labels. Of another pixel space it is converted
+                where the images stay the same: see ``fit.in_space``. Decoders that the memory holds are shared.
+            task: its name; by default its number.
+
+        Raises:
+            FormatError: it does not fit, the task is there already, or the budget does not hold one source of each
+                class of each task.
+        """
+        self._append(pack, self._free_name(task))
+
+    def add_arrays(
+        self,
+        images: ArrayLike | Tensor,
+        labels: ArrayLike | Tensor,
+        task: Task | None = None,
+        space: Space | None = None,
+    ) -> None:
+        """Keep images as one task; of each class the first ones are kept the longest.
+
+        Args:
+            images, labels, space: as for ``Pack.from_arrays``.
+            task: as for ``add``.
+
+        Raises:
+            FormatError: as ``add`` and ``Pack.from_arrays``; or an empty memory does not know the classes of all tasks.
+        """
+        known = self._known_classes()
+        if known is None:
+            raise FormatError("which classes will there be in all tasks? say ReplayMemory(..., classes=10), or names")
+        self._append(Pack.from_arrays(images, labels, classes=known, space=space), self._free_name(task))
+
+    def extend(self, codes: ArrayLike | Tensor, labels: ArrayLike | Tensor, task: Task | None = None) -> None:
+        """Keep a task as sources alone, for the decoders that are there (KFS with frozen decoders).
+
+        Args:
+            codes: float [N, *shape of a source].
+            labels: as for ``Pack.from_arrays``.
+            task: as for ``add``.
+
+        Raises:
+            FormatError: as ``add``; or the memory has no decoders, or several banks of them.
+        """
+        banks = {id(part.decoder): part for part in self.pack.parts if part.decoder.state_dict()}
+        if len(banks) != 1:
+            raise FormatError(f"the memory has {len(banks)} banks of decoders; codes can be added to one: add a pack")
+        [like] = banks.values()
+        sources = torch.as_tensor(codes).detach().to("cpu", torch.float32, copy=True)
+        part = replace(like, sources=sources, labels=as_labels(labels))
+        self._append(Pack(self.pack.card, [part], self.pack.space), self._free_name(task))
+
+    def add_stage(
+        self,
+        data: Distillable,
+        method: str = "kfs-cpu",
+        *,
+        task: Task | None = None,
+        budget: int | str | None = None,
+        **options: Any,
+    ) -> None:
+        """Distil the images of a task, and keep the result.
+
+        Args:
+            data: the task's images and no others; its list of classes is the memory's.
+            method: a recipe's name (``kfs``, ``haba-cpu``, ...). With KFS later tasks keep the first one's decoders.
+            task: as for ``add``.
+            budget: bytes of this task, about: as many values as they hold at the memory's encoding. By default the
+                recipe's.
+            **options: further ones of ``dsetpack.trainers.stages.add_stage``: ``settings``, ``seed``, ``device``,
+                ``folder``, ``resume``, ``show`` (progress; by default on a terminal), ...
+
+        Raises:
+            FormatError: as ``add``; the recipe or the images do not fit the memory. DsetpackError: distilling failed.
+        """
+        name = self._free_name(task)
+        if budget is not None:
+            options["ipc"] = self._images_a_class(data, budget)
+        before = None if self._contents is None else self.pack
+        made = data.distil_stage(before, method, **options)
+        new = [part for part in made.parts if before is None or part.stage >= len(self.tasks)]
+        self._append(Pack(made.card, new, made.space), name, card_of_all=True)
+
+    def resize(self, budget: int | str) -> None:
+        """Another budget; a smaller one drops sources now.
+
+        Raises:
+            FormatError: no such budget, or it does not hold one source of each class of each task.
+        """
+        limit = parse_bytes(budget)
+        if self._contents is not None:
+            self._keep(self._noted(self._contents, limit).within(limit, self._balance))
+        self._budget = limit
+
+    def keep_images(self, images: int) -> None:
+        """Drop sources until at most so many images can be decoded.
+
+        Raises:
+            FormatError: one source of each class of each task makes more.
+        """
+        if self._contents is not None:
+            self._keep(self._contents.at_most(images, self._balance))
+
+    def loader(self, batch_size: int, **options: Any) -> PackLoader:
+        """Batches of what the memory holds now; see ``Pack.loader``."""
+        return self.pack.loader(batch_size, **options)
+
+    def mix(self, new: Batches, ratio: float = 1.0, **options: Any) -> MixedLoader:
+        """Batches of new data with rehearsal of what the memory holds now; see ``MixedLoader``."""
+        return MixedLoader(new, self.pack, ratio, **options)
+
+    def save(self, path: str | os.PathLike[str]) -> int:
+        """Write the memory as one pack, whose parts are its tasks; an existing file is replaced whole or not at all.
+
+        The file is never larger than the budget: where sources compress worse than counted, further ones are dropped.
+
+        Returns:
+            the file's size in bytes.
+
+        Raises:
+            FormatError: the memory is empty; OSError: the file cannot be written. Memory and file are then as before.
+        """
+        pack, contents = self.pack, self._held()
+        while True:
+            data = pack.to_bytes(self._encoding)
+            contents = contents.remeasured(measure(pack, data), len(data))
+            if len(data) <= self._budget:
+                break
+            contents = contents.within(self._budget, self._balance)
+            pack = contents.pack()
+        write_atomically(path, data)
+        self._keep(contents)
+        return len(data)
+
+    @classmethod
+    def open(
+        cls,
+        where: Readable,
+        *,
+        budget: int | str | None = None,
+        encoding: Preset | None = None,
+        limits: Limits | None = None,
+    ) -> Self:
+        """The memory in a file, every byte checked.
+
+        Args:
+            where: path, bytes, binary file object or fsspec URL; any pack whose parts have sources is good.
+            budget, encoding: by default the file's; a file that no memory wrote names no budget, and is ``int8``.
+            limits: how much the file may declare.
+
+        Raises:
+            FormatError: no budget, or it does not hold the file; and as ``dsetpack.open``.
+        """
+        with Reader(where, verify="all", limits=limits) as reader:
+            data, name = b"".join(reader.blocks()), reader.name
+        pack = open_pack(data, limits=limits)
+        notes = saved.read(pack, name, budget, encoding)
+        made = cls(notes.budget, encoding=notes.encoding, balance=notes.balance)
+        contents = reopened(pack, data, notes.tasks)
+        made._keep(made._noted(contents, made._budget).within(made._budget, made._balance))
+        return made
+
+    def _append(self, pack: Pack, name: str, *, card_of_all: bool = False) -> None:
+        """Add a task. All is computed before anything changes."""
+        fit.check_classes(pack.card.classes, self._known_classes())
+        pack = fit.in_space(fit.with_sources(pack), self.space or pack.space)
+        contents = appended(self._contents, pack, name, self._encoding, card_of_all)
+        contents = self._noted(contents, self._budget).counted(self._encoding)
+        self._keep(contents.within(self._budget, self._balance))
+
+    def _noted(self, contents: Contents, budget: int) -> Contents:
+        """With what ``open`` has to know in the card."""
+        tasks = tuple(stage.task for stage in contents.stages)
+        notes = saved.Notes(budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks)
+        return replace(contents, card=saved.write(contents.card, notes))
+
+    def _keep(self, contents: Contents) -> None:
+        self._contents, self._pack = contents, None
+
+    def _held(self) -> Contents:
+        if self._contents is None:
+            raise FormatError("the memory is empty: add a task first")
+        return self._contents
+
+    def _known_classes(self) -> tuple[str, ...] | None:
+        return self._classes if self._contents is None else self._contents.card.classes
+
+    def _free_name(self, task: Task | None) -> str:
+        """The name of a task to be added."""
+        if task is None:
+            return next(name for name in map(str, itertools.count(len(self.tasks))) if name not in self.tasks)
+        if isinstance(task, bool) or not isinstance(task, str | int) or task == "":
+            raise FormatError(f"task {task!r}; expected a name or a number")
+        if str(task) in self.tasks:
+            raise FormatError(f"task {str(task)!r} is in the memory already: tasks are added once")
+        return str(task)
+
+    def _images_a_class(self, data: Distillable, budget: int | str) -> int:
+        """How many images a class have as many values as a budget of bytes."""
+        size = math.prod(data.shape) * FLOAT_BYTES[self._encoding] * len(set(data.labels.tolist()))
+        if not (count := int(parse_bytes(budget) / size)):
+            raise FormatError(
+                f"a stage's budget of {parse_bytes(budget):,} bytes is less than one image a class, {size:,.0f} bytes "
+                f"at the encoding {self._encoding}"
+            )
+        return count

@@ -1,0 +1,157 @@
+"""``MixedLoader``: each batch of new data with some of what the memory holds, exactly resumable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dsetpack.dataset import PairSource, decode, loaded
+from dsetpack.formats.errors import FormatError
+from dsetpack.schedule import Schedule
+from dsetpack.stream import Batch
+
+STATE_VERSION = 1
+
+
+class Batches(Protocol):
+    """Batches of new data: ``pack.loader(...)``, torchdata's ``StatefulDataLoader``, or any loader.
+
+    To be resumed it needs ``state_dict`` and ``load_state_dict``, too.
+    """
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class MixedLoader:
+    """Batches (x, y) of new data, each followed by rehearsed images.
+
+    A batch of n new samples is followed by about n · ratio rehearsed ones: after s new samples, floor(s · ratio) have
+    been rehearsed. These run through the memory epoch by epoch by its own rule, on and on over the epochs of the new
+    data: what comes when is a function of (seed, number of new samples) alone. One iteration is one of ``new``.
+
+    Args:
+        new: batches (x, y): x float [n, C, H, W] in the memory's pixel space (``memory.pack.space.apply``), y int64
+            [n], or float [n, classes] where the memory's labels are soft.
+        memory: a pack, such as ``ReplayMemory.pack``.
+        ratio: rehearsed samples for each new one, > 0.
+        seed: of the rehearsal's order, 0 <= seed < 2**64.
+        rank, world: this process among those that share the rehearsal: each takes every ``world``-th sample. By default
+            those of ``torch.distributed`` where it is initialised. ``new`` shares its own batches out.
+
+    Yields:
+        (x, y): the new samples first, on the device of the new ones.
+
+    Raises:
+        FormatError: an argument out of its range; from an iteration: batches that do not fit the memory.
+    """
+
+    def __init__(
+        self,
+        new: Batches,
+        memory: PairSource,
+        ratio: float = 1.0,
+        *,
+        seed: int = 0,
+        rank: int | None = None,
+        world: int | None = None,
+    ) -> None:
+        if not 0 < ratio < math.inf:
+            raise FormatError(f"ratio is {ratio}; expected rehearsed samples for each new one, more than 0")
+        self.new, self.memory, self.ratio = new, loaded(memory), float(ratio)
+        self._plan = Schedule(memory.table, 1, seed=seed, rule=memory.card.epoch_rule, rank=rank, world=world)
+        self._seen = 0  # new samples given so far, over all epochs
+
+    def __len__(self) -> int:
+        """Batches of one iteration, where ``new`` has a length."""
+        return len(self.new)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        for x, y in self.new:
+            self._check(x, y)
+            first, last = (math.floor(seen * self.ratio) for seen in (self._seen, self._seen + len(x)))
+            again = [self._decode(*run, x.device) for run in self._runs(first, last)]
+            self._seen += len(x)
+            yield torch.cat([x, *(images for images, _ in again)]), torch.cat([y, *(labels for _, labels in again)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this rank stands after the batches received so far: plain values if those of ``new`` are.
+
+        It is the same on all ranks as long as their batches have equal sizes.
+
+        Raises:
+            FormatError: ``new`` cannot say where it stands.
+        """
+        return {**self._state(), "seen": self._seen, "new": self._resumable().state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next iteration go on from where the state was taken.
+
+        Raises:
+            FormatError: it belongs to another memory, ratio, seed or number of ranks, or it is damaged, or
+                ``new`` cannot go on. Then nothing has changed.
+        """
+        expected = self._state()
+        if missing := [key for key in (*expected, "seen", "new") if key not in state]:
+            raise FormatError(f"not a state of a mixed loader: {', '.join(missing)} missing")
+        for key, value in expected.items():
+            if state[key] != value:
+                raise FormatError(f"the state has {key} {state[key]!r}, here it is {value!r}: make an equal loader")
+        seen = state["seen"]
+        if isinstance(seen, bool) or not isinstance(seen, int) or seen < 0:
+            raise FormatError(f"the state has seen {seen!r}; expected a number of samples")
+        self._resumable().load_state_dict(state["new"])
+        self._seen = seen
+
+    def _state(self) -> dict[str, Any]:
+        plan = self._plan
+        return {
+            "version": STATE_VERSION,
+            "rule": plan.rule,
+            "seed": plan.seed,
+            "pairs": len(plan.table),
+            "length": plan.length,
+            "ratio": self.ratio,
+            "world": plan.world,
+        }
+
+    def _resumable(self) -> Any:
+        if not all(hasattr(self.new, name) for name in ("state_dict", "load_state_dict")):
+            raise FormatError(
+                f"the new data come from a {type(self.new).__name__}, which cannot say where it stands: use "
+                "pack.loader(...), or torchdata's StatefulDataLoader"
+            )
+        return self.new
+
+    def _runs(self, first: int, last: int) -> Iterator[tuple[int, slice]]:
+        """The places ``first`` to ``last`` of this rank's rehearsal: epochs, and places in their orders."""
+        plan = self._plan
+        start, stop, step = first * plan.world + plan.rank, last * plan.world + plan.rank, plan.world
+        while start < stop:
+            epoch, place = divmod(start, plan.length)
+            end = min(stop - epoch * plan.length, plan.length)
+            yield epoch, slice(place, end, step)
+            start += len(range(place, end, step)) * step
+
+    def _decode(self, epoch: int, places: slice, device: torch.device) -> Batch:
+        pairs = np.ascontiguousarray(self._plan.order(epoch)[places])
+        x, y = decode(self.memory, pairs, self._plan.seed, epoch)
+        return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+
+    def _check(self, x: Tensor, y: Tensor) -> None:
+        card = self.memory.card
+        soft = card.labels.kind == "soft"
+        labels = (len(x), len(card.classes)) if soft else (len(x),)
+        if tuple(x.shape[1:]) != card.shape or not x.is_floating_point():
+            raise FormatError(
+                f"new images are {x.dtype} {list(x.shape)}; the memory's are float {list(card.shape)} in the space "
+                f"{card.space.kind}: pass raw ones through memory.pack.space.apply"
+            )
+        if tuple(y.shape) != labels or y.is_floating_point() != soft:
+            raise FormatError(
+                f"new labels are {y.dtype} {list(y.shape)}; the memory's are {card.labels.kind}, {labels}"
+            )

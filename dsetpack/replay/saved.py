@@ -1,0 +1,62 @@
+"""What a memory's file says beside its tensors, in the card's ``extra``: budget, encoding, balance, names of tasks."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dsetpack.checked import checked
+from dsetpack.formats.card import Card, Positive
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import Model
+from dsetpack.formats.presets import Preset
+from dsetpack.pack import Pack
+from dsetpack.replay.units import parse_bytes
+
+KEY = "replay"
+"""In ``card.extra``."""
+
+
+class Notes(Model):
+    """What ``ReplayMemory.open`` has to know.
+
+    Attributes:
+        budget: in bytes.
+        encoding, balance: as for ``ReplayMemory``.
+        tasks: the name of each stage.
+    """
+
+    budget: Positive
+    encoding: Preset = "int8"
+    balance: Literal["class", "task"] = "class"
+    tasks: tuple[Annotated[str, Field(min_length=1)], ...]
+
+
+def write(card: Card, notes: Notes) -> Card:
+    """The card with the notes."""
+    return card.replace(extra={**card.extra, KEY: json.loads(notes.model_dump_json())})
+
+
+def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | None) -> Notes:
+    """The notes in a pack's card; of a pack that no memory wrote, tasks are called by their stages.
+
+    Args:
+        pack: from the file ``name``.
+        budget, encoding: in place of the file's.
+
+    Raises:
+        FormatError: no budget, damaged notes, or not one task a stage.
+    """
+    stages = sorted({part.stage for part in pack.parts})
+    found = pack.card.extra.get(KEY)
+    if found is None and budget is None:
+        raise FormatError(f"{name}: no memory wrote this file, so it names no budget: say budget=")
+    values = found if isinstance(found, dict) else {"tasks": [str(stage) for stage in stages]}
+    asked = {} if budget is None else {"budget": parse_bytes(budget)}
+    with checked(f"{name}: card.extra.{KEY}"):
+        notes = Notes.model_validate({**values, **asked, **({} if encoding is None else {"encoding": encoding})})
+    if len(set(notes.tasks)) != len(stages):
+        raise FormatError(f"{name}: card.extra.{KEY} names {len(set(notes.tasks))} tasks for {len(stages)} stages")
+    return notes

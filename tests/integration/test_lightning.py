@@ -1,0 +1,101 @@
+"""``ReplayDataModule`` in the real Lightning: training, and exact resume from a checkpoint inside an epoch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+pytest.importorskip("lightning", reason="needs lightning: .ci/integration installs it")
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from dsetpack import Pack
+from dsetpack.integrations.lightning import ReplayDataModule
+from dsetpack.replay import ReplayMemory
+from dsetpack.trainers.data import load
+from dsetpack.trainers.networks import network
+
+
+class Learner(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.model = network("convnet3", (1, 28, 28), 10, 8, seed=0)
+        self.seen = []
+
+    def training_step(self, batch, index):
+        x, y = batch
+        self.seen.append((x.detach().clone(), y.tolist()))
+        return F.cross_entropy(self.model(x), y)
+
+    def validation_step(self, batch, index):
+        x, y = batch
+        self.log("accuracy", (self.model(x).argmax(1) == y).float().mean())
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.05)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return load("fashion-sample")
+
+
+def some(data, classes, each=20):
+    index = torch.cat([data.of_class(label)[:each] for label in classes])
+    return data.images[index], data.labels[index]
+
+
+@pytest.fixture(scope="module")
+def memory(data):
+    made = ReplayMemory("50kB", classes=data.classes)
+    made.add_arrays(*some(data, range(4)))
+    return made
+
+
+def module(data, memory):
+    new = Pack.from_arrays(*some(data, (4, 5), 25), classes=data.classes).loader(8, seed=1)
+    real = Pack.from_arrays(*some(data, range(6), 5), classes=data.classes).loader(30)
+    return ReplayDataModule(memory, new, ratio=0.5, seed=2, val=real)
+
+
+def trainer(folder, **options):
+    return Trainer(
+        accelerator="cpu", devices=1, default_root_dir=folder, logger=False, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing="callbacks" in options, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+
+
+def test_training_mixes_new_data_and_rehearsal(data, memory, tmp_path):
+    learner, own = Learner(), trainer(tmp_path, max_epochs=2)
+    own.fit(learner, datamodule=module(data, memory))
+    assert own.global_step == 14
+    assert sum(len(y) for _, y in learner.seen) == 150
+    assert {label for _, y in learner.seen for label in y} == set(range(6))
+    assert "accuracy" in own.callback_metrics
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 9])
+def test_resume_inside_an_epoch_gives_the_same_batches(data, memory, tmp_path, steps):
+    """Also from a checkpoint after the last batch of an epoch (7)."""
+    saved = ModelCheckpoint(tmp_path, "{step}", every_n_train_steps=steps, save_top_k=-1)
+    whole, rest = Learner(), Learner()
+    trainer(tmp_path, max_epochs=2, callbacks=[saved]).fit(whole, datamodule=module(data, memory))
+    trainer(tmp_path, max_epochs=2).fit(
+        rest, datamodule=module(data, memory), ckpt_path=tmp_path / f"step={steps}.ckpt", weights_only=False
+    )
+    assert len(rest.seen) == 14 - steps
+    for (x, y), (z, w) in zip(rest.seen, whole.seen[steps:], strict=True):
+        assert torch.equal(x, z)
+        assert y == w
+    for a, b in zip(rest.parameters(), whole.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_rehearsal_alone_and_new_data_alone(data, memory, tmp_path):
+    learner = Learner()
+    trainer(tmp_path, max_epochs=1).fit(learner, datamodule=ReplayDataModule(memory, batch_size=16))
+    assert sum(len(y) for _, y in learner.seen) == len(memory)
+    learner, empty = Learner(), module(data, ReplayMemory(classes=data.classes))
+    trainer(tmp_path, max_epochs=1).fit(learner, datamodule=empty)
+    assert {label for _, y in learner.seen for label in y} == {4, 5}

@@ -1,0 +1,81 @@
+"""The continual benchmark: equal bytes, own images only, and rows that are not run twice."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from dsetpack.trainers.data import load
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def continual(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    module = importlib.import_module("continual")
+    yield module
+    sys.modules.pop("continual", None)
+
+
+def work(continual, tmp_path):
+    data = load("fashion-sample")
+    return continual.Work(data, load("fashion-sample", split="test"), continual.SMOKE, tmp_path, torch.device("cpu"))
+
+
+def test_orders_cover_all_classes_once_and_differ_by_seed(continual, tmp_path):
+    own = work(continual, tmp_path)
+    orders = [own.order(seed) for seed in range(3)]
+    assert all(sorted(label for stage in order for label in stage) == list(range(10)) for order in orders)
+    assert all(len(stage) == 2 for order in orders for stage in order)
+    assert len({str(order) for order in orders}) == 3
+    assert own.order(1) == orders[1]
+
+
+@pytest.mark.parametrize("method", ["kfs", "random", "herding"])
+def test_every_method_has_the_same_bytes_and_its_own_classes(continual, tmp_path, method):
+    own = work(continual, tmp_path)
+    for stage in range(2):
+        memory = continual.memory_after(own, method, 1, stage, {})
+        budget = own.budget(2 * (stage + 1))
+        path = tmp_path / "fashion-sample-smoke" / f"{method}-1" / f"stage-{stage}.dpk"
+        assert 0.8 * budget < path.stat().st_size <= budget == 8 * 784 * 2 * (stage + 1)
+        seen = {label for classes in own.order(1)[: stage + 1] for label in classes}
+        assert set(memory.targets.tolist()) == seen
+    again = continual.memory_after(own, method, 1, 1, log := {})
+    assert not log  # taken from the disk
+    assert torch.equal(again.targets, memory.targets)
+
+
+def test_rows_are_kept_and_not_run_again(continual, tmp_path, monkeypatch):
+    arguments = ["--data", "fashion-sample", "--smoke", "--only", "random", "--net", "convnet3", "--seeds", "1"]
+    arguments += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "rows")]
+    done = CliRunner().invoke(continual.main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    [path] = (tmp_path / "rows").iterdir()
+    found = json.loads(path.read_text())
+    assert (path.name, found["method"], found["net"], found["seed"]) == (
+        "random-convnet3-0.json",
+        "random",
+        "convnet3",
+        0,
+    )
+    assert [len(stage["classes"]) for stage in found["stages"]] == [2] * 5
+    assert all(stage["bytes"] <= stage["budget"] for stage in found["stages"])
+    assert "random" in done.output
+    monkeypatch.setattr(continual, "row", lambda *_: pytest.fail("run again"))
+    assert CliRunner().invoke(continual.main, arguments, catch_exceptions=False).exit_code == 0
+
+
+def test_the_plot_says_what_it_needs(continual, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = CliRunner().invoke(continual.main, ["--render", "--out", str(tmp_path), "--plot", str(tmp_path / "x.png")])
+    assert done.exit_code == 2
+    assert "pip install matplotlib" in done.output

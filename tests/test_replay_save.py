@@ -1,0 +1,179 @@
+"""A memory's file: what comes back, what is refused, and what a crash leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import dsetpack
+from dsetpack import DsetpackError, FormatError, Pack, Zca
+from dsetpack.replay import ReplayMemory
+from tests.test_replay_memory import arrays, haba, kfs, memory_of, state
+
+ROOT = Path(__file__).parents[1]
+MAKERS = {
+    "kfs": lambda labels, seed: kfs(labels),
+    "haba": lambda labels, seed: haba(labels, seed=seed),
+    "images": lambda labels, seed: Pack.from_arrays(arrays(labels, 1, seed)[0], labels, classes=4),
+}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    kinds=st.lists(st.sampled_from([("kfs", "images"), ("haba", "images")]), min_size=1, max_size=1).flatmap(
+        lambda pair: st.lists(st.sampled_from(pair[0]), min_size=1, max_size=4)
+    ),
+    labels=st.lists(st.integers(0, 3), min_size=1, max_size=6),
+    encoding=st.sampled_from(["exact", "f16", "int8", "int4"]),
+    balance=st.sampled_from(["class", "task"]),
+    names=st.sets(st.text(min_size=1, max_size=8), min_size=4, max_size=4),
+)
+def test_round_trip(tmp_path_factory, kinds, labels, encoding, balance, names):
+    memory = ReplayMemory("300 kB", encoding=encoding, balance=balance)
+    for seed, (kind, name) in enumerate(zip(kinds, sorted(names), strict=False)):
+        memory.add(MAKERS[kind](labels, seed), task=name)
+    path = tmp_path_factory.mktemp("memory") / "x.dpk"
+    size = memory.save(path)
+    again = ReplayMemory.open(path)
+    assert path.stat().st_size == size == again.bytes == memory.bytes
+    assert (again.tasks, again.budget, again.counts()) == (memory.tasks, memory.budget, memory.counts())
+    assert torch.equal(again.targets, memory.targets)
+    assert torch.equal(again.task_of, memory.task_of)
+    assert len({id(p.decoder) for p in again.pack.parts}) == len({id(p.decoder) for p in memory.pack.parts})
+    found, expected = (m.pack.decode(range(len(m)))[0] for m in (again, memory))
+    assert (found - expected).abs().max() <= {"exact": 0, "f16": 0}.get(encoding, 0.3) * max(1, expected.abs().max())
+    plain = dsetpack.open(path, verify="all")  # any reader of packs reads it
+    assert [part.stage for part in plain.parts] == sorted(part.stage for part in plain.parts)
+    dsetpack.verify(path, hdf5=False)
+    again.add(MAKERS["images"]([0], 9), task="one more")
+    assert again.tasks == (*memory.tasks, "one more")
+
+
+def test_the_file_says_which_task_a_stage_is(tmp_path):
+    memory = memory_of([kfs([0, 1]), kfs([2])], balance="task")
+    memory.save(tmp_path / "x.dpk")
+    card = dsetpack.open(tmp_path / "x.dpk").card
+    assert card.extra["replay"] == {
+        "budget": 1_000_000, "encoding": "int8", "balance": "task", "tasks": ["task 0", "task 1"],
+    }  # fmt: skip
+
+
+def test_an_embedded_space_is_kept_and_counted(tmp_path):
+    zca = Zca.fit(torch.from_numpy(arrays([0], 200)[0]))
+    memory = ReplayMemory(space=zca, classes=4)
+    memory.add_arrays(*arrays([0, 1], 5))
+    assert memory.bytes > 144 * 144 * 3
+    counted = memory.bytes
+    assert abs(memory.save(tmp_path / "x.dpk") - counted) < 64
+    again = ReplayMemory.open(tmp_path / "x.dpk")
+    assert torch.equal(again.pack.decode(range(10))[0], memory.pack.decode(range(10))[0])
+    again.add_arrays(*arrays([2], 3))
+    assert abs(len(again.pack.to_bytes("int8")) - again.bytes) < 64
+
+
+def test_any_pack_can_be_opened_as_a_memory(tmp_path):
+    whole = kfs([0, 0, 1, 2])
+    Pack.merge(whole.select(classes=[0, 1]), whole.select(classes=2)).save(tmp_path / "x.dpk")
+    with pytest.raises(FormatError, match=r"x\.dpk: no memory wrote this file.*say budget="):
+        ReplayMemory.open(tmp_path / "x.dpk")
+    memory = ReplayMemory.open(tmp_path / "x.dpk", budget="1MB", encoding="exact")
+    assert memory.tasks == ("0", "1")
+    memory.add(kfs([3]), task="new")
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 1
+
+
+def test_another_budget_on_opening(tmp_path):
+    memory = ReplayMemory("1MB", classes=4)
+    memory.add_arrays(*arrays([0, 1], 50))
+    memory.save(tmp_path / "x.dpk")
+    small = ReplayMemory.open(tmp_path / "x.dpk", budget="8kB")
+    assert small.bytes <= 8000 == small.budget
+    with pytest.raises(FormatError, match="does not hold one source"):
+        ReplayMemory.open(tmp_path / "x.dpk", budget=1000)
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        {"budget": -1, "tasks": ["a"]},
+        {"budget": 1000000, "tasks": []},
+        {"budget": 1000000, "tasks": ["a", "b"]},
+        {"budget": 1000000, "tasks": [""]},
+        {"budget": 1000000, "tasks": ["a"], "encoding": "int3"},
+        {"budget": 1000000, "tasks": ["a"], "luck": 1},
+        {"tasks": ["a"]},
+    ],
+)
+def test_damaged_notes_are_refused(notes):
+    data = kfs([0, 1]).replace_card(extra={"replay": notes}).to_bytes()
+    with pytest.raises(FormatError, match=r"card\.extra\.replay"):
+        ReplayMemory.open(data)
+
+
+def test_damaged_files_are_refused(tmp_path):
+    memory_of([kfs([0, 1])]).save(tmp_path / "x.dpk")
+    data = bytearray((tmp_path / "x.dpk").read_bytes())
+    data[-3] ^= 1
+    with pytest.raises(DsetpackError):
+        ReplayMemory.open(bytes(data))
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+def test_a_failed_save_leaves_file_and_memory_as_they_were(broken, tmp_path, monkeypatch):
+    path = tmp_path / "x.dpk"
+    memory = memory_of([kfs([0, 1])])
+    memory.save(path)
+    data = path.read_bytes()
+    memory.add(kfs([2]), task="more")
+    before = state(memory)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, broken, fail)
+    with pytest.raises(OSError, match="No space left"):
+        memory.save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == data
+    assert [p.name for p in tmp_path.iterdir()] == ["x.dpk"]
+    assert state(memory)[:3] == before[:3]
+    memory.save(path)
+    assert ReplayMemory.open(path).tasks == ("task 0", "more")
+
+
+KILLER = """
+import json, sys, pathlib
+sys.path[:0] = [sys.argv[1], sys.argv[1] + "/benchmarks"]
+import kill, torch
+torch.set_num_threads(1)
+from dsetpack.replay import ReplayMemory
+from tests.test_replay_memory import arrays
+memories = []
+for version in range(2):
+    memory = ReplayMemory("1MB", classes=4)
+    memory.add_arrays(*arrays([0, 1, 2], 300, seed=version))
+    memories.append(memory)
+save = lambda path, version: memories[version].save(path)
+print(json.dumps(kill.kill_test(save, 12, pathlib.Path(sys.argv[2]))))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_kill_9_in_the_middle_of_a_save_leaves_the_old_file_or_the_new_one(tmp_path):
+    (tmp_path / "memory").mkdir()
+    command = [sys.executable, "-c", KILLER, str(ROOT), str(tmp_path / "memory")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["kills"] == 12
+    assert found["broken"] == 0
+    assert found["old"] > 0
+    assert found["files_after_the_next_save"] == ["x.dpk"]
