@@ -1,0 +1,61 @@
+"""Packs of measured rows become released ones: the same bytes, with the row's accuracy in the card.
+
+    python benchmarks/release.py --table fashion-cpu --root FOLDER ROW [ROW ...]
+
+Takes the int8 pack of a row from ``runs/reproduce`` and the row's accuracies from ``results``, and writes
+``examples/packs/ROW.dpk``, which ``dsetpack reproduce`` can then check.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+
+import _common
+import click
+from reproduce import RUNS
+
+import dsetpack
+from dsetpack.formats.card import Metric
+from dsetpack.formats.seal import recard
+from dsetpack.trainers.data import load
+
+PACKS = Path(__file__).parents[1] / "examples" / "packs"
+
+
+def release(table: str, row: str, root: str) -> Path:
+    """One row as a released pack."""
+    measured = json.loads((_common.RESULTS / table / f"{row}.json").read_text(encoding="utf-8"))
+    source, out = RUNS / f"{measured['recipe']}.dpk", PACKS / f"{row}.dpk"
+    card = dsetpack.open(source).card
+    assert card.recipe is not None
+    assert card.provenance.dataset is not None
+    test = load(card.provenance.dataset, root, "test")
+    metric = Metric(
+        value=statistics.fmean(measured["accuracies"]),
+        std=statistics.stdev(measured["accuracies"]),
+        seeds=len(measured["accuracies"]),
+        arch=card.recipe.arch,
+        width=card.recipe.width,
+        test_data=test.name,
+        test_digest=test.digest,
+    )
+    told = {"license": "MIT", "credit": "from Fashion-MNIST, Copyright 2017 Zalando SE"}
+    recard(source, card.replace(metrics=(metric,), **told), out)
+    dsetpack.verify(out)
+    return out
+
+
+@click.command()
+@click.option("--table", default="fashion-cpu", show_default=True, help="Where the rows are.")
+@click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
+@click.argument("rows", nargs=-1, required=True)
+def main(table: str, root: str, rows: tuple[str, ...]) -> None:
+    for row in rows:
+        out = release(table, row, root)
+        click.echo(f"{out.name}: {out.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
