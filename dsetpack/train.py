@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dsetpack.augment import Dsa
-from dsetpack.cutmix import draw_mix
+from dsetpack.cutmix import Mix, draw_mix
 from dsetpack.device import usable
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
@@ -25,6 +25,8 @@ _EMPTY = "the loader gives no batches: the pack is empty, or drop_last drops all
 
 Progress = Callable[[int, int, float], None]
 """Called with the steps done, all steps, and the mean loss since the last call."""
+After = Callable[[int, int], None]
+"""Called with the steps done and all steps."""
 
 
 class Loadable(Protocol):
@@ -55,6 +57,7 @@ def train(
     device: torch.device | str,
     steps: int | None = None,
     progress: Progress | None = None,
+    after: After | None = None,
 ) -> Report:
     """Train ``model`` in place on the batches of a pack.
 
@@ -73,6 +76,7 @@ def train(
         device: where to train.
         steps: optimiser steps in place of the recipe's length; milestones keep their shares.
         progress: called every ``CHECK_EVERY`` steps and at the end.
+        after: called after every step; it may look at the model, and must leave it and its mode as they are.
 
     Raises:
         DsetpackError: the loss is NaN or infinite (names the step), or no such device.
@@ -88,9 +92,9 @@ def train(
         try:
             model.to(device).train()
             loader = pack_like.loader(batch_size=recipe.batch_size, seed=seed, device=device)
-            total = steps or recipe.steps or _by_epochs(loader, recipe)
-            with closing(_endless(loader)) as batches:
-                loss = _run(model, batches, recipe, augmentation, seed, device, total, progress)
+            total = steps or length(loader, recipe)
+            with closing(prepared(loader, recipe, augmentation, seed, device)) as batches:
+                loss = _run(model, batches, recipe, total, progress, after)
         finally:
             model.train(was_training)
     return Report(loss=loss, steps=total, seconds=time.perf_counter() - start)
@@ -114,45 +118,113 @@ def _fall(recipe: Recipe, step: int, total: int) -> float:
     return recipe.final + (1 - recipe.final) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _run(
-    model: nn.Module,
-    batches: Iterator[tuple[Tensor, Tensor]],
+def length(loader: Iterable[tuple[Tensor, Tensor]], recipe: Recipe) -> int:
+    """How many steps the recipe trains.
+
+    Raises:
+        FormatError: it counts epochs, and the loader has no length or no batches.
+    """
+    if recipe.steps is not None:
+        return recipe.steps
+    try:
+        batches = len(loader)  # type: ignore[arg-type]
+    except TypeError:
+        raise FormatError("the recipe counts epochs, but the loader has no length: give 'steps'") from None
+    if not batches:
+        raise FormatError(_EMPTY)
+    return batches * (recipe.epochs or 0)
+
+
+def prepared(
+    loader: Iterable[tuple[Tensor, Tensor]],
     recipe: Recipe,
     augmentation: Augmentation | None,
     seed: int,
     device: torch.device,
-    total: int,
-    progress: Progress | None,
-) -> float:
+) -> Generator[tuple[Tensor, Tensor, Mix | None], None, None]:
+    """Batches without end, as a network sees them: images augmented and mixed, labels as stored, how it was mixed."""
     augment = None if augmentation is None else Dsa(augmentation)
     generator = torch.Generator().manual_seed(seed)
-    optimizer = _optimizer(model, recipe)
-    pending: list[Tensor] = []
-    mean = float("nan")
+    with closing(_endless(loader)) as batches:
+        for images, labels in batches:
+            x, y = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            x = x if augment is None else augment(x, generator)
+            mix = draw_mix(recipe.cutmix, x, generator)
+            yield (x if mix is None else mix.images(x)), y, mix
+
+
+def _run(
+    model: nn.Module,
+    batches: Iterator[tuple[Tensor, Tensor, Mix | None]],
+    recipe: Recipe,
+    total: int,
+    progress: Progress | None,
+    after: After | None,
+) -> float:
+    optimizer = optimizer_for([p for p in model.parameters() if p.requires_grad], recipe)
+    watch = Watch(recipe, total, progress)
     for step, rate in enumerate(learning_rates(recipe, total)):
-        x, y = next(batches)
-        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        x = x if augment is None else augment(x, generator)
-        mix = draw_mix(recipe.cutmix, x, generator)
-        logits = model(x if mix is None else mix.images(x))
+        x, y, mix = next(batches)
+        logits = model(x)
         if not step:
-            _check_labels(y, logits, recipe.loss)
-        if mix is not None:
-            y = mix.labels(y, logits.shape[1])
-        loss = _loss(logits, y, recipe.loss)
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        pending.append(loss.detach())
-        if len(pending) == CHECK_EVERY or step + 1 == total:
-            mean = _look(pending, step, recipe)
-            pending.clear()
-            if progress is not None:
-                progress(step + 1, total, mean)
-    _check_weights(model, total)
-    return mean
+            check_labels(y, logits, recipe.loss)
+        loss = loss_of(logits, y if mix is None else mix.labels(y, logits.shape[1]), recipe.loss)
+        descend(optimizer, rate, loss)
+        watch.add(loss)
+        if after is not None:
+            after(step + 1, total)
+    check_weights(model, total)
+    return watch.mean
+
+
+def descend(optimizer: torch.optim.Optimizer, rate: float, loss: Tensor) -> None:
+    """One step down the gradient of a scalar."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+
+
+class Watch:
+    """Looks at the losses every ``CHECK_EVERY`` steps and at the end, and tells ``progress``.
+
+    Attributes:
+        mean: of the losses between the last two looks.
+    """
+
+    def __init__(self, recipe: Recipe, total: int, progress: Progress | None) -> None:
+        self.mean = float("nan")
+        self._recipe, self._total, self._progress = recipe, total, progress
+        self._pending: list[Tensor] = []
+        self._done = 0
+
+    def add(self, loss: Tensor) -> None:
+        """The loss of the next step: a scalar, or one for each of several networks.
+
+        Raises:
+            DsetpackError: one of those since the last look is NaN or infinite.
+        """
+        self._pending.append(loss.detach())
+        self._done += 1
+        if len(self._pending) == CHECK_EVERY or self._done == self._total:
+            self.mean = self._look()
+            self._pending.clear()
+            if self._progress is not None:
+                self._progress(self._done, self._total, self.mean)
+
+    def _look(self) -> float:
+        """The mean of what is pending; one synchronisation."""
+        values = torch.stack(self._pending).float().cpu().flatten()
+        bad = (~values.isfinite()).nonzero().flatten().tolist()
+        if bad:
+            each = len(values) // len(self._pending)
+            step = self._done - len(self._pending) + bad[0] // each
+            raise DsetpackError(
+                f"the loss became {values[bad[0]]:g} at step {step} (counted from 0) with learning rate "
+                f"{self._recipe.lr:g}: lower recipe.lr, or check that the images hold no NaN"
+            )
+        return float(values.mean())
 
 
 @contextmanager
@@ -167,16 +239,6 @@ def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def _by_epochs(loader: Iterable[tuple[Tensor, Tensor]], recipe: Recipe) -> int:
-    try:
-        batches = len(loader)  # type: ignore[arg-type]
-    except TypeError:
-        raise FormatError("the recipe counts epochs, but the loader has no length: give 'steps'") from None
-    if not batches:
-        raise FormatError(_EMPTY)
-    return batches * (recipe.epochs or 0)
-
-
 def _endless(loader: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor, Tensor], None, None]:
     while True:
         batch = None
@@ -186,22 +248,27 @@ def _endless(loader: Iterable[tuple[Tensor, Tensor]]) -> Generator[tuple[Tensor,
             raise FormatError(_EMPTY)
 
 
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def optimizer_for(parameters: list[Tensor], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(parameters, lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
-def _loss(logits: Tensor, y: Tensor, kind: str) -> Tensor:
+def loss_of(logits: Tensor, y: Tensor, kind: str) -> Tensor:
+    """The recipe's loss, a scalar, of logits [B, classes] and labels, int64 [B] or float [B, classes]."""
     if kind == "cross_entropy":
         return F.cross_entropy(logits, y)
     target = y if y.is_floating_point() else F.one_hot(y, logits.shape[1])
     return (logits - target).square().sum(1).mean() / 2
 
 
-def _check_labels(y: Tensor, logits: Tensor, kind: str) -> None:
-    """Say at the first batch what would otherwise end as a device assertion, or silently train on nonsense."""
+def check_labels(y: Tensor, logits: Tensor, kind: str) -> None:
+    """Say at the first batch what would otherwise end as a device assertion, or silently train on nonsense.
+
+    Raises:
+        FormatError: the labels fit neither the logits nor the loss.
+    """
     classes = logits.shape[1]
     if not y.is_floating_point():
         if y.ndim != 1 or int(y.min()) < 0 or int(y.max()) >= classes:
@@ -218,19 +285,7 @@ def _check_labels(y: Tensor, logits: Tensor, kind: str) -> None:
         )
 
 
-def _look(losses: list[Tensor], step: int, recipe: Recipe) -> float:
-    """The mean of the losses up to ``step``; one synchronisation."""
-    values = torch.stack(losses).float().cpu()
-    bad = (~values.isfinite()).nonzero().flatten().tolist()
-    if bad:
-        first = step - len(losses) + 1 + bad[0]
-        raise DsetpackError(
-            f"the loss became {values[bad[0]]:g} at step {first} (counted from 0) with learning rate {recipe.lr:g}: "
-            "lower recipe.lr, or check that the images hold no NaN"
-        )
-    return float(values.mean())
-
-
-def _check_weights(model: nn.Module, total: int) -> None:
+def check_weights(model: nn.Module, total: int) -> None:
+    """Raise a DsetpackError where the last of ``total`` steps left weights that are not finite."""
     if not all(bool(p.isfinite().all()) for p in model.parameters()):
         raise DsetpackError(f"the last of {total} steps left weights that are not finite: lower recipe.lr")

@@ -350,6 +350,16 @@ def test_progress_reports_seldom_and_at_the_end():
     assert report["loss"] == calls[-1][2]
 
 
+def test_after_every_step_the_model_can_be_looked_at():
+    model, seen = net(), []
+    run(model, Pack([data()]), Recipe(steps=3, lr=0.1), after=lambda *a: seen.append((*a, model[1].weight.clone())))
+    assert [look[:2] for look in seen] == [(1, 3), (2, 3), (3, 3)]
+    for done, _, weight in seen:
+        shorter = net()
+        run(shorter, Pack([data()]), Recipe(steps=done, lr=0.1))
+        assert torch.equal(weight, shorter[1].weight)
+
+
 def test_labels_that_do_not_fit():
     x, y = data()
     centred = torch.eye(3)[y] - 1 / 3

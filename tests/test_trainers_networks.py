@@ -1,12 +1,13 @@
 """Networks: parameter counts against arithmetic, features, seeds, errors."""
 
+import sys
 from itertools import pairwise
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.trainers.networks import network, network_names
 
 CIFAR, FASHION = (3, 32, 32), (1, 28, 28)
@@ -73,10 +74,16 @@ def test_published_counts():
     assert vgg11(3) == 9_231_114
 
 
+VISION = ("densenet121", "efficientnet-b0")
+
+
+@pytest.mark.parametrize("image", [CIFAR, FASHION])
 @pytest.mark.parametrize("name", network_names())
-def test_every_network_embeds_and_classifies(name):
-    model = network(name, FASHION, 7, width=8).eval()
-    x = torch.rand(3, *FASHION)
+def test_every_network_embeds_and_classifies(name, image):
+    if name in VISION:
+        pytest.importorskip("torchvision", reason=f"{name} is torchvision's", exc_type=Exception)
+    model = network(name, image, 7, width=8).eval()
+    x = torch.rand(3, *image)
     features = model.embed(x)
     assert features.shape == (3, model.features)
     assert torch.equal(model(x), model.head(features))
@@ -140,6 +147,29 @@ def test_resnetap_pools_where_resnet_strides():
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), model.parameters(), strict=True))
     with pytest.raises(FormatError, match="resnetap18 halves images 3 times: 6×9 is too small, 8 a side needed"):
         network("resnetap18", (1, 6, 9), 10)
+
+
+def test_networks_of_torchvision_are_the_published_ones_but_for_the_stem():
+    """Counts of the papers' tables (with 1000 classes, and a 7×7 stem in DenseNet), by arithmetic for ours."""
+    pytest.importorskip("torchvision", reason="DenseNet-121 and EfficientNet-B0 are torchvision's", exc_type=Exception)
+    published = {"densenet121": 7_978_856 - conv(3, 64, 7, False) + conv(3, 64, 3, False), "efficientnet-b0": 5_288_548}
+    sides = {"densenet121": 4, "efficientnet-b0": 2}
+    for name, count in published.items():
+        model = network(name, CIFAR, 1000, seed=1)
+        assert sum(p.numel() for p in model.parameters()) == count
+        assert model.body[0](torch.rand(2, *CIFAR)).shape == (2, model.features, sides[name], sides[name])
+        same, other = (network(name, FASHION, 10, width=8, seed=s).head.weight for s in (1, 2))
+        assert torch.equal(same, network(name, FASHION, 10, width=8, seed=1).head.weight)
+        assert not torch.equal(same, other)
+        with pytest.raises(FormatError, match="too small, 8 a side needed"):
+            network(name, (3, 7, 7), 10)
+
+
+def test_without_torchvision_its_networks_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    for name in VISION:
+        with pytest.raises(DsetpackError, match=f"{name} is torchvision's.*install the torchvision that fits"):
+            network(name, CIFAR, 10)
 
 
 def test_errors_say_what_to_do():

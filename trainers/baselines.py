@@ -55,7 +55,9 @@ def stored_bytes(data: ImageData, per_class: int, seed: int = 0) -> int:
 def images_within(data: ImageData, size: int, seed: int = 0) -> int:
     """How many random real images of each class a file of at most ``size`` bytes holds; at least 1, however small."""
     most = int(torch.bincount(data.labels, minlength=len(data.classes)).min())
-    low, high = 1, most
+    low, high = 1, 1
+    while high < most and stored_bytes(data, high, seed) <= size:
+        low, high = high, min(2 * high, most)
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if stored_bytes(data, middle, seed) <= size else (low, middle - 1)

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
+from torch import nn
+from typing_extensions import Unpack
 
-from dsetpack.augment import augmentation_of
 from dsetpack.device import usable
-from dsetpack.formats.card import Augmentation, Card, Metric, Recipe
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.card import Metric, Recipe
 from dsetpack.pack import Pack
 from dsetpack.spaces import Space
-from dsetpack.train import train
+from dsetpack.train import After, train
 from dsetpack.trainers import parallel
+from dsetpack.trainers.batched import AT_ONCE, batchable, train_together, worthwhile
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
+from dsetpack.trainers.predictors import Predict, check_support, ridge_predictor
 from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.protocols import NAMES, Choices, Evaluation, check_data, plan
 from dsetpack.trainers.seeds import derive
 
 BATCH = 500
-Augment = Augmentation | Literal["card"] | None
 
 
 def evaluate(
     pack: Pack,
     test: ImageData,
     *,
-    seeds: int | Sequence[int] = 5,
-    arch: str | None = None,
-    width: int | None = None,
-    recipe: Recipe | None = None,
-    augmentation: Augment = "card",
     device: torch.device | str | None = None,
     show: bool | None = None,
+    **choices: Unpack[Choices],
 ) -> Metric:
     """Train networks on a pack and test them: mean accuracy and its standard deviation over seeds.
 
@@ -45,113 +43,210 @@ def evaluate(
     Args:
         pack: what to train on.
         test: real test images; mapped into the pack's space.
-        seeds: how many (0, 1, ...) or which: of initial weights, order and augmentation.
-        arch, width: the network; by default the recipe's.
-        recipe: by default the card's.
-        augmentation: by default the card's; None for none.
         device: where to train; by default where the pack is.
         show: progress; None: only on a terminal.
+        choices: seeds, protocol, network, ...; see ``Choices``.
 
     Returns:
-        fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own`` where
-        network, recipe and augmentation are the card's, else ``changed``; then ``note`` is JSON of what differs.
+        fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own`` or
+        ``common`` where network, recipe and augmentation are the protocol's, else ``changed``. ``note`` is JSON: what
+        differs, and with ``readings`` the best of them as ``best_of``, or None.
 
     Raises:
-        FormatError: no recipe, or test images that do not fit the pack.
+        FormatError: no recipe, or test images that do not fit the pack; see ``plan``.
     """
-    recipe = _recipe(pack, recipe)
-    recipe = recipe.model_copy(update={"arch": arch or recipe.arch, "width": width or recipe.width})
-    found = accuracies(
-        pack,
-        test,
-        seeds=seeds,
-        recipe=recipe,
-        augmentation=augmentation,
-        device=device,
-        show=show,
-    )
-    changes = _changes(pack.card, recipe, augmentation_of(pack.card, augmentation))
-    return Metric(
-        value=statistics.fmean(found),
-        std=statistics.stdev(found) if len(found) > 1 else None,
-        seeds=len(found),
-        arch=recipe.arch,
-        width=recipe.width,
-        test_data=test.name,
-        test_digest=test.digest,
-        protocol="changed" if changes else "own",
-        note=json.dumps(changes) if changes else None,
-    )
-
-
-def _changes(card: Card, recipe: Recipe, augmentation: Augmentation | None) -> dict[str, Any]:
-    """What of recipe and augmentation is not as the card says, as plain JSON values."""
-    ours, theirs = recipe.model_dump(mode="json"), card.recipe.model_dump(mode="json") if card.recipe else {}
-    changes = {name: value for name, value in ours.items() if name not in theirs or value != theirs[name]}
-    if augmentation != card.augmentation:
-        changes["augmentation"] = None if augmentation is None else augmentation.model_dump(mode="json")
-    return changes
+    return measure(pack, [test], plan(pack.card, test.name, **choices), device=device, show=show)[0].metric
 
 
 def accuracies(
     pack: Pack,
     test: ImageData,
     *,
-    seeds: int | Sequence[int] = 5,
-    arch: str | None = None,
-    width: int | None = None,
-    recipe: Recipe | None = None,
-    augmentation: Augment = "card",
     device: torch.device | str | None = None,
     show: bool | None = None,
+    **choices: Unpack[Choices],
 ) -> list[float]:
     """The accuracy for each seed; arguments as for ``evaluate``. Several processes share the seeds out."""
-    recipe = _recipe(pack, recipe)
-    _check(pack, test)
-    target = usable(device or pack.device)
-    augment = augmentation_of(pack.card, augmentation)
-    numbers = range(seeds) if isinstance(seeds, int) else seeds
-    moved, real = pack.to(target), test.to(target)
-    found: dict[int, float] = {}
-    own = parallel.mine(len(numbers))
-    with Meter("evaluate", len(own), False if parallel.rank() else show) as meter:
-        for done, number in enumerate(own):
-            model = fresh(pack, recipe, numbers[number], arch, width)
-            order = derive(numbers[number], "order")
-            train(model, moved, recipe=recipe, augmentation=augment, seed=order, device=target)
-            found[number] = accuracy(model, real, moved.space)
-            meter.update(done + 1, f"accuracy {statistics.fmean(found.values()):.2%}")
-    every = {number: value for part in parallel.gather(found) for number, value in part.items()}
-    return [every[number] for number in range(len(numbers))]
+    return measure(pack, [test], plan(pack.card, test.name, **choices), device=device, show=show)[0].last
 
 
-def fresh(pack: Pack, recipe: Recipe, seed: int, arch: str | None = None, width: int | None = None) -> Network:
-    """The network that ``evaluate`` trains for a seed, before training."""
-    classes = len(pack.card.classes)
-    return network(arch or recipe.arch, pack.card.shape, classes, width or recipe.width, seed=derive(seed, "weights"))
+@dataclass(frozen=True)
+class Measured:
+    """What networks got right of one test set.
+
+    Attributes:
+        last: the accuracy after the last step, for each seed: what counts.
+        best: the best of all readings, for each seed: chosen on the test images, so no fair measure.
+        readings: how many there were.
+        metric: for a card; ``value`` is the mean of ``last``.
+    """
+
+    last: list[float]
+    best: list[float]
+    readings: int
+    metric: Metric
 
 
-def accuracy(model: torch.nn.Module, test: ImageData, space: Space) -> float:
+def measure(
+    pack: Pack,
+    tests: Sequence[ImageData],
+    how: Evaluation,
+    *,
+    device: torch.device | str | None = None,
+    show: bool | None = None,
+) -> list[Measured]:
+    """Train the networks of a plan once, and test them on several sets of images.
+
+    Args:
+        pack: what to train on; ``how`` is a plan for its card.
+        tests: real test images, each of the pack's shape and number of classes.
+        how: from ``protocols.plan``.
+        device, show: as for ``evaluate``.
+
+    Raises:
+        FormatError: test images that do not fit the pack, or a predictor that does not.
+    """
+    for test in tests:
+        check_data(pack.card, test)
+    if how.predictor == "krr":
+        check_support(pack)
+    found = _Bench(pack, tests, how, usable(device or pack.device)).readings(show)
+    return [_measured(test, how, [seed[number] for seed in found]) for number, test in enumerate(tests)]
+
+
+def _measured(test: ImageData, how: Evaluation, readings: Sequence[Sequence[float]]) -> Measured:
+    """From the readings of each seed."""
+    last, best = [seed[-1] for seed in readings], [max(seed) for seed in readings]
+    count = len(readings[0])
+    told = {"readings": count, "value": statistics.fmean(best), "std": _spread(best)} if how.readings > 1 else None
+    metric = Metric(
+        name=NAMES[how.predictor],
+        value=statistics.fmean(last),
+        std=_spread(last),
+        seeds=len(last),
+        arch=how.recipe.arch,
+        width=how.recipe.width,
+        test_data=test.name,
+        test_digest=test.digest,
+        protocol=how.label,
+        note=how.note(told),
+    )
+    return Measured(last, best, count, metric)
+
+
+def _spread(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+Readings = list[list[float]]
+"""For each test set, the accuracies of one network, in the order of steps."""
+
+
+class _Bench:
+    """A pack, test sets and a plan, on one device."""
+
+    def __init__(self, pack: Pack, tests: Sequence[ImageData], how: Evaluation, device: torch.device) -> None:
+        self.pack, self.how, self.device = pack.to(device), how, device
+        self.tests = [test.to(device) for test in tests]
+
+    def readings(self, show: bool | None) -> list[Readings]:
+        """Of the network of each seed; several processes share the seeds out."""
+        own = list(parallel.mine(len(self.how.seeds)))
+        found: dict[int, Readings] = {}
+        with Meter("evaluate", len(own), False if parallel.rank() else show) as meter:
+            for numbers in self._groups(own):
+                found |= zip(numbers, self._trained([self.how.seeds[number] for number in numbers]), strict=True)
+                shown = statistics.fmean(readings[0][-1] for readings in found.values())
+                meter.update(len(found), f"accuracy {shown:.2%}")
+        every = {number: value for part in parallel.gather(found) for number, value in part.items()}
+        return [every[number] for number in range(len(self.how.seeds))]
+
+    def _groups(self, numbers: list[int]) -> Iterator[list[int]]:
+        """Which networks train in one pass."""
+        size = 1
+        if len(numbers) > 1 and self.how.batched is not False:
+            first = [self.how.network(self.how.seeds[number]) for number in numbers[:AT_ONCE]]
+            size = AT_ONCE if batchable(first) and (self.how.batched or self._worthwhile(first)) else 1
+        for start in range(0, len(numbers), size):
+            yield numbers[start : start + size]
+
+    def _worthwhile(self, models: Sequence[nn.Module]) -> bool:
+        how, batch = self.how, min(self.how.recipe.batch_size, len(self.pack))
+        return worthwhile(models, how.image, how.classes, batch, how.recipe, self.device)
+
+    def _trained(self, seeds: Sequence[int]) -> list[Readings]:
+        """The readings of networks that train together, or of one alone."""
+        models = [self.how.network(seed) for seed in seeds]
+        orders = [derive(seed, "order") for seed in seeds]
+        found: list[Readings] = [[[] for _ in self.tests] for _ in seeds]
+
+        def after(done: int, total: int) -> None:
+            if done in _marks(total, self.how.readings):
+                for model, readings in zip(models, found, strict=True):
+                    for values, value in zip(readings, self._tested(model), strict=True):
+                        values.append(value)
+
+        self._train(models, orders, after)
+        return found
+
+    def _train(self, models: Sequence[nn.Module], orders: Sequence[int], after: After) -> None:
+        recipe, augmentation = self.how.recipe, self.how.augmentation
+        if len(models) > 1:
+            train_together(
+                models,
+                self.pack,
+                recipe=recipe,
+                augmentation=augmentation,
+                seeds=orders,
+                device=self.device,
+                after=after,
+            )
+            return
+        train(
+            models[0],
+            self.pack,
+            recipe=recipe,
+            augmentation=augmentation,
+            seed=orders[0],
+            device=self.device,
+            after=after,
+        )
+
+    def _tested(self, model: nn.Module) -> list[float]:
+        """The accuracy on each test set, of what the plan lets predict."""
+        with _inference(model):
+            predict = ridge_predictor(model, self.pack) if self.how.predictor == "krr" else model
+            return [_share(predict, test, self.pack.space) for test in self.tests]
+
+
+def _marks(total: int, readings: int) -> set[int]:
+    """The steps after which to test: equal shares of all, the last one included; fewer than asked for if it must be."""
+    return {max(1, round(total * part / readings)) for part in range(1, readings + 1)}
+
+
+def fresh(pack: Pack, recipe: Recipe, seed: int) -> Network:
+    """The recipe's network that ``evaluate`` trains for a seed, before training."""
+    return network(recipe.arch, pack.card.shape, len(pack.card.classes), recipe.width, seed=derive(seed, "weights"))
+
+
+def accuracy(model: nn.Module, test: ImageData, space: Space) -> float:
     """The share of test images that the model gets right, in evaluation mode; mapped into ``space`` first."""
+    with _inference(model):
+        return _share(model, test, space)
+
+
+@contextmanager
+def _inference(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode it was in afterwards."""
     was_training = model.training
     model.eval()
-    right = 0
-    with torch.no_grad():
-        for x, y in test.batches(BATCH):
-            right += int((model(space.apply(x)).argmax(1) == y).sum())
-    model.train(was_training)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _share(predict: Predict, test: ImageData, space: Space) -> float:
+    right = sum(int((predict(space.apply(x)).argmax(1) == y).sum()) for x, y in test.batches(BATCH))
     return right / len(test)
-
-
-def _recipe(pack: Pack, recipe: Recipe | None) -> Recipe:
-    recipe = recipe or pack.card.recipe
-    if recipe is None:
-        raise FormatError(f"{pack.card.title!r} has no recipe in its card; give one")
-    return recipe
-
-
-def _check(pack: Pack, test: ImageData) -> None:
-    if test.shape != tuple(pack.card.shape):
-        raise FormatError(f"{test.name} has images of {list(test.shape)}; the pack makes {list(pack.card.shape)}")
-    if len(test.classes) != len(pack.card.classes):
-        raise FormatError(f"{test.name} has {len(test.classes)} classes; the pack has {len(pack.card.classes)}")

@@ -13,10 +13,22 @@ from dsetpack.formats.errors import DsetpackError
 _COMMANDS = {
     "info": "info",
     "verify": "verify",
+    "diff": "diff",
+    "keygen": "keygen",
+    "sign": "sign",
     "preview": "preview",
+    "export": "export",
+    "card": "card",
+    "push": "push",
+    "pull": "pull",
+    "convert": "convert",
+    "unpack": "unpack",
     "distill": "distill",
     "recipes": "recipes",
     "eval": "evaluate",
+    "reproduce": "reproduce",
+    "score": "score",
+    "audit": "audit",
     "demo": "demo",
 }
 
@@ -35,14 +47,15 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except (DsetpackError, OSError) as error:
-            click.echo(f"error: {_message(error)}", err=True)
+            click.echo(f"error: {message(error)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt as stop:
             click.echo(str(stop) or "interrupted", err=True)
             sys.exit(130)
 
 
-def _message(error: Exception) -> str:
+def message(error: Exception) -> str:
+    """An error as one line for people."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)

@@ -2,46 +2,101 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dsetpack.cli.fitted import fitted
 from dsetpack.cli.options import data_options, settings_option
 
 if TYPE_CHECKING:
-    from dsetpack.formats.card import Recipe
-    from dsetpack.pack import Pack
+    from dsetpack.formats.card import Card, Metric, Recipe
+    from dsetpack.trainers.data import ImageData
+    from dsetpack.trainers.evaluate import Measured
+
+
+def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> list[str]:
+    """All names of an option that may be repeated and takes commas."""
+    return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
 @click.command("eval")
 @click.argument("file")
 @data_options()
-@click.option("--arch", help="Such as convnet3, resnet18, vgg11 or alexnet; by default the card's.")
-@click.option("--width", type=click.IntRange(1), help="Width of the network; by default the card's, else the paper's.")
+@click.option(
+    "--protocol",
+    type=click.Choice(["own", "common"]),
+    default="own",
+    show_default=True,
+    help="Train by the card's own recipe, or by the one that is common to all packs (ConvNet-3, 2000 steps, DSA).",
+)
+@click.option(
+    "--arch",
+    "archs",
+    multiple=True,
+    callback=_listed,
+    metavar="NAME,...",
+    help="Networks such as convnet3, resnet18, vgg11 or alexnet, densenet121 and efficientnet-b0 of torchvision, or "
+    "your own as module:callable, called with image=(C, H, W) and classes=n; by default the protocol's. Several make a "
+    "table.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(1),
+    help="Width of the networks; by default the recipe's for its own, else the paper's.",
+)
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks to train.")
+@click.option(
+    "--predictor",
+    type=click.Choice(["network", "krr"]),
+    default="network",
+    show_default=True,
+    help="What predicts: the network, or kernel ridge regression on its features (FRePo, ISA).",
+)
+@click.option(
+    "--best-of",
+    type=click.IntRange(2),
+    metavar="N",
+    help="Test N times while training, and show the best beside the last; it is chosen on the test images, so the last "
+    "counts.",
+)
+@click.option(
+    "--corrupt",
+    "corruptions",
+    multiple=True,
+    callback=_listed,
+    metavar="NAME[:LEVEL]",
+    help="Test on corrupted test images, too, such as fog:3, or fog for all five levels; may be repeated.",
+)
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
-@click.option("--augment/--no-augment", default=True, help="Use the card's augmentation, or none.")
+@click.option("--augment/--no-augment", default=True, help="Use the protocol's augmentation, or none.")
 @click.option(
     "--record",
     type=click.Path(path_type=Path),
     metavar="NEW",
-    help="Write FILE with the result in its card to NEW, which may be FILE itself.",
+    help="Write FILE with the results in its card to NEW, which may be FILE itself.",
 )
-@settings_option("Change the card's recipe, such as steps=1000 or lr=0.02; may be repeated.")
+@settings_option("Change the protocol's recipe, such as steps=1000 or lr=0.02; may be repeated.")
 def command(
     file: str,
     data: str,
     root: Path | None,
-    arch: str | None,
+    protocol: Any,
+    archs: list[str],
     width: int | None,
     seeds: int,
+    predictor: Any,
+    best_of: int | None,
+    corruptions: list[str],
     device: str,
     augment: bool,
     record: Path | None,
     settings: dict[str, Any],
 ) -> None:
-    """Train networks on FILE by its card's recipe and test them on the data's test images.
+    """Train networks on FILE and test them on the data's test images, by its card's recipe or by the common protocol.
 
     The network after the last step counts; the mean and the standard deviation over seeds are printed.
     """
@@ -50,37 +105,115 @@ def command(
     from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.seal import recard
     from dsetpack.trainers.data import load
-    from dsetpack.trainers.evaluate import evaluate
+    from dsetpack.trainers.evaluate import measure
+    from dsetpack.trainers.protocols import NAMES, check_data, plan
 
     target = usable(device)
     if record is not None:
         check_writable(record)
+    if any(":" in arch for arch in archs):
+        sys.path.insert(0, str(Path.cwd()))  # the user's own network lies where the user is
     pack, test = dsetpack.open(file), load(data, root, "test")
-    changed, digest = _recipe(pack, settings), pack.digest
-    pack = _with_its_space(pack, data, root)
-    metric = evaluate(
-        pack,
-        test,
-        seeds=seeds,
-        arch=arch,
-        width=width,
-        recipe=changed,
-        augmentation="card" if augment else None,
-        device=target,
-    )
-    spread = "" if metric.std is None else f" ± {metric.std:.2%}"
-    shown = f"{metric.arch} {metric.width or ''}".strip()
-    click.echo(f"{file}: {metric.value:.2%}{spread} on {len(test)} test images of {test.name}; {shown}, {seeds} seeds")
+    check_data(pack.card, test)
+    changed = _recipe(pack.card, test.name, protocol, settings)
+    named: list[str | None] = [*archs] or [None]
+    plans = [
+        plan(
+            pack.card,
+            test.name,
+            protocol=protocol,
+            recipe=changed,
+            arch=arch,
+            width=width,
+            seeds=seeds,
+            augmentation="card" if augment else None,
+            predictor=predictor,
+            readings=best_of or 1,
+        )
+        for arch in named
+    ]
+    tests, digest = _tests(test, corruptions), pack.digest
+    pack = fitted(pack, data, root)
+    measured = (found for how in plans for found in measure(pack, tests, how, device=target))
+    if len(plans) * len(tests) == 1:
+        metrics = [_sentence(file, next(measured), len(test))]
+    else:
+        click.echo(f"{file}: {len(test)} test images, {_count(seeds)}, after the last step")
+        title = NAMES[plans[0].predictor]
+        metrics = list(_rows(title, measured, [how.recipe.arch for how in plans], [t.name for t in tests], best_of))
     if record is not None:
-        card = pack.card.replace(metrics=(*pack.card.metrics, metric))
-        click.echo(f"{record}: {recard(file, card, record, expect=digest):,} bytes, the result in its card")
+        card = pack.card.replace(metrics=(*pack.card.metrics, *metrics))
+        what = "result" if len(metrics) == 1 else "results"
+        click.echo(f"{record}: {recard(file, card, record, expect=digest):,} bytes, the {what} in its card")
 
 
-def _recipe(pack: Pack, changes: dict[str, Any]) -> Recipe | None:
-    """The card's recipe with some fields changed; None for the card's own."""
+def _sentence(file: str, found: Measured, images: int) -> Metric:
+    metric = found.metric
+    shown = f"{metric.arch} {metric.width or ''}".strip()
+    kind = "" if metric.name == "accuracy" else f"{metric.name} "
+    click.echo(
+        f"{file}: {kind}{_percent(found.last)} on {images} test images of {metric.test_data}; {shown}, "
+        f"{_count(metric.seeds)}{'' if metric.protocol == 'own' else f', {metric.protocol} protocol'}"
+    )
+    if found.readings > 1:
+        click.echo(f"best of {found.readings} readings, chosen on the test images: {_percent(found.best)}")
+    return metric
+
+
+def _rows(
+    title: str, measured: Iterator[Measured], archs: list[str], tests: list[str], best_of: int | None
+) -> Iterator[Metric]:
+    """Print a table, each row as soon as it is there."""
+    first, last = (max(map(len, names)) for names in (["network", *archs], ["test images", *tests]))
+    best = "" if best_of is None else f"  {f'best of {best_of}':>16}"
+    click.echo(f"{'network':<{first}}  width  {title:>16}{best}  {'test images':<{last}}  protocol".rstrip())
+    for found in measured:
+        metric = found.metric
+        best = "" if best_of is None else f"  {_percent(found.best):>16}"
+        click.echo(
+            f"{metric.arch:<{first}}  {metric.width or '':>5}  {_percent(found.last):>16}{best}  "
+            f"{metric.test_data:<{last}}  {metric.protocol}"
+        )
+        yield metric
+    if best_of is not None:
+        click.echo(
+            f"best of {best_of}: the best reading while training, chosen on the test images; the last one counts"
+        )
+
+
+def _percent(values: list[float]) -> str:
+    import statistics
+
+    spread = f" ± {statistics.stdev(values):.2%}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2%}{spread}"
+
+
+def _count(seeds: int) -> str:
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def _tests(test: ImageData, corruptions: list[str]) -> list[ImageData]:
+    """The clean test images, and the corrupted ones that are asked for."""
+    from dsetpack.formats.errors import FormatError
+    from dsetpack.trainers.data.corrupt import LEVELS, corrupted
+
+    found = [test]
+    for text in corruptions:
+        name, colon, level = text.partition(":")
+        if colon and level not in map(str, LEVELS):
+            raise FormatError(
+                f"--corrupt {text}: level {level!r}; expected {LEVELS[0]} to {LEVELS[-1]}, or none for all"
+            )
+        found += [corrupted(test, name, number) for number in ([int(level)] if colon else LEVELS)]
+    return found
+
+
+def _recipe(card: Card, data: str, protocol: str, changes: dict[str, Any]) -> Recipe | None:
+    """The protocol's recipe with some fields changed; None for its own."""
     from dsetpack.checked import checked
     from dsetpack.formats.card import Recipe
     from dsetpack.formats.errors import FormatError
+    from dsetpack.trainers.protocols import defaults
     from dsetpack.trainers.recipe import nearest
 
     if not changes:
@@ -88,18 +221,9 @@ def _recipe(pack: Pack, changes: dict[str, Any]) -> Recipe | None:
     known = tuple(Recipe.model_fields)
     if unknown := [key for key in changes if key not in known]:
         raise FormatError(f"--set: no setting {unknown[0]!r}; nearest is {nearest(unknown[0], known)!r}")
-    fields = pack.card.recipe.model_dump(exclude_defaults=True) if pack.card.recipe else {}
+    base, _ = defaults(card, data, protocol)
+    fields = base.model_dump(exclude_defaults=True) if base else {}
     if "epochs" in changes or "steps" in changes:
         fields.pop("epochs", None), fields.pop("steps", None)
     with checked("--set"):
         return Recipe.model_validate({**fields, **changes})
-
-
-def _with_its_space(pack: Pack, data: str, root: Path | None) -> Pack:
-    """The pack with its ZCA fitted again on the data's training images, where the file keeps only how to do that."""
-    from dsetpack.spaces import Zca
-    from dsetpack.trainers.data import load
-
-    if not isinstance(pack.space, Zca) or pack.space.ready:
-        return pack
-    return pack.with_space(Zca.refit(pack.space.model, load(data, root, "train").images))

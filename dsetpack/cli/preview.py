@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import click
@@ -42,11 +43,13 @@ def command(file: str, output: Path, rows: int | None, columns: int) -> None:
 
 
 def _picture(file: str, output: Path, rows: int | None, columns: int) -> str:
-    import dsetpack
+    from dsetpack.formats.atomic import write_atomically
     from dsetpack.preview import ROWS, grid
+    from dsetpack.store import open_to_show
 
-    image = grid(dsetpack.open(file), rows or ROWS, columns)
-    image.save(output, format="PNG")
+    image, data = grid(open_to_show(file), rows or ROWS, columns), io.BytesIO()
+    image.save(data, format="PNG")
+    write_atomically(output, data.getvalue())
     return f"{output}: {image.width}×{image.height} pixels"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -22,7 +23,8 @@ def command(file: Path, repository: str, revision: str | None, private: bool) ->
     done = push(file, repository, revision=revision, private=private)
     pinned = f"{done.repository}@{done.revision}"
     click.echo(f"{done.url}\nrevision {done.revision}\ndigest   {done.digest}\n")
-    click.echo(f"dsetpack pull {pinned} {done.file} -o {done.file} --digest {done.digest}")
+    name = shlex.quote(done.file)
+    click.echo(f"dsetpack pull {pinned} {name} -o {name} --digest {done.digest}")
     click.echo(f'dsetpack.open("hf://datasets/{pinned}/{done.file}", digest="{done.digest}")')
     if not done.card:
         click.echo(f"\n{CARD} stays as it is: it is not the card of {done.file}. 'dsetpack card {file}' prints that.")

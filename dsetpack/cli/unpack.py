@@ -22,22 +22,27 @@ from dsetpack.cli.options import data_options
     help="8-bit PNG files and labels.csv; float tensors; or a table of the Hugging Face datasets library.",
 )
 @click.option("--space", type=click.Choice(["pack", "raw"]), help="Of safetensors: pixel space; by default the pack's.")
+@click.option("--per-class", type=click.IntRange(1), help="Images a class of a generator.")
 @data_options(required=False)
 def command(
-    file: str, folder: Path, form: str, space: Literal["pack", "raw"] | None, data: str | None, root: Path | None
+    file: str,
+    folder: Path,
+    form: str,
+    space: Literal["pack", "raw"] | None,
+    per_class: int | None,
+    data: str | None,
+    root: Path | None,
 ) -> None:
     """Write every image of FILE (a path or URL) with its label into the new or empty folder DIR.
 
     Of a pack that keeps only the recipe of its ZCA, --data names the training images to fit it on again.
     """
     import dsetpack
-    from dsetpack.spaces import Zca
+    from dsetpack.cli.fitted import fitted
     from dsetpack.unpack import unpack
 
-    pack = dsetpack.open(file)
-    if data is not None and isinstance(pack.space, Zca) and not pack.space.ready:
-        from dsetpack.trainers.data import load
-
-        pack = pack.with_space(Zca.refit(pack.space.model, load(data, root, "train").images))
+    pack = dsetpack.open(file, per_class=per_class)
+    if data is not None:
+        pack = fitted(pack, data, root)
     unpack(pack, folder, as_=form, space=space)
     click.echo(f"{folder}: {len(pack):,} images as {form}")

@@ -1,0 +1,53 @@
+"""``dsetpack reproduce``: whether a pack does what its card says."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dsetpack.cli.fitted import fitted
+from dsetpack.cli.options import data_options
+
+if TYPE_CHECKING:
+    from dsetpack.formats.card import Metric
+
+
+@click.command("reproduce")
+@click.argument("file")
+@data_options()
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks to train.")
+@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
+def command(file: str, data: str, root: Path | None, seeds: int, device: str) -> None:
+    """Measure FILE again by the recipe in its card, on the real test data that the card pins, and compare.
+
+    Prints the card's value, the new one, and their difference in standard errors; the status is 1 beyond three.
+    """
+    import dsetpack
+    from dsetpack.device import usable
+    from dsetpack.trainers.data import load
+    from dsetpack.trainers.reproduce import LIMIT, reproduce, settle
+
+    target = usable(device)
+    pack, test = dsetpack.open(file), load(data, root, "test")
+    settle(pack.card, test, seeds)  # before the training images are read
+    found = reproduce(fitted(pack, data, root), test, seeds=seeds, device=target)
+    click.echo(f"card:       {_shown(found.card)}")
+    click.echo(f"here:       {_shown(found.new)}")
+    click.echo(f"difference: {100 * found.difference:+.2f} points, {found.errors:+.1f} standard errors")
+    if None in (found.card.std, found.new.std):
+        click.echo("one of the two has no standard deviation; it is taken to have the other's")
+    if not found.holds:
+        click.echo(f"not reproduced: more than {LIMIT:g} standard errors apart")
+        sys.exit(1)
+    click.echo(f"reproduced: within {LIMIT:g} standard errors")
+
+
+def _shown(metric: Metric) -> str:
+    spread = "" if metric.std is None else f" ± {metric.std:.2%}"
+    kind = "" if metric.name == "accuracy" else f"{metric.name} "
+    width = "" if metric.width is None else f" of width {metric.width}"
+    seeds = f"{metric.seeds} seed{'' if metric.seeds == 1 else 's'}"
+    return f"{kind}{metric.value:.2%}{spread} ({metric.arch}{width} on {metric.test_data}, {seeds})"

@@ -1,0 +1,191 @@
+"""``dsetpack eval`` and ``dsetpack reproduce``: what they print, record and refuse."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import dsetpack
+from dsetpack import Augmentation, Metric, Recipe, Zca
+from dsetpack.cli import main
+
+RECIPE = Recipe(steps=8, batch_size=8, lr=0.05, width=4)
+
+
+def run(*arguments, expect=0):
+    done = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert done.exit_code == expect, done.output + repr(done.exception)
+    return done.output
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A pack, and the data that it is tested on, in the current folder."""
+    g = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % 2
+    x = torch.randint(0, 215, (60, 16, 16), generator=g)
+    x[y == 0, ::4] += 40
+    x[y == 1, :, ::4] += 40
+    x = x.to(torch.uint8)
+    np.savez(tmp_path / "mine.npz", x_train=x[:16], y_train=y[:16], x_test=x[16:], y_test=y[16:])
+    np.savez(tmp_path / "other.npz", x_train=x[:16], y_train=y[:16], x_test=x[20:], y_test=y[20:])
+    card = {"recipe": RECIPE, "augmentation": Augmentation(ops=("flip",)), "classes": ["0", "1"]}
+    dsetpack.Pack.from_arrays(x[:16, None], y[:16], **card).save(tmp_path / "x.dpk")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+EVAL = ("eval", "x.dpk", "--data", "mine.npz")
+
+
+def test_several_networks_make_a_table(files):
+    printed = run(
+        *EVAL, "--seeds", 2, "--arch", "convnet3,resnet10", "--arch", "alexnet", "--width", 2, "--record", "y.dpk"
+    )
+    lines = printed.splitlines()
+    assert lines[0] == "x.dpk: 44 test images, 2 seeds, after the last step"
+    assert lines[1].split() == ["network", "width", "accuracy", "test", "images", "protocol"]
+    metrics = dsetpack.open("y.dpk").card.metrics
+    assert [(m.arch, m.width, m.seeds, m.protocol) for m in metrics] == [
+        (arch, 2, 2, "changed") for arch in ("convnet3", "resnet10", "alexnet")
+    ]
+    for line, metric in zip(lines[2:5], metrics, strict=True):
+        shown = [metric.arch, "2", f"{metric.value:.2%}", "±", f"{metric.std:.2%}", metric.test_data, "changed"]
+        assert line.split() == shown
+    assert len({line.index("mine") for line in lines[2:5]}) == 1
+    assert lines[5].endswith("the results in its card")
+
+
+def test_the_best_is_beside_the_last_and_named_so(files):
+    plain = run(*EVAL, "--seeds", 2)
+    printed = run(*EVAL, "--seeds", 2, "--best-of", 4, "--record", "y.dpk")
+    assert printed.startswith(plain)
+    (metric,) = dsetpack.open("y.dpk").card.metrics
+    best = json.loads(metric.note)["best_of"]
+    assert f"best of 4 readings, chosen on the test images: {best['value']:.2%}" in printed
+    assert metric.protocol == "own"
+    assert f"x.dpk: {metric.value:.2%}" in plain
+    table = run(*EVAL, "--seeds", 1, "--best-of", 2, "--arch", "convnet3,convnet4")
+    assert "best of 2" in table.splitlines()[1]
+    assert "the last one counts" in table
+
+
+def test_the_common_protocol_on_the_command_line(files):
+    quick = ("--seeds", 1, "--set", "steps=2", "--width", 4)
+    run(*EVAL, "--protocol", "common", *quick, "--record", "y.dpk")
+    (metric,) = dsetpack.open("y.dpk").card.metrics
+    assert metric.protocol == "changed"
+    assert json.loads(metric.note) == {"base": "common", "steps": 2, "width": 4}  # the rest is common's, not the card's
+    bare = dsetpack.open("x.dpk").replace_card(recipe=None)
+    bare.save("bare.dpk")
+    printed = run("eval", "bare.dpk", "--data", "mine.npz", "--protocol", "common", *quick)
+    assert "1 seed, changed protocol" in printed
+    assert "or use the protocol 'common'" in run("eval", "bare.dpk", "--data", "mine.npz", expect=1)
+
+
+def test_a_network_of_ones_own_lies_where_the_user_is(files, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (files / "cli_nets.py").write_text(
+        "from torch import nn\n"
+        "def linear(image, classes):\n"
+        "    c, h, w = image\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, classes))\n"
+    )
+    printed = run(*EVAL, "--seeds", 1, "--arch", "cli_nets:linear")
+    assert "cli_nets:linear, 1 seed, changed protocol" in printed
+    assert "'cli_nets' has no 'square'" in run(*EVAL, "--arch", "cli_nets:square", expect=1)
+
+
+def test_corrupted_test_images(files):
+    printed = run(*EVAL, "--seeds", 1, "--corrupt", "gaussian_noise:5,contrast:1", "--record", "y.dpk")
+    metrics = dsetpack.open("y.dpk").card.metrics
+    assert [m.test_data.partition(":")[2] for m in metrics] == ["", "gaussian_noise:5", "contrast:1"]
+    assert len({m.test_digest for m in metrics}) == 3
+    assert {m.protocol for m in metrics} == {"own"}
+    assert all(m.test_data in printed for m in metrics)
+    assert metrics[0].test_digest == dsetpack.trainers.data.load("mine.npz", split="test").digest
+    assert run(*EVAL, "--seeds", 1, "--corrupt", "contrast").count("mine:contrast:") == 5
+    assert "level '6'; expected 1 to 5" in run(*EVAL, "--corrupt", "contrast:6", expect=1)
+    assert "no corruption 'gausian_noise'" in run(*EVAL, "--corrupt", "gausian_noise:2", expect=1)
+
+
+def test_the_kernel_ridge_predictor_on_the_command_line(files):
+    printed = run(*EVAL, "--seeds", 1, "--predictor", "krr", "--record", "y.dpk")
+    (metric,) = dsetpack.open("y.dpk").card.metrics
+    assert metric.name == "krr accuracy"
+    assert f"x.dpk: krr accuracy {metric.value:.2%}" in printed
+    assert "krr accuracy" in run("info", "y.dpk")
+    table = run(*EVAL, "--seeds", 1, "--predictor", "krr", "--arch", "convnet3,resnet10").splitlines()
+    assert "krr accuracy" in table[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arch", "convnet3,vgg11"], "vgg11 halves images 5 times: 16×16 is too small"),
+        (["--arch", "convnet9"], "no network 'convnet9'"),
+        (["--arch", "nowhere_nets:net"], "cannot import 'nowhere_nets'"),
+    ],
+)
+def test_no_network_trains_before_all_are_known_to_fit(files, arguments, message, monkeypatch):
+    monkeypatch.setattr("dsetpack.trainers.evaluate.train", None)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert message in run(*EVAL, *arguments, expect=1)
+
+
+REPRODUCE = ("reproduce", "y.dpk", "--data", "mine.npz")
+
+
+def test_reproduce_says_how_far_apart(files):
+    run(*EVAL, "--seeds", 3, "--record", "y.dpk")
+    printed = run(*REPRODUCE, "--seeds", 3).splitlines()
+    (metric,) = dsetpack.open("y.dpk").card.metrics
+    shown = f"{metric.value:.2%} ± {metric.std:.2%} (convnet3 of width 4 on mine, 3 seeds)"
+    assert printed == [
+        f"card:       {shown}",
+        f"here:       {shown}",
+        "difference: +0.00 points, +0.0 standard errors",
+        "reproduced: within 3 standard errors",
+    ]
+    assert "it is taken to have the other's" in run(*REPRODUCE, "--seeds", 1)
+
+
+def with_metric(files, **changes):
+    run(*EVAL, "--seeds", 2, "--record", "y.dpk")
+    pack = dsetpack.open("y.dpk")
+    (metric,) = pack.card.metrics
+    pack.replace_card(metrics=(Metric(**{**metric.model_dump(), **changes}),)).save("y.dpk")
+
+
+def test_reproduce_fails_with_status_1_beyond_three_errors(files):
+    with_metric(files, value=0.01, std=0.01)
+    printed = run(*REPRODUCE, "--seeds", 2, expect=1)
+    assert "not reproduced: more than 3 standard errors apart" in printed
+    assert "difference: +" in printed
+
+
+def test_reproduce_refuses_other_data_and_cards_that_say_too_little(files, monkeypatch):
+    with_metric(files)
+    monkeypatch.setattr("dsetpack.trainers.evaluate.train", None)
+    printed = run("reproduce", "y.dpk", "--data", "other.npz", expect=1)
+    assert printed.startswith("error: other has the digest sha256:")
+    assert "the card was measured on other test data: mine sha256:" in printed
+    assert "no metric in its card" in run("reproduce", "x.dpk", "--data", "mine.npz", expect=1)
+    dsetpack.open("y.dpk").replace_card(recipe=None).save("z.dpk")
+    assert "no recipe in its card" in run("reproduce", "z.dpk", "--data", "mine.npz", expect=1)
+
+
+def test_reproduce_fits_the_zca_of_a_pack_that_keeps_only_how(files):
+    made = dsetpack.trainers.data.load("mine.npz")
+    space = Zca.fit(made.images, storage="refit")
+    pack = dsetpack.Pack.from_arrays(
+        space.apply(made.raw()), made.labels, space=space, recipe=RECIPE, classes=["0", "1"]
+    )
+    pack.save("x.dpk")
+    run(*EVAL, "--seeds", 2, "--record", "y.dpk")
+    assert "+0.0 standard errors" in run(*REPRODUCE, "--seeds", 2)
