@@ -11,6 +11,7 @@ import json
 import re
 import statistics
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,16 +137,104 @@ def runtime() -> str:
     return "\n".join([table(head, rows), "", f"{imports}. {where(results['environment'])}."])
 
 
+def rows_of(name: str) -> list[Json]:
+    """The rows of a table of ``reproduce.py``."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / name).glob("*.json"))]
+
+
+def points(row: Json) -> float:
+    """Mean accuracy in percent."""
+    return 100 * statistics.fmean(row["accuracies"])
+
+
+def spread(row: Json) -> str:
+    return percent({"accuracy": statistics.fmean(row["accuracies"]), "std": statistics.stdev(row["accuracies"])})
+
+
 def methods() -> str:
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / "fashion-cpu").glob("*.json"))]
-    rows = []
-    for one in sorted(found, key=lambda one: (one["ipc"], -statistics.fmean(one["accuracies"]))):
-        mean, std = statistics.fmean(one["accuracies"]), statistics.stdev(one["accuracies"])
-        accuracy = percent({"accuracy": mean, "std": std})
-        minutes = f"{one['distil_seconds'] / 60:.1f}"
-        rows.append([one["recipe"], f"{one['floats']:,}", f"{one['bytes']:,}", accuracy, minutes])
-    head = ["recipe", "floats", "file bytes, int8", "accuracy, % (3 seeds)", "distilled in, min"]
-    return f"{table(head, rows)}\n\n{where(found[0]['environment'])}."
+    found, rows = rows_of("fashion-cpu"), []
+    for one in sorted(found, key=lambda one: (one["ipc"], -points(one))):
+        random, gain = one["random"], points(one) - 100 * one["random"]["accuracy"]
+        name = one["method"] + (f" ({one['objective']})" if one["objective"] not in (None, one["method"]) else "")
+        rows.append(
+            [
+                str(one["ipc"]),
+                name,
+                f"{one['floats']:,}",
+                f"{one['bytes']:,}",
+                spread(one),
+                f"{percent(random)} ({random['per_class']} a class, {random['bytes']:,})",
+                f"{gain:+.1f}",
+                f"{one['distil_cpu_seconds'] / 60:.1f}",
+            ]
+        )
+    head = [
+        "IPC",
+        "method (objective)",
+        "floats",
+        "file bytes, int8",
+        "accuracy, % (3 seeds)",
+        "random real images, % (bytes)",
+        "gain",
+        "core-minutes",
+    ]
+    return "\n".join([table(head, rows), "", *goals(found), f"- {where(found[0]['environment'])}"])
+
+
+def goals(found: list[Json]) -> list[str]:
+    """What the rows must show, met or missed."""
+    by = {(one["method"], one["ipc"]): one for one in found}
+    lines = [
+        _gap(f"{method} beats random images of its bytes by 5 points at IPC {ipc}", gap(by, method, ipc), 5.0)
+        for method, ipc in (("kfs", 1), ("idc", 1), ("isa", 1), ("haba", 10))
+    ]
+    lines.append(_gap("haba beats dm's plain images at IPC 10", between(by, ("haba", 10), ("dm", 10)), 0.0))
+    return [
+        *lines,
+        *(
+            _gap(f"isa is not 0.5 points below frepo at IPC {ipc}", between(by, ("isa", ipc), ("frepo", ipc)), -0.5)
+            for ipc in (1, 10)
+        ),
+    ]
+
+
+def gap(by: dict[tuple[str, int], Json], method: str, ipc: int) -> float | None:
+    """Points of a method over random images in as many bytes."""
+    row = by.get((method, ipc))
+    return None if row is None else points(row) - 100 * row["random"]["accuracy"]
+
+
+def between(by: dict[tuple[str, int], Json], one: tuple[str, int], other: tuple[str, int]) -> float | None:
+    """Points of one method over another."""
+    return None if one not in by or other not in by else points(by[one]) - points(by[other])
+
+
+def _gap(name: str, found: float | None, least: float) -> str:
+    if found is None:
+        return f'- Goal "{name}": not run.'
+    return f'- Goal "{name}": {"met" if found >= least else "missed"}, {found:+.1f} points.'
+
+
+def ablations() -> str:
+    told = tomllib.loads((RESULTS.parent / "ablations.toml").read_text(encoding="utf-8"))["group"]
+    found, rows = {(one["group"], one["variant"]): one for one in rows_of("ablations")}, []
+    for group in told:
+        base = found.get((group["name"], group["base"]))
+        theirs = group["variants"][group["base"]].get("paper")
+        for number, (variant, content) in enumerate(group["variants"].items()):
+            one, figure = found.get((group["name"], variant)), content.get("paper")
+            rows.append(
+                [
+                    f"{group['title']} ({group['source']})" if number == 0 else "",
+                    variant,
+                    spread(one) if one else "not run",
+                    f"{points(one) - points(base):+.1f}" if one and base and variant != group["base"] else "",
+                    f"{figure - theirs:+.1f}" if figure and theirs and variant != group["base"] else "",
+                ]
+            )
+    head = ["what", "variant", "accuracy, % (3 seeds)", "effect, points", "the paper's effect, points"]
+    first = next(iter(found.values()))
+    return "\n".join([table(head, rows), "", where(first["environment"]) + "."])
 
 
 TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (fashion, methods, container, decode, runtime)}
