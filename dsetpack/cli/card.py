@@ -13,25 +13,25 @@ from dsetpack import cards
 @click.command("card")
 @click.argument("file")
 @click.option("--croissant", is_flag=True, help="Croissant 1.1 metadata (JSON-LD) instead of Markdown.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; by default it is printed.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; by default it is printed.")
 @click.option("--url", help="With --croissant: the page of the data set, once it is published.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="With --croissant: the day it is published.")
-def command(file: str, croissant: bool, output: Path | None, url: str | None, date: datetime.datetime | None) -> None:
+def command(file: str, croissant: bool, out: Path | None, url: str | None, date: datetime.datetime | None) -> None:
     """Describe FILE (a path or URL) as a Hugging Face dataset card in Markdown, after checking all of its bytes."""
     from dsetpack.cards.croissant import dumps
     from dsetpack.formats.atomic import check_writable, write_atomically
 
     if not croissant and (url or date):
         raise click.UsageError("--url and --date go into Croissant metadata: use them with --croissant")
-    if output is not None:
-        check_writable(output)
+    if out is not None:
+        check_writable(out)
     found = cards.facts(file)
     if croissant:
         described = dumps(cards.croissant(found, url=url or "./", published=date.date() if date else None))
     else:
         described = cards.markdown(found)
-    if output is None:
+    if out is None:
         click.echo(described, nl=False)
     else:
-        write_atomically(output, described.encode())
-        click.echo(f"{output}: {len(described.encode()):,} bytes")
+        write_atomically(out, described.encode())
+        click.echo(f"{out}: {len(described.encode()):,} bytes")

@@ -26,7 +26,7 @@ def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -
 @click.argument("file")
 @click.option(
     "-o",
-    "--output",
+    "--out",
     callback=picture_or_page,
     type=click.Path(path_type=Path),
     required=True,
@@ -34,29 +34,29 @@ def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -
 )
 @click.option("--rows", type=click.IntRange(1, 200), help="Sources shown at most: by default 20, on a page 40.")
 @click.option("--columns", default=12, show_default=True, type=click.IntRange(1, 64), help="Decoders shown at most.")
-def command(file: str, output: Path, rows: int | None, columns: int) -> None:
+def command(file: str, out: Path, rows: int | None, columns: int) -> None:
     """Draw FILE (a path or URL): as a grid, sources down and decoders across, or as a page."""
     from dsetpack.formats.atomic import check_writable
 
-    check_writable(output)
-    click.echo((_page if output.suffix.lower() == ".html" else _picture)(file, output, rows, columns))
+    check_writable(out)
+    click.echo((_page if out.suffix.lower() == ".html" else _picture)(file, out, rows, columns))
 
 
-def _picture(file: str, output: Path, rows: int | None, columns: int) -> str:
+def _picture(file: str, out: Path, rows: int | None, columns: int) -> str:
     from dsetpack.formats.atomic import write_atomically
     from dsetpack.preview import ROWS, grid
     from dsetpack.store import open_to_show
 
     image, data = grid(open_to_show(file), rows or ROWS, columns), io.BytesIO()
     image.save(data, format="PNG")
-    write_atomically(output, data.getvalue())
-    return f"{output}: {image.width}×{image.height} pixels"
+    write_atomically(out, data.getvalue())
+    return f"{out}: {image.width}×{image.height} pixels"
 
 
-def _page(file: str, output: Path, rows: int | None, columns: int) -> str:
+def _page(file: str, out: Path, rows: int | None, columns: int) -> str:
     from dsetpack.formats.atomic import write_atomically
     from dsetpack.preview_html import SOURCES, page
 
     data = page(file, rows or SOURCES, columns).encode()
-    write_atomically(output, data)
-    return f"{output}: {len(data):,} bytes"
+    write_atomically(out, data)
+    return f"{out}: {len(data):,} bytes"

@@ -10,9 +10,9 @@ import click
 @click.command("pull")
 @click.argument("repository", metavar="OWNER/NAME[@REVISION]")
 @click.argument("file", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; by default FILE's own name.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; by default FILE's own name.")
 @click.option("--digest", help="The pack's digest, sha256:...: refuse any other.")
-def command(repository: str, file: str | None, output: Path | None, digest: str | None) -> None:
+def command(repository: str, file: str | None, out: Path | None, digest: str | None) -> None:
     """Download FILE from a data set repository of the Hugging Face Hub, verify it, and only then write it.
 
     FILE may be left out where there is only one .dpk. Needs dsetpack[hub].
@@ -20,6 +20,6 @@ def command(repository: str, file: str | None, output: Path | None, digest: str 
     from dsetpack.hub import pull
 
     name, _, revision = repository.partition("@")
-    done = pull(name, output, file=file, revision=revision or None, digest=digest)
-    click.echo(f"{output or Path(done.file).name}: {done.size:,} bytes, verified")
+    done = pull(name, out, file=file, revision=revision or None, digest=digest)
+    click.echo(f"{out or Path(done.file).name}: {done.size:,} bytes, verified")
     click.echo(f"{done.repository}@{done.revision}  {done.file}\ndigest {done.digest}")
