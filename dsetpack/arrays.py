@@ -40,7 +40,9 @@ def images_pack(
         raise FormatError(f"{len(x)} images and {len(y)} labels")
     if x.shape[3] in (1, 3) and x.shape[1] > 4:
         raise FormatError(f"images of shape {list(x.shape)} look like [N, H, W, C]; [N, C, H, W] expected")
-    names = _class_names(classes, y)
+    if classes is None:
+        classes = int(y.max()) + 1 if y.ndim == 1 else y.shape[1]
+    names = class_names(classes)
     card.setdefault("labels", Labels(kind="soft" if y.ndim == 2 else "hard"))
     with checked("card"):
         made = Card(title=title, classes=names, shape=_shape(x), space=pixel_space.model, **card)
@@ -48,6 +50,18 @@ def images_pack(
     config = Config()
     part = Part("images", config, decoder("images", config, made.shape, len(names)), x, y)
     return Pack(made, [part], pixel_space)
+
+
+def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
+    """The names of classes; of so many classes their numbers.
+
+    Raises:
+        FormatError: no class, or one name in place of a list.
+    """
+    names = tuple(map(str, range(classes))) if isinstance(classes, int | np.integer) else tuple(classes)
+    if not names or isinstance(classes, bool | str):
+        raise FormatError(f"classes={classes!r}: a list of names expected, or how many, at least one")
+    return names
 
 
 def as_images(images: NDArray[Any] | Tensor) -> Tensor:
@@ -95,12 +109,6 @@ def _copy(images: ArrayLike | Tensor) -> Tensor:
 def _shape(x: Tensor) -> tuple[int, int, int]:
     channels, height, width = x.shape[1:]
     return channels, height, width
-
-
-def _class_names(classes: Sequence[str] | int | None, labels: Tensor) -> tuple[str, ...]:
-    if classes is None:
-        classes = int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
-    return tuple(map(str, range(classes))) if isinstance(classes, int | np.integer) else tuple(classes)
 
 
 def _check_values(x: Tensor, y: Tensor, card: Card) -> None:

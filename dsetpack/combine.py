@@ -30,7 +30,7 @@ def select(pack: Pack, classes: Which | Iterable[Which] | None, parts: Which | I
     chosen = [part for part in chosen if len(part)]
     if not chosen:
         raise FormatError(f"nothing is left: no sources of classes {classes!r} in parts {parts!r}")
-    return Pack(_unmeasured(pack.card), chosen, pack.space)
+    return Pack(unmeasured(pack.card), chosen, pack.space)
 
 
 def merge(packs: Sequence[Pack], changes: dict[str, Any]) -> Pack:
@@ -47,11 +47,11 @@ def merge(packs: Sequence[Pack], changes: dict[str, Any]) -> Pack:
         parts += [replace(part, stage=stage + part.stage) for part in pack.to(first.device).parts]
         stage = 1 + max(part.stage for part in parts)
     with checked("card"):
-        card = _unmeasured(first.card).replace(**changes)
+        card = unmeasured(first.card).replace(**changes)
     return Pack(card, parts, first.space)
 
 
-def _unmeasured(card: Card) -> Card:
+def unmeasured(card: Card) -> Card:
     """The card without what was measured and counted on other contents."""
     return card.replace(metrics=(), provenance=card.provenance.model_copy(update={"budget_floats": None}))
 

@@ -17,7 +17,7 @@ from dsetpack.formats import Reader
 from dsetpack.formats.source import Readable
 from dsetpack.pack import Pack
 from dsetpack.spaces import Zca
-from dsetpack.store import open_whole
+from dsetpack.store import open_to_show
 
 Array = NDArray[Any]
 Json = dict[str, Any]
@@ -130,7 +130,7 @@ def diff(a: Readable, b: Readable) -> Difference:
             card=tuple(_changes(_card(first), _card(second))),
             parts=tuple(_changes(_parts(first), _parts(second))),
             tensors=tuple(_tensors(first, second)),
-            images=_images(open_whole(a, first.digest, per_class=1), open_whole(b, second.digest, per_class=1)),
+            images=_images(open_to_show(a, first.digest, per_class=1), open_to_show(b, second.digest, per_class=1)),
         )
 
 

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from dsetpack import philox
 from dsetpack.augment import augmentation_of
+from dsetpack.batch import decode_batch
 from dsetpack.checked import checked
 from dsetpack.device import usable
 from dsetpack.formats.card import Augmentation, Card, Recipe
@@ -21,7 +21,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pairs import PairTable
 from dsetpack.part import Part
-from dsetpack.spaces import Raw, Space, as_space, same_space, space_from_card
+from dsetpack.spaces import Space, as_space, same_space, space_from_card
 
 if TYPE_CHECKING:
     from dsetpack.combine import Which
@@ -43,7 +43,10 @@ class Pack:
         card: what the pack is.
         table: which pair number is which (part, source, slot).
         digest: ``sha256:...`` of the file it was opened from; None for a pack made in memory.
+        origin: that file, where it can be opened again: absolute path, URL or bytes; else None.
     """
+
+    origin: str | bytes | None = None
 
     def __init__(self, card: Card, parts: Iterable[Part], space: Space | None = None, digest: str | None = None):
         """Put a pack together.
@@ -69,7 +72,7 @@ class Pack:
     def _begin(self, card: Card, sizes: Sequence[tuple[int, int]], digest: str | None) -> None:
         self.card, self.digest = card, digest
         self.table = PairTable(sizes)
-        self._decoded: Tensor | None = None
+        self._decoded: tuple[Tensor, Tensor] | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -157,46 +160,12 @@ class Pack:
         numbers = np.asarray(pairs.cpu() if isinstance(pairs, Tensor) else pairs)
         if numbers.ndim != 1:
             raise IndexError(f"pair numbers must be a list, found shape {list(numbers.shape)}")
-        where, sources, slots = self.table.locate(numbers)
-        numbers = numbers.astype(np.int64)  # as an index, uint8 would be a mask
-        present = np.unique(where)
-        if len(present) == 1:
-            return self._decode_part(self.parts[present[0]], numbers, sources, slots, (seed, epoch))
-        x = torch.empty(len(numbers), *self.card.shape, device=self.device)
-        y = torch.empty(
-            (len(numbers), *self.parts[0].labels.shape[1:]), dtype=self.parts[0].labels.dtype, device=self.device
-        )
-        for part in present:
-            at = np.flatnonzero(where == part)
-            rows = torch.from_numpy(at).to(self.device)
-            images, labels = self._decode_part(self.parts[part], numbers[at], sources[at], slots[at], (seed, epoch))
-            x, y = x.index_copy(0, rows, images), y.index_copy(0, rows, labels)
-        return x, y
-
-    def _decode_part(
-        self,
-        part: Part,
-        numbers: NDArray[np.integer[Any]],
-        sources: NDArray[np.int64],
-        slots: NDArray[np.int64],
-        draw: tuple[int, int],
-    ) -> tuple[Tensor, Tensor]:
-        rows = self._to_device(sources)
-        labels = part.labels[rows]
-        if self._decoded is not None:
-            return self._decoded[self._to_device(numbers)], labels
-        if part.sources is None:
-            size = part.config.source_shape(self.card.shape)[0]
-            noise = self._to_device(philox.noise(*draw, numbers, size))
-            images = part.decode(part.decoder.label_noise(noise, labels), torch.from_numpy(slots), labels)
-        else:
-            images = part.decode(part.sources, torch.from_numpy(slots), labels, rows)
-        if part.config.yields == "raw" and not isinstance(self.space, Raw):
-            images = self.space.apply(images)
-        return images, labels
-
-    def _to_device(self, values: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.device)
+        if self._decoded is None:
+            return decode_batch(self, numbers, (seed, epoch))
+        self.table.locate(numbers)  # refuses what is no pair
+        rows = torch.from_numpy(numbers.astype(np.int64)).to(self.device)  # uint8 would be a mask
+        images, labels = self._decoded
+        return images[rows], labels[rows]
 
     def dataset(self, transform: Transform | None = None, *, seed: int = 0) -> PackDataset:
         """A map-style dataset over all pairs, for any stock ``DataLoader``."""
@@ -254,7 +223,10 @@ class Pack:
         moved_banks = {key: copy.deepcopy(bank).to(device) for key, bank in banks.items()}
         parts = [part.to(device, moved_banks[id(part.decoder)]) for part in self.parts]
         moved = Pack(self.card, parts, self.space.to(device), self.digest)
-        moved._decoded = None if self._decoded is None else self._decoded.to(device)
+        moved.origin = self.origin
+        if self._decoded is not None:
+            images, labels = self._decoded
+            moved._decoded = images.to(device), labels.to(device)
         return moved
 
     def materialize(self, device: torch.device | str | None = None) -> Pack:
@@ -265,7 +237,8 @@ class Pack:
         made = copy.copy(self.to(device or self.device))
         batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // MATERIALIZE_BATCH)))
         with torch.no_grad():
-            made._decoded = torch.cat([made.decode(numbers)[0] for numbers in batches])
+            images = torch.cat([made.decode(numbers)[0] for numbers in batches])
+        made._decoded = images, made.labels
         return made
 
     def train(
@@ -336,6 +309,12 @@ class Pack:
 
         return encode(*contents(self), encoding=encoding)
 
+    def to_onnx(self, path: str | os.PathLike[str], **options: Any) -> int:
+        """Write an ONNX model that decodes without torch and dsetpack; see ``dsetpack.onnx.export``."""
+        from dsetpack.onnx import export
+
+        return export(self, path, **options)
+
     def replace_card(self, **changes: Any) -> Pack:
         """The same pack with some fields of its card changed.
 
@@ -354,8 +333,11 @@ class Pack:
         """
         if not same_space(as_space(space).model, self.card.space):
             raise FormatError(f"the pack's images are not in the space {space!r}, but in {self.space!r}")
-        digest = self.digest if space.model == self.card.space else None
-        return Pack(self.card.replace(space=space.model), self.parts, space.to(self.device), digest)
+        if space.model != self.card.space:
+            return Pack(self.card.replace(space=space.model), self.parts, space.to(self.device))
+        made = Pack(self.card, self.parts, space.to(self.device), self.digest)
+        made.origin = self.origin
+        return made
 
 
 def _check_part(number: int, part: Part, card: Card) -> None:

@@ -41,12 +41,16 @@ def _layout(pack: Pack, labels: Tensor, rows: int) -> tuple[NDArray[np.int64], i
     slots = (pack.card.per_class or 1) if drawn else pack.parts[0].slots
     count = len(pack) // slots if drawn else len(pack.parts[0])
     firsts = np.arange(count) * slots
-    classes = labels[torch.from_numpy(firsts)].numpy()
-    rank = np.zeros(count, np.int64)  # of a source inside its class
-    for label in np.unique(classes):
-        rank[classes == label] = np.arange((classes == label).sum())
-    chosen = np.sort(np.lexsort((classes, rank))[:rows])
-    return firsts[chosen[np.argsort(classes[chosen], kind="stable")]], slots
+    return firsts[spread(labels[torch.from_numpy(firsts)].numpy(), rows)], slots
+
+
+def spread(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Which sources to show, at most ``count``: evenly over the classes, in order of class."""
+    order = np.argsort(labels, kind="stable")
+    rank = np.empty_like(order)  # of a source inside its class
+    rank[order] = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+    chosen = np.lexsort((labels, rank))[:count]
+    return chosen[np.lexsort((chosen, labels[chosen]))]
 
 
 def _draw(images: Tensor, names: list[str], columns: int, title: str) -> Image.Image:

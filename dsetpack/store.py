@@ -62,14 +62,18 @@ def open_pack(
     return pack if chosen.type == "cpu" else pack.to(chosen)
 
 
-def open_whole(where: Readable, digest: str, per_class: int) -> Pack:
+DRAWS = 6
+"""Images of each class that are shown of a generator whose card says no number."""
+
+
+def open_to_show(where: Readable, digest: str | None = None, per_class: int = DRAWS) -> Pack:
     """Open a pack to look at; a generator that does not say how many images it makes makes ``per_class`` of each class.
 
     Raises:
         as ``open_pack``.
     """
     with Reader(where, digest=digest) as reader:
-        manifest = reader.manifest
+        digest, manifest = reader.digest, reader.manifest
         unsaid = manifest.card.per_class is None and not all(part.sources for part in manifest.parts)
     return open_pack(where, digest=digest, per_class=per_class if unsaid else None)
 

@@ -80,14 +80,24 @@ def new_key(path: str | os.PathLike[str]) -> bytes:
             raise FileExistsError(errno.EEXIST, "is there already; a key is never overwritten", str(file))
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    _create(private, pem, 0o600)
-    _create(public, key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo), 0o644)
+    public_pem = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    _create((private, pem, 0o600), (public, public_pem, 0o644))
     return key.public_key().public_bytes_raw()
 
 
-def _create(path: Path, data: bytes, mode: int) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(data)
+def _create(*files: tuple[Path, bytes, int]) -> None:
+    """All new files with these contents and permissions, or none."""
+    made = []
+    try:
+        for path, data, mode in files:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            made.append(path)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+    except BaseException:
+        for path in made:
+            path.unlink()
+        raise
 
 
 def private_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
@@ -130,15 +140,17 @@ def trusted(keys: Iterable[TrustedKey]) -> dict[bytes, bytes]:
     return {key_id(key): key for key in found}
 
 
-def _public_key(key: TrustedKey) -> bytes:
+def _public_key(key: object) -> bytes:
     if isinstance(key, bytes):
         name, raw = "trusted key", key
     elif isinstance(key, str) and key.startswith("sha256:"):
         raise FormatError(f"trusted key {printable(key)}: this is a key's id; give the public key itself")
     elif isinstance(key, str) and _HEX.fullmatch(key):
         name, raw = f"trusted key {key}", bytes.fromhex(key)
-    else:
+    elif isinstance(key, str | os.PathLike):
         name, raw = f"trusted key {os.fspath(key)}", _public_file(key)
+    else:
+        raise FormatError(f"trusted key: {type(key).__name__} found; bytes, hexadecimal digits or a path expected")
     if len(raw) != 32:
         raise FormatError(f"{name}: {len(raw)} bytes found; an Ed25519 public key has 32")
     if raw[:31] + bytes([raw[31] & 0x7F]) in _WEAK:

@@ -160,6 +160,15 @@ def test_hallucinators_that_are_none(tmp_path, changes, words):
     refused(tmp_path, "weights_best.pt", *words, classes=5, lr="none")
 
 
+def test_hallucinators_without_channels(tmp_path):
+    made.haba(tmp_path)
+    empty = {"enc_weight": torch.ones(0, 3, 3, 3), "enc_bias": torch.ones(0), "dec_weight": torch.ones(0, 3, 3, 3)}
+    empty |= {"scale": torch.ones(1, 0, 6, 6), "shift": torch.ones(1, 0, 6, 6)}
+    changes = {f"n{number}_{name}": tensor for number in range(2) for name, tensor in empty.items()}
+    torch.save(_state(**changes), tmp_path / "weights_best.pt")
+    refused(tmp_path, "weights_best.pt: hallucinators: channels", classes=5, lr="none")
+
+
 def test_bases_that_do_not_fit(tmp_path):
     made.haba(tmp_path)
     torch.save(made.noise(10, 3, 9, 8), tmp_path / "images_best.pt")
@@ -304,7 +313,12 @@ def test_a_torch_file_that_unpacks_to_more_than_allowed(tmp_path):
     spread = torch.zeros(1).expand(1 << 12, 3, 1 << 10, 1 << 10)
     torch.save([spread, torch.zeros(1 << 12, dtype=torch.int64)], tmp_path / "spread.pt")
     assert (tmp_path / "spread.pt").stat().st_size < 50_000
-    refused(tmp_path / "spread.pt", "spread.pt: images", kind=LimitError)
+    refused(tmp_path / "spread.pt", "spread.pt: images", ".contiguous()")
+    for labels in (torch.zeros(1, dtype=torch.int8).expand(1 << 43), torch.zeros(1).expand(10, 1 << 43)):
+        torch.save([X, labels], tmp_path / "labels.pt")
+        refused(tmp_path / "labels.pt", "labels.pt: labels", ".contiguous()")
+    torch.save([torch.zeros(100, 3, 8, 8, dtype=torch.uint8), Y.repeat(10)], tmp_path / "bytes.pt")
+    refused(tmp_path / "bytes.pt", "76,800 bytes", kind=LimitError, limits=Limits(total=50_000))
 
 
 def test_npz_files_that_are_none(tmp_path):
@@ -324,6 +338,8 @@ def test_npz_files_that_are_none(tmp_path):
     refused(twice, "two members of one name")
     np.savez(tmp_path / "f.npz", image=X[:, 0].numpy(), label=made.noise(10, 5).numpy())
     refused(tmp_path / "f.npz", "f.npz: image", "[10, 8, 8]", "[N, H, W, C]")
+    np.savez(tmp_path / "empty.npz", image=X.numpy(), label=np.zeros((10, 0), np.float32))
+    refused(tmp_path / "empty.npz", "empty.npz: label", "[10, 0]")
     np.savez(tmp_path / "not.npz", image=X.numpy(), label=Y.numpy())
     refused(tmp_path / "not.npz", "no arrays 'image' and 'label' [N, classes]", layout="frepo")
 
@@ -399,6 +415,9 @@ def test_folders_that_are_none(tmp_path):
     for damaged in (b"", b"GIF", whole.getvalue()[:-30]):
         (tmp_path / "b.png").write_bytes(damaged)
         refused(tmp_path, "b.png", "image", space=None)
+    for deep, mode in ((np.full((4, 4), 900, np.uint16), "I;16"), (np.full((4, 4), 0.5, np.float32), "F")):
+        Image.fromarray(deep).save(tmp_path / "b.png", format="PNG" if mode == "I;16" else "TIFF")
+        refused(tmp_path, "b.png", f"mode {mode}", "8 bits", space=None)
     (tmp_path / "b.png").unlink()
     listing.write_text("file,label\na.png,1\n")
     (tmp_path / "card.json").write_text("{}")

@@ -18,6 +18,7 @@ from dsetpack.convert import convert, layout_names
 
 sys.path.insert(0, str(Path(__file__).parent))
 import release_layouts as made
+from preview_packs import generator
 
 ROOT = Path(__file__).resolve().parents[1]
 PACK = ROOT / "examples" / "packs" / "fashion-kfs-ipc1.dpk"
@@ -122,6 +123,13 @@ def test_unpack_and_back(tmp_path):
     run("unpack", PACK, tmp_path / "st", "--as", "safetensors")
     assert torch.equal(convert(tmp_path / "st").decode(range(280))[0], pack.decode(range(280))[0])
     assert "not an empty folder" in run("unpack", PACK, tmp_path / "png", expect=1)
+
+
+def test_unpack_of_a_generator_takes_a_number(tmp_path):
+    path = tmp_path / "g.dpk"
+    path.write_bytes(generator(None))
+    assert "per_class=" in run("unpack", path, tmp_path / "out", expect=1)
+    assert "9 images as png" in run("unpack", path, tmp_path / "out", "--per-class", "3")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 from dsetpack import Pack
 from dsetpack.formats.card import Labels
@@ -143,8 +144,12 @@ def test_bad_input(avalanche):
         policy.post_adapt(None, Experience(1, [0], each=0))
     with pytest.raises(FormatError, match="1 images do not hold"):
         policy.resize(None, 1)
+    policy.max_size = 3
+    with pytest.raises(FormatError, match="3 images do not hold"):  # four classes of two experiences
+        policy.post_adapt(None, Experience(1, [2, 3]))
+    assert policy.memory.tasks == ("experience 0",)
+    policy.max_size = 1000
     assert policy.memory.pack is before
-    assert policy.max_size == 1000
     other = policy_of()
     other.memory.add(soft(kfs([0, 1])))
     assert other.memory.pack.card.labels == Labels(kind="soft")
@@ -161,10 +166,10 @@ def test_what_is_missing_is_named(number, monkeypatch):
     monkeypatch.delitem(sys.modules, "dsetpack.integrations.lightning", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
     if number:
-        with pytest.raises(DsetpackError, match="needs avalanche-lib.*pip install 'avalanche-lib>=0.6'"):
+        with pytest.raises(DsetpackError, match="avalanche.*pip install 'avalanche-lib>=0.6'"):
             _ = policy_of().buffer
     else:
-        with pytest.raises(DsetpackError, match="needs lightning.*pip install 'lightning>=2.2'"):
+        with pytest.raises(DsetpackError, match="lightning.*pip install 'lightning>=2.2'"):
             import dsetpack.integrations.lightning  # noqa: F401
 
 
@@ -196,6 +201,10 @@ def test_the_protocol_of_a_data_module(module):
     assert [len(y) for _, y in mixed] == [6, 6, 6]
     ended = mixed.state_dict()  # inside the loop, after its last batch
     mixed.load_state_dict({**ended, "new": {**ended["new"], "epoch": 0, "position": 12}})
+    assert [len(y) for _, y in mixed] == [6, 6, 6]
+    stock = DataLoader(TensorDataset(*new.pack.decode(range(12))), batch_size=4)
+    mixed = module(memory, stock, ratio=0.5).train_dataloader()
+    assert not hasattr(mixed, "state_dict")  # else Lightning would ask for it with every checkpoint
     assert [len(y) for _, y in mixed] == [6, 6, 6]
     rehearsed = module(memory, batch_size=5).train_dataloader()
     assert sum(len(y) for _, y in rehearsed) == 10

@@ -204,8 +204,10 @@ def test_the_sampler_under_the_stateful_loader(workers):
         first = stateful()
         run = iter(first)
         begun = read([next(run) for _ in range(taken)])
+        state = first.state_dict()
+        del run, first  # workers leave before others are forked
         second = stateful()
-        second.load_state_dict(first.state_dict())
+        second.load_state_dict(state)
         assert begun + read(second) == order(0)
         assert read(second) == order(1)
     finished = stateful()

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from onnx_packs import CASES, HABA, KFS, NORMALIZED, assert_close, mixed, pack_of
 
 import dsetpack
-from dsetpack import FormatError, VersionError, formats
+from dsetpack import FormatError, LimitError, VersionError, formats
 from dsetpack.formats.card import RawSpace
 from dsetpack.formats.errors import DsetpackError, IntegrityError
-from dsetpack.onnx import OnnxPack, envelope, export
+from dsetpack.onnx import OnnxPack, envelope, export, external
 from dsetpack.onnx.exporter import model
 
 GENERATOR = CASES["generator 8"]
@@ -181,14 +181,14 @@ def test_decoding_on_a_gpu_goes_through_binding(monkeypatch):
     ours, _ = both(pack_of(*KFS))
     x, y = ours.decode([1, 2])
     bound = []
-    original = OnnxPack.decode_on_device
+    original = OnnxPack._bound
 
-    def decode(self, *args, **options):
+    def decode(self, inputs):
         bound.append(self.device)
         self.device = "cpu"
-        return original(self, *args, **options)
+        return original(self, inputs)
 
-    monkeypatch.setattr(OnnxPack, "decode_on_device", decode)
+    monkeypatch.setattr(OnnxPack, "_bound", decode)
     ours.device = "cuda"
     again = ours.decode([1, 2])
     assert bound == ["cuda"]
@@ -258,7 +258,7 @@ def test_streaming_without_torch(tmp_path):
 
 def test_without_onnxruntime_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(DsetpackError, match=r"onnxruntime.*'dsetpack\[onnx\]'.*'dsetpack\[onnx-gpu\]'"):
+    with pytest.raises(DsetpackError, match=r"package onnxruntime,.*'dsetpack\[onnx\]'"):
         OnnxPack(b"")
 
 
@@ -326,6 +326,7 @@ def rewritten(**changes):
         ({"parts": []}, FormatError, "inputs"),
         ({"parts": [{"sources": 3, "slots": 0}]}, FormatError, "slots"),
         ({"parts": [{"sources": 2**62, "slots": 2**62}]}, FormatError, "pairs"),
+        ({"parts": [{"sources": 2**40, "slots": 1}]}, LimitError, "1099511627776 pairs"),
         ({"noise": 4}, FormatError, "generators"),
         ({"parts": [{"sources": 3, "slots": 1, "drawn": True}]}, FormatError, "generators"),
         ({"card": '{"title":"x","classes":["a"],"shape":[2,2,2]}'}, FormatError, r"\[2, 2, 2\]"),
@@ -339,14 +340,56 @@ def test_metadata_that_do_not_fit(changes, error, message):
     assert re.match("<bytes>|more than", str(caught.value))
 
 
+def test_every_way_to_a_tensor_is_known():
+    """Against the messages of the package ``onnx``."""
+    messages = onnx.ModelProto.DESCRIPTOR.file.message_types_by_name
+    lead, before = {"TensorProto": {}}, None
+    while lead != before:
+        before = lead
+        lead = {"TensorProto": {}} | {
+            name: {
+                f.number: f.message_type.name
+                for f in message.fields
+                if f.message_type and f.message_type.name in before
+            }
+            for name, message in messages.items()
+            if name != "TensorProto" and any(f.message_type and f.message_type.name in before for f in message.fields)
+        }
+    del lead["TensorProto"]
+    assert lead == external.INSIDE
+    fields = onnx.TensorProto.DESCRIPTOR.fields_by_name
+    assert fields["external_data"].number == external.EXTERNAL_DATA
+    assert fields["data_location"].number == external.DATA_LOCATION
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_no_other_file_is_opened(nested, tmp_path, monkeypatch):
+    """A model that names a file of this machine would show it as images."""
+    monkeypatch.chdir(tmp_path)
+    proto = onnx.load_from_string(model(pack_of("images", {}, (1, 2, 2), sources=3)))
+    tensor = next(t for t in proto.graph.initializer if t.name == "/sources")
+    Path("secret").write_bytes(tensor.raw_data)
+    del proto.metadata_props[:]
+    onnx.external_data_helper.set_external_data(tensor, "secret")
+    tensor.ClearField("raw_data")
+    if nested:
+        inner = onnx.GraphProto(initializer=[tensor])
+        branch = onnx.helper.make_attribute("then_branch", inner)
+        proto.functions.append(onnx.FunctionProto(name="f", node=[onnx.NodeProto(op_type="If", attribute=[branch])]))
+        proto.graph.initializer.remove(tensor)
+    with pytest.raises(FormatError, match="<bytes>: a tensor in another file"):
+        OnnxPack(proto.SerializeToString(), verify=False)
+
+
 def test_models_that_are_no_packs(tmp_path):
     export(pack_of(*KFS), tmp_path / "x.onnx", decoder_only=True)
     with pytest.raises(FormatError, match=r"x\.onnx: a decoder alone"):
         OnnxPack(tmp_path / "x.onnx")
     with pytest.raises(FormatError, match=r"<bytes>: onnxruntime cannot load it"):
-        OnnxPack(b"not a model", verify=False)
-    with pytest.raises(FormatError, match="onnxruntime cannot load it"):
-        OnnxPack(envelope.seal(b"\xff" * 100))
+        OnnxPack(onnx.ModelProto(ir_version=8).SerializeToString(), verify=False)
+    for data in (b"not a model", b"\xff" * 100, b"\x3a\x7f", b"\x39\0", b"\xf2\x80\x80\x80\x10\0", b"\x3a"):
+        with pytest.raises(FormatError, match=r"<bytes>: not an ONNX model"):
+            OnnxPack(envelope.seal(data), verify=False)
     with pytest.raises(FileNotFoundError):
         OnnxPack(tmp_path / "none.onnx")
     with pytest.raises(IntegrityError, match="no dsetpack checksum"):

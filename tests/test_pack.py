@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -258,6 +259,34 @@ def test_merge_puts_parts_one_after_another_and_numbers_stages():
     assert [part.stage for part in again.parts] == [0, 1, 2]
     assert again.parts[0].decoder is again.parts[2].decoder
     assert Pack.merge(whole).card.metrics == ()
+
+
+def test_parts_that_share_a_bank_are_decoded_by_one_call(monkeypatch):
+    """In any order, with gradients for the sources of each part; up to rounding, as other batches round differently."""
+    pack = make_pack()
+    merged = Pack.merge(pack.select(classes=[0]), make_pack("haba"), pack, pack.select(classes=[1]))
+    sources = [part.sources.clone().requires_grad_() for part in merged.parts]
+    merged = Pack(merged.card, [replace(p, sources=s) for p, s in zip(merged.parts, sources, strict=True)])
+    pairs = torch.randperm(len(merged), generator=torch.Generator().manual_seed(0))[:40]
+    one_by_one = [merged.decode([number]) for number in pairs.tolist()]
+    calls, decode = [], Part.decode
+    monkeypatch.setattr(Part, "decode", lambda part, *given: calls.append(part.decoder) or decode(part, *given))
+    x, y = merged.decode(pairs)
+    assert len({*map(id, calls)}) == len(calls) == 2
+    assert torch.allclose(x, torch.cat([one for one, _ in one_by_one]), atol=1e-6)
+    assert torch.equal(y, torch.cat([one for _, one in one_by_one]))
+    weights = torch.rand(x.shape, generator=torch.Generator().manual_seed(1))
+    found = torch.autograd.grad((x * weights).sum(), sources)
+    expected = torch.autograd.grad((torch.cat([one for one, _ in one_by_one]) * weights).sum(), sources)
+    for a, b in zip(found, expected, strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+    kept = merged.materialize()
+    assert torch.allclose(kept.decode(pairs)[0], x, atol=1e-6)
+    assert torch.equal(kept.decode(pairs)[1], y)
+    for some in (merged, kept):
+        assert [list(t.shape) for t in some.decode([])] == [[0, *pack.card.shape], [0]]
+        with pytest.raises(IndexError, match="pair numbers must be in"):
+            some.decode([len(some)])
 
 
 def test_merge_takes_all_parts_of_one_name():

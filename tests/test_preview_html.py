@@ -311,3 +311,6 @@ def test_the_command(tmp_path):
     assert "folder does not exist" in run(KFS, "-o", tmp_path / "none" / "x.html", expect=1)
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dpk", "x.html"]
+    (tmp_path / "drawn.dpk").write_bytes(generator(None))  # the card says no number
+    for name in ("drawn.html", "drawn.png"):
+        assert name in run(tmp_path / "drawn.dpk", "-o", tmp_path / name)

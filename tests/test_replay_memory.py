@@ -247,7 +247,16 @@ def test_unreadable_budgets(budget):
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("2MB", 2_000_000), ("500 kB", 500_000), ("1.5MiB", 1_572_864), ("1gb", 10**9), (" 77 ", 77), ("8B", 8), (9, 9)],
+    [
+        ("2MB", 2_000_000),
+        ("500 kB", 500_000),
+        ("1.5MiB", 1_572_864),
+        ("1gb", 10**9),
+        (" 77 ", 77),
+        ("0.29MB", 290_000),
+        ("8B", 8),
+        (9, 9),
+    ],
 )
 def test_readable_budgets(text, size):
     assert ReplayMemory(text).budget == size
@@ -255,7 +264,12 @@ def test_readable_budgets(text, size):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"encoding": "int3"}, "int8"), ({"balance": "luck"}, "class, task"), ({"classes": 0}, "at least one")],
+    [
+        ({"encoding": "int3"}, "int8"),
+        ({"balance": "luck"}, "class, task"),
+        ({"classes": 0}, "at least one"),
+        ({"classes": "abc"}, "a list of names"),
+    ],
 )
 def test_other_arguments(options, message):
     with pytest.raises(FormatError, match=message):
@@ -278,9 +292,12 @@ def test_an_empty_memory():
 
 def test_tasks_get_numbers_where_they_have_no_names():
     memory = ReplayMemory(classes=4)
-    for task in (None, 2, None, "x", None):
+    for task in (None, np.int64(2), None, "x", None):
         memory.add_arrays(*arrays([1], 1), task=task)
     assert memory.tasks == ("0", "2", "3", "x", "4")
+    with pytest.raises(FormatError, match="tasks"):
+        memory.add_arrays(*arrays([1], 1), task="\ud800")  # no text that a file can hold
+    assert len(memory.tasks) == 5
 
 
 def test_keep_images_counts_decoded_ones():

@@ -149,6 +149,12 @@ def test_new_batches_that_do_not_fit(memory, x, y, message):
         list(memory.mix([(x, y)]))
 
 
+@pytest.mark.parametrize("batch", [torch.zeros(2, 1, 12, 12), (torch.zeros(2, 1, 12, 12),) * 3, ([0.0], [1]), {"x": 1}])
+def test_new_data_that_are_no_pairs(memory, batch):
+    with pytest.raises(FormatError, match="a batch of new data is .*a pair of tensors"):
+        list(memory.mix([batch]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import dsetpack
 from dsetpack import DsetpackError, FormatError, Pack, Zca
 from dsetpack.replay import ReplayMemory
-from tests.test_replay_memory import arrays, haba, kfs, memory_of, state
+from tests.test_replay_memory import arrays, generator, haba, kfs, memory_of, state
 
 ROOT = Path(__file__).parents[1]
 MAKERS = {
@@ -88,6 +88,36 @@ def test_any_pack_can_be_opened_as_a_memory(tmp_path):
     assert memory.tasks == ("0", "1")
     memory.add(kfs([3]), task="new")
     assert len({id(part.decoder) for part in memory.pack.parts}) == 1
+
+
+@pytest.mark.parametrize("per_class", [None, 2])
+def test_a_generator_is_no_memory(per_class):
+    pack = generator()
+    data = Pack(pack.card.replace(per_class=per_class), pack.parts).to_bytes()
+    with pytest.raises(FormatError, match="part 0 is a generator, which draws its images"):
+        ReplayMemory.open(data, budget="1MB")
+
+
+@pytest.mark.parametrize("encoding", ["int8", "int4"])
+def test_a_saved_memory_goes_on_as_the_file_does(encoding, tmp_path):
+    """Also where sources went whose values were the ends of the range, so that the rest gets other codes."""
+    changed = []
+    for seed in range(4):
+        memory = ReplayMemory("1MB", encoding=encoding)
+        memory.add(kfs([0] * 20 + [1] * 20, seed=seed))
+        memory.keep_images(30)
+        before = memory.pack.parts[0].sources
+        memory.save(tmp_path / "x.dpk")
+        again = ReplayMemory.open(tmp_path / "x.dpk")
+        assert torch.equal(memory.pack.parts[0].sources, again.pack.parts[0].sources)
+        changed.append(not torch.equal(before, again.pack.parts[0].sources))
+        x, y = next(iter(memory.mix(memory.loader(4, seed=1), seed=2)))
+        z, w = next(iter(again.mix(again.loader(4, seed=1), seed=2)))
+        assert torch.equal(x, z)
+        assert torch.equal(y, w)
+        memory.save(tmp_path / "y.dpk")
+        assert (tmp_path / "y.dpk").read_bytes() == (tmp_path / "x.dpk").read_bytes()
+    assert any(changed)
 
 
 def test_another_budget_on_opening(tmp_path):

@@ -110,6 +110,14 @@ def test_what_cannot_be_distilled_changes_nothing(change, message, own, options)
     assert state(memory)[:3] == before[:3]
 
 
+def test_what_cannot_fit_is_refused_before_the_work(own, options, monkeypatch):
+    monkeypatch.setattr(ImageData, "distil_stage", lambda *_, **__: pytest.fail("distilled"))
+    with pytest.raises(FormatError, match="the memory '0', '1'"):
+        ReplayMemory(classes=2).add_stage(own[0], **options)
+    with pytest.raises(FormatError, match="budget= and ipc="):
+        ReplayMemory().add_stage(own[0], **options, budget="1MB", ipc=1)
+
+
 def test_a_stage_that_was_stopped_is_not_in_the_memory(own, options):
     def stop(step, terms):
         raise Interrupted(step, None)

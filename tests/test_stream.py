@@ -235,9 +235,10 @@ def test_stateful_loader_resumes(workers, persistent):
         first = make()
         run = iter(first)
         begun = read([next(run) for _ in range(taken)])
+        state = first.state_dict()
+        del run, first  # workers leave before others are forked
         second = make()
-        second.load_state_dict(first.state_dict())
-        del run
+        second.load_state_dict(state)
         assert begun + read(second) == order(0)
         assert read(second) == order(1)
     finished = make()

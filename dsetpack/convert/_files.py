@@ -163,6 +163,8 @@ def tensor_of(value: object, where: str) -> Tensor:
         raise FormatError(
             f"{where} is a tensor {what}; a plain one expected: save it with .to_dense() or .dequantize()"
         )
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise FormatError(f"{where} is {list(value.shape)} of repeated values; save it with .contiguous()")
     return value.detach()
 
 

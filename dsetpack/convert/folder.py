@@ -160,7 +160,10 @@ def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
 def _look(file: Path) -> tuple[tuple[int, int], bool]:
     """Size and whether it is grey, from the header alone."""
     with _opened(file) as image:
-        return image.size, image.mode in ("1", "L", "LA")
+        size, mode = image.size, image.mode
+    if mode == "F" or mode.startswith("I"):  # Pillow would clip them to 8 bits
+        raise FormatError(f"{file}: pixels of mode {mode} found; 8 bits a channel expected: convert it first")
+    return size, mode in ("1", "L", "LA")
 
 
 @contextmanager

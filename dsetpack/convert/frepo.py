@@ -59,7 +59,8 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
     if images.ndim != 4 or not images.is_floating_point() or not images.numel():
         axes = "[N, H, W, C]" if learned else "[N, C, H, W]"
         raise FormatError(f"{path.name}: {image} is {images.dtype} {list(images.shape)}; floats {axes} expected")
-    classes = labels.shape[1]
+    if not (classes := labels.shape[1]):
+        raise FormatError(f"{path.name}: {label} is {list(labels.shape)}; floats [N, classes] expected")
     own: dict[str, Any] = {"method": "rfad", "target_scale": 1.0}
     if learned:
         own = {

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from dsetpack.checked import checked
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
@@ -86,12 +87,13 @@ def read_bank(state: object, name: str) -> tuple[Config, dict[str, Tensor], int]
     channels = stacked["decoder.0.weight"].shape[2]
     if kernel != [3, 3] or stacked["decoder.0.weight"].shape[3:] != (3, 3):
         raise FormatError(f"{name}: enc.weight with a kernel of {kernel}; the release has 3×3 kernels")
-    config = Config(
-        decoders=len(stacked["sigma"]),
-        form="released",
-        channels=None if out == channels else out,
-        source_channels=None if into == channels else into,
-    )
+    with checked(f"{name}: hallucinators"):
+        config = Config(
+            decoders=len(stacked["sigma"]),
+            form="released",
+            channels=None if out == channels else out,
+            source_channels=None if into == channels else into,
+        )
     return config, stacked, channels
 
 

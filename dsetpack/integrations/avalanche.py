@@ -9,7 +9,8 @@ It has what an ``ExemplarsBuffer`` has; the budget in bytes is the memory's, ``m
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from dsetpack.dataset import PackDataset, Transform
+from dsetpack.extras import need_package
 from dsetpack.formats.errors import FormatError
-from dsetpack.integrations.missing import need
 from dsetpack.pack import Pack
 from dsetpack.replay import ReplayMemory
 
@@ -74,7 +75,7 @@ class ReplayPolicy:
         Raises:
             DsetpackError: Avalanche is not installed. FormatError: labels are soft.
         """
-        utils = need("avalanche.benchmarks.utils", PACKAGE)
+        utils = need_package("avalanche.benchmarks.utils", PACKAGE)
         if not self.memory.tasks:
             return utils.concat_datasets([])
         pack = self.memory.pack
@@ -90,15 +91,18 @@ class ReplayPolicy:
         """Store an experience as a task of its number.
 
         Raises:
-            FormatError: it is in the memory already, has several task labels, or does not fit the memory.
+            FormatError: it is in the memory already, has several task labels, or does not fit the memory, or too many
+                images are left where each class of each task has one source. The memory is then as it was.
         """
-        images, labels, task_label, self._tensors = _experience(exp, self._seed)
+        images, labels, task_label, tensors = _experience(exp, self._seed)
         task = f"experience {exp.current_experience}"
         if task in self.memory.tasks:
             raise FormatError(f"task {task!r} is in the memory already: each experience is stored once")
-        self._store(self.memory, images, labels, task)
+        with _whole(self.memory):
+            self._store(self.memory, images, labels, task)
+            self.memory.keep_images(self.max_size)
+        self._tensors = tensors
         self._labels |= dict.fromkeys(set(self.memory.tasks) - set(self._labels), 0) | {task: task_label}
-        self.memory.keep_images(self.max_size)
 
     def resize(self, strategy: Any, new_size: int) -> None:  # noqa: ARG002
         """Another largest number of decoded images; sources are dropped now where there are more.
@@ -124,6 +128,17 @@ class ReplayPolicy:
                 utils.DataAttribute(values, name, use_in_getitem=shown) for name, (values, shown) in attributes.items()
             ],
         )
+
+
+@contextmanager
+def _whole(memory: ReplayMemory) -> Iterator[None]:
+    """Several changes of a memory, or none of them where one fails."""
+    before = dict(vars(memory))
+    try:
+        yield
+    except BaseException:
+        vars(memory).update(before)
+        raise
 
 
 class _TensorLabels(Dataset[tuple[Tensor, Tensor]]):

@@ -9,26 +9,28 @@ import importlib.util
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dsetpack.extras import need_package
 from dsetpack.formats.errors import FormatError
-from dsetpack.integrations.missing import need
 from dsetpack.loader import PackLoader
 from dsetpack.replay import MixedLoader, ReplayMemory
 from dsetpack.replay.mix import Batches
 
 _MODULE = "lightning.pytorch" if importlib.util.find_spec("lightning") else "pytorch_lightning"
-LightningDataModule: Any = need(_MODULE, "lightning>=2.2").LightningDataModule
+LightningDataModule: Any = need_package(_MODULE, "lightning>=2.2").LightningDataModule
 
 
 class _Shown:
     """A loader as Lightning can use it.
 
-    It has no ``sampler``: where Lightning sees one, it takes the loader for torch's own. And Lightning leaves an epoch
-    after its last batch, so a state taken there has an empty rest, after which the next epoch must come at once.
+    It has no ``sampler``: where Lightning sees one, it takes the loader for torch's own. It has a state only where new
+    data have one: Lightning asks for it with every checkpoint. And Lightning leaves an epoch after its last batch, so a
+    state taken there has an empty rest, after which the next epoch must come at once.
     """
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
-        self.state_dict, self.load_state_dict = loader.state_dict, loader.load_state_dict
+        if not isinstance(loader, MixedLoader) or loader.resumable:
+            self.state_dict, self.load_state_dict = loader.state_dict, loader.load_state_dict
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -50,8 +52,9 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
     """Batches of new data, each with rehearsed images; new data alone while the memory is empty.
 
     Lightning keeps the loader's position in its checkpoints: ``trainer.fit(..., ckpt_path=...)`` goes on with the very
-    next batch where ``new`` can say where it stands (``pack.loader(...)``, torchdata's ``StatefulDataLoader``). For the
-    next task set ``new`` and fit again: with a new ``Trainer``, or ``reload_dataloaders_every_n_epochs=1``.
+    next batch where ``new`` can say where it stands (``pack.loader(...)``, torchdata's ``StatefulDataLoader``);
+    elsewhere they have no position. For the next task set ``new`` and fit again: with a new ``Trainer``, or
+    ``reload_dataloaders_every_n_epochs=1``.
 
     Args:
         memory: what is rehearsed: what it holds when Lightning asks for the loader.

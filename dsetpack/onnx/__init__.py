@@ -11,7 +11,7 @@ int64 [N] and the output ``image``. Numbers that are no pair or no decoder fail 
 
 Tensors keep the precision that the pack stores: 8-bit codes go through DequantizeLinear, 16-bit floats through Cast,
 and only what is asked for is widened. Codes of fewer bits take a byte each, as in the pack. The graph is of opset
-17 and uses standard operators only, so that every runtime since onnxruntime 1.12 runs it, onnxruntime-web too.
+17 and uses standard operators only, so that every onnxruntime since 1.20 runs it, and onnxruntime-web too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from dsetpack.extras import need
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
-from dsetpack.onnx.missing import need
 from dsetpack.onnx.runtime import OnnxPack
 from dsetpack.onnx.stream import OnnxStream
 
@@ -64,7 +64,7 @@ def export(
         LimitError: more than the 2 GiB that an ONNX file can hold.
         DsetpackError: the package ``onnx`` is missing.
     """
-    need("onnx")
+    need("onnx", "onnx")
     from dsetpack.formats.atomic import check_writable, write_atomically
     from dsetpack.onnx.exporter import model
 

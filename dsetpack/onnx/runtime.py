@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsetpack import philox
+from dsetpack.extras import need
 from dsetpack.formats.card import RawSpace
 from dsetpack.formats.card import Space as SpaceModel
-from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.onnx import envelope
-from dsetpack.onnx.missing import need
+from dsetpack.formats.errors import DsetpackError, FormatError, LimitError
+from dsetpack.formats.limits import Limits
+from dsetpack.formats.model import printable
+from dsetpack.onnx import envelope, external
 from dsetpack.pairs import PairTable
 
 if TYPE_CHECKING:
@@ -60,14 +62,16 @@ class OnnxPack:
 
         Raises:
             IntegrityError: the file is cut short or damaged.
-            FormatError: it is no pack's model; VersionError: it is a later version's.
+            FormatError: it is no pack's model, or has tensors in other files; VersionError: it is a later version's.
+            LimitError: so many pairs that their order, 8 bytes each, is more than ``Limits().total``.
             DsetpackError: onnxruntime is missing, or cannot use the providers asked for.
             OSError: not readable.
         """
-        self._runtime = need("onnxruntime")
+        self._runtime = need("onnxruntime", "onnx")
         name, data = ("<bytes>", where) if isinstance(where, bytes) else (os.fspath(where), Path(where).read_bytes())
         if verify:
             envelope.check(data, name)
+        external.refuse(data, name)
         self._session = _session(self._runtime, data, name, providers, threads)
         found = self._session.get_modelmeta().custom_metadata_map
         self._info, self.card = envelope.read_metadata(found, name)
@@ -123,7 +127,7 @@ class OnnxPack:
         if self.device == "cpu":
             x, y = self._session.run(["image", "label"], inputs)
         else:
-            x, y = (value.numpy() for value in self.decode_on_device(pairs, seed=seed, epoch=epoch))
+            x, y = (value.numpy() for value in self._bound(inputs))
         return x, y
 
     def decode_on_device(self, pairs: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Any, Any]:
@@ -131,14 +135,7 @@ class OnnxPack:
 
         Frameworks take them over without a copy: ``torch.from_dlpack(value)``.
         """
-        binding = self._session.io_binding()
-        for name, values in self._inputs(pairs, seed, epoch).items():
-            binding.bind_cpu_input(name, values)
-        for name in ("image", "label"):
-            binding.bind_output(name, self.device, self._device_id)
-        self._session.run_with_iobinding(binding)
-        x, y = binding.get_outputs()
-        return x, y
+        return self._bound(self._inputs(pairs, seed, epoch))
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
         """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
@@ -176,6 +173,16 @@ class OnnxPack:
             inputs["noise"][drawn] = philox.noise(seed, epoch, numbers[drawn], size)
         return inputs
 
+    def _bound(self, inputs: dict[str, NDArray[Any]]) -> tuple[Any, Any]:
+        binding = self._session.io_binding()
+        for name, values in inputs.items():
+            binding.bind_cpu_input(name, values)
+        for name in ("image", "label"):
+            binding.bind_output(name, self.device, self._device_id)
+        self._session.run_with_iobinding(binding)
+        x, y = binding.get_outputs()
+        return x, y
+
     def _nothing(self) -> tuple[Floats, Labels]:
         """An empty batch, which some operators refuse."""
         soft = self.card.labels.kind == "soft"
@@ -194,7 +201,9 @@ class OnnxPack:
         return of_each.repeat(part.slots, axis=0)
 
     def _check_interface(self, name: str) -> None:
-        """The graph has the inputs and outputs that its metadata promises."""
+        """The graph has the inputs and outputs that its metadata promises, and no more pairs than memory may take."""
+        if 8 * len(self) > (limit := Limits().total):
+            raise LimitError(f"{name}: {len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
         drawn = [part for part in self._info.parts if part.drawn]
         each = len(self.card.classes) * (self.card.per_class or 0)
         if bool(drawn) != (self._info.noise is not None) or any(part.sources != each for part in drawn):
@@ -220,13 +229,15 @@ def _session(runtime: Any, data: bytes, name: str, providers: Sequence[Any] | No
         )
     options = runtime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the one that was looked into
     options.add_session_config_entry("session.disable_quant_qdq", "1")  # else weights are widened at every call
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
         session = runtime.InferenceSession(data, options, providers=chosen)
     except Exception as error:  # onnxruntime has an error class for each status
-        raise FormatError(f"{name}: onnxruntime cannot load it: {str(error).splitlines()[0]}") from error
+        first = printable("".join(str(error).splitlines()[:1]))
+        raise FormatError(f"{name}: onnxruntime cannot load it: {first}") from error
     if providers is not None and session.get_providers()[0] != wanted[0]:
         raise DsetpackError(f"onnxruntime cannot use {wanted[0]} here; it falls back to {session.get_providers()[0]}")
     return session

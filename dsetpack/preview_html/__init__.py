@@ -18,11 +18,9 @@ from dsetpack.preview_html.card import card_list, results_table, summary
 from dsetpack.preview_html.escape import paragraphs, text
 from dsetpack.preview_html.gallery import sections, view_rules
 from dsetpack.preview_html.pictures import draw
-from dsetpack.store import open_whole
+from dsetpack.store import open_to_show
 
 SOURCES, DECODERS = 40, 12
-DRAWS = 6
-"""Images of each class that are drawn from a generator whose card says no number."""
 
 
 def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> str:
@@ -40,7 +38,7 @@ def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> s
         OSError: not readable.
     """
     told = facts(where)
-    shown = draw(open_whole(where, told.digest, DRAWS), sources, decoders)
+    shown = draw(open_to_show(where, told.digest), sources, decoders)
     style, script = _file("page.css") + view_rules(shown.parts), _file("page.js")
     return Template(_file("page.html")).substitute(
         title=text(told.card.title),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dsetpack.pack import Pack
 from dsetpack.part import Part
+from dsetpack.preview import spread
 
 PARTS = 8
 SIDE = 128
@@ -103,7 +104,8 @@ def _gallery(pack: Pack, number: int, sources: int, decoders: int, parts: int) -
     kind = _source_kind(part, pack)
     afford = PIXELS // parts // (size[0] * size[1])
     slots = max(1, min(slots, afford - bool(kind)))
-    chosen = _spread(part, max(1, min(sources, afford // (slots + bool(kind)))))
+    count = max(1, min(sources, afford // (slots + bool(kind))))
+    chosen = spread(_hard(part.labels).cpu().numpy(), count)
     first = sum(n * k for n, k in pack.table.parts[:number])
     pairs = first + chosen[:, None] * part.slots + np.arange(slots)
     images = [_raw(pack, row) for row in pairs]
@@ -118,16 +120,6 @@ def _source_kind(part: Part, pack: Pack) -> str | None:
     if part.sources is None or part.kind == "images":
         return None
     return "image" if tuple(part.sources.shape[1:]) == pack.card.shape else "code"
-
-
-def _spread(part: Part, count: int) -> NDArray[np.int64]:
-    """At most ``count`` sources, evenly over the classes, in order of class."""
-    labels = _hard(part.labels).cpu().numpy()
-    rank = np.zeros(len(labels), np.int64)  # of a source inside its class
-    for label in np.unique(labels):
-        rank[labels == label] = np.arange((labels == label).sum())
-    chosen = np.sort(np.lexsort((labels, rank))[:count])
-    return np.asarray(chosen[np.argsort(labels[chosen], kind="stable")], np.int64)
 
 
 def _hard(labels: Tensor) -> Tensor:

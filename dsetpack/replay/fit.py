@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ import torch
 
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds import upsample
+from dsetpack.formats.kinds import kind_config, upsample
 from dsetpack.formats.model import printable
 from dsetpack.pack import Pack
 from dsetpack.part import Part
@@ -18,18 +18,6 @@ from dsetpack.spaces import Normalized, Raw, Space, same_space
 
 BATCH = 1024
 """Images converted at a time."""
-
-
-def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
-    """The names of classes; of so many classes their numbers.
-
-    Raises:
-        FormatError: no class.
-    """
-    names = tuple(map(str, range(classes))) if isinstance(classes, int) else tuple(classes)
-    if not names:
-        raise FormatError(f"classes={classes!r}: at least one expected")
-    return names
 
 
 def check_classes(found: Sequence[str], expected: Sequence[str] | None) -> None:
@@ -47,18 +35,27 @@ def check_classes(found: Sequence[str], expected: Sequence[str] | None) -> None:
         )
 
 
-def with_sources(pack: Pack) -> Pack:
-    """The pack without parts that have no sources, on the CPU.
+def check_stored(kinds: Iterable[str]) -> None:
+    """Refuse parts that draw their images: there is nothing that could be dropped one by one.
 
     Raises:
-        FormatError: nothing is left, or a part draws its images: there is nothing that could be dropped one by one.
+        FormatError: one of these kinds of parts does.
     """
-    for number, part in enumerate(pack.parts):
-        if part.sources is None:
+    for number, kind in enumerate(kinds):
+        if not kind_config(kind).has_sources:
             raise FormatError(
-                f"part {number} is a {part.kind}, which draws its images: a memory drops sources, and it has none to "
+                f"part {number} is a {kind}, which draws its images: a memory drops sources, and it has none to "
                 "drop; keep it as a file of its own, or add images that it made by add_arrays"
             )
+
+
+def with_sources(pack: Pack) -> Pack:
+    """The pack without parts that are empty, on the CPU.
+
+    Raises:
+        FormatError: nothing is left, or a part draws its images.
+    """
+    check_stored(part.kind for part in pack.parts)
     kept = [part for part in pack.to("cpu").parts if len(part)]
     if not kept:
         raise FormatError("the pack has no sources; at least one is expected")

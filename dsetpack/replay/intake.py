@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from dsetpack.combine import unmeasured
 from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.presets import Preset
@@ -42,7 +43,7 @@ def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, c
     )
     stage = Stage(task, parts, sizes.parts)
     if before is None:
-        return Contents(_unmeasured(pack.card), stored.space, sizes.space, (stage,), tuple(held))
+        return Contents(unmeasured(pack.card), stored.space, sizes.space, (stage,), tuple(held))
     card = _card(before, pack, pack.card if card_of_all else before.card)
     return replace(before, card=card, stages=(*before.stages, stage), banks=tuple(held))
 
@@ -61,7 +62,7 @@ def reopened(pack: Pack, data: bytes, tasks: Sequence[str]) -> Contents:
         Bank(bank, stored, bank_digest(bank)) for bank, stored in zip(distinct(pack.parts), sizes.banks, strict=True)
     )
     fixed = len(data) - sum(size.stored for size in sizes.parts)
-    return Contents(_unmeasured(pack.card), pack.space, sizes.space, stages, banks, fixed)
+    return Contents(unmeasured(pack.card), pack.space, sizes.space, stages, banks, fixed)
 
 
 def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank]) -> dict[int, Decoder]:
@@ -83,14 +84,9 @@ def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank]) -> 
 
 def _card(before: Contents, pack: Pack, card: Card) -> Card:
     """The card with one stage more; what the first stages did not say of training, the new one may."""
-    return _unmeasured(card).replace(
+    return unmeasured(card).replace(
         epoch_rule=fit.epoch_rule(before.parts, before.card.epoch_rule, pack.parts, pack.card.epoch_rule),
         recipe=card.recipe or pack.card.recipe,
         augmentation=card.augmentation if card.recipe else pack.card.augmentation,
         extra=before.card.extra,
     )
-
-
-def _unmeasured(card: Card) -> Card:
-    """Without what was measured and counted on other contents."""
-    return card.replace(metrics=(), provenance=card.provenance.model_copy(update={"budget_floats": None}))

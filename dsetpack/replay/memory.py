@@ -7,13 +7,15 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any, Protocol, Self
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dsetpack.arrays import as_labels
+from dsetpack.arrays import as_labels, class_names
+from dsetpack.checked import checked
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
@@ -47,6 +49,10 @@ class Distillable(Protocol):
     def labels(self) -> Tensor:
         """int64 [N]."""
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all classes."""
+
     def distil_stage(self, pack: Pack | None, method: str, **options: Any) -> Pack:
         """``pack`` with one stage more, learned from these images by a method; a new pack where there is none."""
 
@@ -59,8 +65,9 @@ class ReplayMemory:
     task, as ``balance`` says) drops the source that was picked last, until all fits. Sources stand class by class in
     the order in which they were picked; see ``dsetpack.replay.shrink``.
 
-    The memory holds what its file will hold: a task's values go through the encoding once when they come in. Adding one
-    works on that task's values alone; earlier ones are not encoded again. What fails changes nothing.
+    A task's values go through the encoding when they come in. Adding one works on that task's values alone; earlier
+    ones are not encoded again. What fails changes nothing. ``save`` encodes all, and then the memory holds the values
+    of the file, as after ``open``: other ones where dropped sources took the ends of the range of codes with them.
 
     Args:
         budget: bytes, or text such as "2MB" or "1.5MiB".
@@ -89,7 +96,7 @@ class ReplayMemory:
         if balance not in BALANCES:
             raise FormatError(f"balance {balance!r}; expected one of {', '.join(BALANCES)}")
         self._encoding, self._balance = encoding, balance
-        self._classes = None if classes is None else fit.class_names(classes)
+        self._classes = None if classes is None else class_names(classes)
         self._space = None if space is None else as_space(space)
         self._contents: Contents | None = None
         self._pack: Pack | None = None
@@ -227,9 +234,13 @@ class ReplayMemory:
                 ``folder``, ``resume``, ``show`` (progress; by default on a terminal), ...
 
         Raises:
-            FormatError: as ``add``; the recipe or the images do not fit the memory. DsetpackError: distilling failed.
+            FormatError: as ``add``; the recipe or the images do not fit the memory, or a class is in another task.
+            DsetpackError: distilling failed.
         """
         name = self._free_name(task)
+        fit.check_classes(data.classes, self._known_classes())  # not after hours of work
+        if budget is not None and "ipc" in options:
+            raise FormatError("budget= and ipc= both say how many images a class: give one of them")
         if budget is not None:
             options["ipc"] = self._images_a_class(data, budget)
         before = None if self._contents is None else self.pack
@@ -274,18 +285,16 @@ class ReplayMemory:
             the file's size in bytes.
 
         Raises:
-            FormatError: the memory is empty; OSError: the file cannot be written. Memory and file are then as before.
+            FormatError: the memory is empty, or the budget does not hold one source of each class of each task.
+            OSError: the file cannot be written. Memory and file are then as before.
         """
         pack, contents = self.pack, self._held()
-        while True:
-            data = pack.to_bytes(self._encoding)
-            contents = contents.remeasured(measure(pack, data), len(data))
-            if len(data) <= self._budget:
-                break
-            contents = contents.within(self._budget, self._balance)
+        while len(data := pack.to_bytes(self._encoding)) > self._budget:
+            contents = contents.remeasured(measure(pack, data), len(data)).within(self._budget, self._balance)
             pack = contents.pack()
+        written = reopened(open_pack(data), data, self.tasks)
         write_atomically(path, data)
-        self._keep(contents)
+        self._keep(written)
         return len(data)
 
     @classmethod
@@ -305,9 +314,10 @@ class ReplayMemory:
             limits: how much the file may declare.
 
         Raises:
-            FormatError: no budget, or it does not hold the file; and as ``dsetpack.open``.
+            FormatError: no budget, or it does not hold the file, or a part has no sources; and as ``dsetpack.open``.
         """
         with Reader(where, verify="all", limits=limits) as reader:
+            fit.check_stored([part.kind for part in reader.manifest.parts])
             data, name = b"".join(reader.blocks()), reader.name
         pack = open_pack(data, limits=limits)
         notes = saved.read(pack, name, budget, encoding)
@@ -327,7 +337,8 @@ class ReplayMemory:
     def _noted(self, contents: Contents, budget: int) -> Contents:
         """With what ``open`` has to know in the card."""
         tasks = tuple(stage.task for stage in contents.stages)
-        notes = saved.Notes(budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks)
+        with checked("what the memory's file says"):
+            notes = saved.Notes(budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks)
         return replace(contents, card=saved.write(contents.card, notes))
 
     def _keep(self, contents: Contents) -> None:
@@ -345,7 +356,7 @@ class ReplayMemory:
         """The name of a task to be added."""
         if task is None:
             return next(name for name in map(str, itertools.count(len(self.tasks))) if name not in self.tasks)
-        if isinstance(task, bool) or not isinstance(task, str | int) or task == "":
+        if isinstance(task, bool) or not isinstance(task, str | Integral) or task == "":
             raise FormatError(f"task {task!r}; expected a name or a number")
         if str(task) in self.tasks:
             raise FormatError(f"task {str(task)!r} is in the memory already: tasks are added once")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +37,7 @@ class MixedLoader:
     Args:
         new: batches (x, y): x float [n, C, H, W] in the memory's pixel space (``memory.pack.space.apply``), y int64
             [n], or float [n, classes] where the memory's labels are soft.
-        memory: a pack, such as ``ReplayMemory.pack``.
+        memory: a pack, such as ``ReplayMemory.pack``, on the device that is to decode it (``pack.to("cuda")``).
         ratio: rehearsed samples for each new one, > 0.
         seed: of the rehearsal's order, 0 <= seed < 2**64.
         rank, world: this process among those that share the rehearsal: each takes every ``world``-th sample. By default
@@ -71,12 +71,17 @@ class MixedLoader:
         return len(self.new)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
-        for x, y in self.new:
-            self._check(x, y)
+        for batch in self.new:
+            x, y = self._checked(batch)
             first, last = (math.floor(seen * self.ratio) for seen in (self._seen, self._seen + len(x)))
             again = [self._decode(*run, x.device) for run in self._runs(first, last)]
             self._seen += len(x)
             yield torch.cat([x, *(images for images, _ in again)]), torch.cat([y, *(labels for _, labels in again)])
+
+    @property
+    def resumable(self) -> bool:
+        """Whether ``new`` can say where it stands."""
+        return all(hasattr(self.new, name) for name in ("state_dict", "load_state_dict"))
 
     def state_dict(self) -> dict[str, Any]:
         """Where this rank stands after the batches received so far: plain values if those of ``new`` are.
@@ -120,7 +125,7 @@ class MixedLoader:
         }
 
     def _resumable(self) -> Any:
-        if not all(hasattr(self.new, name) for name in ("state_dict", "load_state_dict")):
+        if not self.resumable:
             raise FormatError(
                 f"the new data come from a {type(self.new).__name__}, which cannot say where it stands: use "
                 "pack.loader(...), or torchdata's StatefulDataLoader"
@@ -142,8 +147,13 @@ class MixedLoader:
         x, y = decode(self.memory, pairs, self._plan.seed, epoch)
         return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
 
-    def _check(self, x: Tensor, y: Tensor) -> None:
+    def _checked(self, batch: Any) -> Batch:
         card = self.memory.card
+        pair = tuple(batch) if isinstance(batch, Sequence) else (batch,)
+        if len(pair) != 2 or not all(isinstance(one, Tensor) for one in pair):
+            found = ", ".join(type(one).__name__ for one in pair)
+            raise FormatError(f"a batch of new data is ({found}); a pair of tensors (x, y) expected")
+        x, y = pair
         soft = card.labels.kind == "soft"
         labels = (len(x), len(card.classes)) if soft else (len(x),)
         if tuple(x.shape[1:]) != card.shape or not x.is_floating_point():
@@ -153,5 +163,6 @@ class MixedLoader:
             )
         if tuple(y.shape) != labels or y.is_floating_point() != soft:
             raise FormatError(
-                f"new labels are {y.dtype} {list(y.shape)}; the memory's are {card.labels.kind}, {labels}"
+                f"new labels are {y.dtype} {list(y.shape)}; the memory's are {card.labels.kind}, {list(labels)}"
             )
+        return x, y

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from fractions import Fraction
 
 from dsetpack.formats.errors import FormatError
 
@@ -32,7 +33,7 @@ def _bytes(budget: int | str) -> int | None:
     if isinstance(budget, str):
         match = _TEXT.fullmatch(budget)
         unit = UNITS.get(match[2].lower()) if match else None
-        return None if match is None or unit is None else int(float(match[1]) * unit)
+        return None if match is None or unit is None else int(Fraction(match[1]) * unit)
     try:
         return None if isinstance(budget, bool) else operator.index(budget)
     except TypeError:

@@ -11,7 +11,6 @@ from dsetpack.extras import need
 from dsetpack.pack import Pack
 from dsetpack.unpack.base import labels, pictures
 
-SAYS = "a Parquet file with the datasets library's Image and ClassLabel features (needs pyarrow)"
 NAME = "data/train-00000-of-00001.parquet"
 _ROWS = 1000
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from dsetpack.pack import Pack
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE, labels, pictures, unpacked_card
 
-SAYS = "8-bit PNG files of the raw images, labels.csv, card.json"
-
 
 def write(pack: Pack, folder: Path) -> None:
     """``images/000000.png``, ...; ``labels.csv`` with columns ``file, label, class``, or ``file`` and a column a class.

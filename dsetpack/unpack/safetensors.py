@@ -12,7 +12,6 @@ from dsetpack.extras import need
 from dsetpack.pack import Pack
 from dsetpack.unpack.base import CARD, batches, raw_batches, unpacked_card
 
-SAYS = "one file: float images in the pack's space (or --space raw), labels, the card"
 NAME = "images.safetensors"
 
 

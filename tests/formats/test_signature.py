@@ -359,6 +359,7 @@ def test_keys_of_a_wrong_type_are_not_trusted(pack, key, tmp_path):
         (b"short", "5 bytes found"),
         (signer(Reader(pack).header), "this is a key's id"),
         (bytes(32), "it protects nothing"),
+        (None, "NoneType found; bytes, hexadecimal digits or a path expected"),
     ):
         with pytest.raises(FormatError, match=words):
             Reader(pack, trusted_keys=[found])
@@ -408,6 +409,9 @@ def test_new_keys(tmp_path, pack):
     with pytest.raises(FileExistsError):  # the public half is there
         keys.new_key(path)
     assert not path.exists()
+    with pytest.raises(OSError, match="too long"):  # with .pub only: the private half goes with it
+        keys.new_key(tmp_path / ("k" * 252))
+    assert not list(tmp_path.glob("kk*"))
 
 
 def test_without_the_library_the_error_names_the_extra(pack):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 pytest.importorskip("lightning", reason="needs lightning: .ci/integration installs it")
 from lightning.pytorch import LightningModule, Trainer
@@ -99,3 +100,18 @@ def test_rehearsal_alone_and_new_data_alone(data, memory, tmp_path):
     learner, empty = Learner(), module(data, ReplayMemory(classes=data.classes))
     trainer(tmp_path, max_epochs=1).fit(learner, datamodule=empty)
     assert {label for _, y in learner.seen for label in y} == {4, 5}
+
+
+def test_checkpoints_beside_a_stock_loader(data, memory, tmp_path):
+    """It cannot say where it stands, so the checkpoint of an epoch has no position; the next epoch follows."""
+    x, y = some(data, (4, 5), 25)
+    stock = DataLoader(TensorDataset(x.float() / 255, y), batch_size=10)
+    learner = Learner()
+    own = trainer(tmp_path, max_epochs=2, callbacks=[ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)])
+    own.fit(learner, datamodule=ReplayDataModule(memory, stock, ratio=0.5))
+    assert sum(len(y) for _, y in learner.seen) == 150
+    rest = Learner()
+    trainer(tmp_path, max_epochs=2).fit(
+        rest, datamodule=ReplayDataModule(memory, stock), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=False
+    )
+    assert len(rest.seen) == 5
