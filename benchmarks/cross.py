@@ -2,7 +2,7 @@
 
     python benchmarks/cross.py --root FOLDER [--pack FILE ...] [--seeds 2]
 
-Each (set, architecture) is one JSON file in ``results/cross-cpu``, written when it is done, skipped when it is there. All
+Each (set, architecture) is one JSON file in ``results/cross-cpu``, written when done, skipped when there. All
 sets train for as many steps as the pack's recipe says, under the card's augmentation; random images at the card's
 learning rate. Networks are narrow on a CPU: the widths stand in the rows.
 """
