@@ -237,7 +237,53 @@ def ablations() -> str:
     return "\n".join([table(head, rows), "", where(first["environment"]) + "."])
 
 
-TABLES: dict[str, Callable[[], str]] = {f.__name__: f for f in (fashion, methods, container, decode, runtime)}
+def onnx_decode() -> str:
+    results, rows = load("onnx_decode-cpu"), []
+    for name, row in results["rows"].items():
+        micro = [f"{1e6 * row['seconds_per_image'][way]['median']:.1f}" for way in ("onnx", "torch", "loop")]
+        longer = [f"{row['times_longer_than_onnx'][way]:.1f}×" for way in ("torch", "loop")]
+        size = f"{row['model_bytes']:,} ({row['model_bytes'] / row['stored_bytes']:.3f}×)"
+        rows.append([name, *micro, *longer, size])
+    ways = ["`OnnxPack`, µs", "torch, µs", "a call an image, µs", "torch takes", "a call an image takes"]
+    versions = f"onnxruntime {results['environment']['onnxruntime']}, {where(results['environment'])}"
+    return "\n".join([table(["decoder", *ways, "bytes (of the stored tensors')"], rows), "", f"{versions}."])
+
+
+def objectives() -> str:
+    results = load("objectives-cpu")
+    head = ["method", "ours, ms a step", "straightforward, ms", "times longer", "ours, MiB", "straightforward, MiB"]
+    missed = [f"{name} (at least {row['goal']:g}×)" for name, row in results["rows"].items() if not row["met"]]
+    goal = f"Goal missed by {', '.join(missed)}." if missed else "Goals met by all."
+    rows = [[name, *_cost(row)] for name, row in results["rows"].items()]
+    note = f"Narrow networks, {results['clock']} time. {goal} {where(results['environment'])}."
+    effects = [
+        f"- {method} in {exact}: {_effect(results['precision'][method][exact])}"
+        for method in ("dm", "kfs")
+        for exact in ("bf16", "tf32")
+    ]
+    return "\n".join([table(head, rows), "", note, "", *effects])
+
+
+def _cost(row: Json) -> list[str]:
+    times = [f"{1e3 * row['seconds'][side]['median']:,.0f}" for side in ("ours", "plain")]
+    memory = [
+        "not measured" if (size := row["peak_bytes"][side]) is None else f"{size / 2**20:,.0f}"
+        for side in ("ours", "plain")
+    ]
+    low, high = row["quartiles"]
+    return [*times, f"{row['times_longer']:.2f} ({low:.2f} to {high:.2f})", *memory]
+
+
+def _effect(row: Any) -> str:
+    """What coarser products do to the loss of a set, against float32 from the same start."""
+    if isinstance(row, str):
+        return f"{row}."
+    return f"the set's loss, in float32, is {100 * row['change']:+.2f}% of that by float32."
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    f.__name__: f for f in (fashion, methods, objectives, container, decode, runtime, onnx_decode)
+}
 
 
 def rendered(text: str) -> str:
