@@ -4,6 +4,7 @@ import copy
 import pickle
 import sys
 import warnings
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -167,8 +168,11 @@ def test_stateful_loader_resumes(workers):
     first = loader()
     run = iter(first)
     begun = [pairs_of(next(run)[0]) for _ in range(2)]
+    state, ended = first.state_dict(), weakref.ref(run)
+    del run, first
+    assert ended() is None  # its workers have left: forked ones would inherit their connections
     second = loader()
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(state)
     assert begun + [pairs_of(x) for x, _ in second] == whole
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack import Card, FormatError, Pack, Part, store
+from dsetpack import Card, DsetpackError, FormatError, Pack, Part, store
 from dsetpack.decoders import decoder
 from dsetpack.formats import Reader
 from dsetpack.formats.kinds import kind_config
@@ -68,3 +68,10 @@ def test_a_generators_file_holds_all_classes_alike():
             odd.to_bytes()
     assert len(dsetpack.open(pack.select(classes=[2, 0, 1]).to_bytes())) == 6
     assert len(dsetpack.open(generator_pack(4).to_bytes(), per_class=4)) == 12
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x"])
+def test_a_device_that_cannot_be_used_is_named_before_the_file_is_read(device):
+    with pytest.raises(DsetpackError, match=rf"^device '{device}' cannot be used here \(.+\); use 'cpu'$"):
+        dsetpack.open("no such file", device=device)
+    assert dsetpack.open(generator_pack(1, per_class=1).to_bytes(), device="cpu").device == torch.device("cpu")

@@ -15,6 +15,7 @@ from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.kfs import Config
 from dsetpack.spaces import Normalized, Raw
+from dsetpack.trainers.arithmetic import precision
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run
@@ -51,6 +52,7 @@ class TinyMeans:
     """Stands in for ``RealMeans``: one network, random real means."""
 
     classes = CLASSES
+    follows = False
 
     def __init__(self) -> None:
         self.pool = self
@@ -105,6 +107,44 @@ def test_pieces_give_the_full_gradient():
     assert expected.abs().max() > 1e-4
     for chunk in (1, 4, 5, 100):
         assert torch.allclose(full_gradient(made, chunk=chunk), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("most", [1, 5, 6, 11])
+def test_some_classes_at_a_time_give_the_full_gradient(monkeypatch, most):
+    made = synthetic(codes=3)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
+    made.codes.data, made.labels = made.codes.data[order], made.labels[::2][order].repeat_interleave(2)
+    expected = full_gradient(made)
+    monkeypatch.setattr(dm, "TOGETHER", {"cpu": most})
+    sizes, embed = [], TinyNet.embed
+    monkeypatch.setattr(TinyNet, "embed", lambda self, x: sizes.append(len(x)) or embed(self, x))
+    assert torch.allclose(full_gradient(made), expected, rtol=1e-10, atol=1e-14)
+    assert sizes == [6, 6]
+    loss = DistributionMatching(TinyMeans()).backward(made, 0, torch.Generator())["matching"]
+    monkeypatch.setattr(dm, "TOGETHER", {})
+    assert torch.allclose(DistributionMatching(TinyMeans()).backward(made, 0, torch.Generator())["matching"], loss)
+    assert sizes[-1] == 12
+
+
+def test_classes_that_go_together():
+    labels = torch.tensor([4, 0, 0, 2, 4, 4, 0, 5])  # none of classes 1 and 3
+    groups = [([*rows], classes) for rows, classes in dm.by_class(labels, 4)]
+    assert groups == [([1, 2, 6, 3], [0, 2]), ([0, 4, 5, 7], [4, 5])]
+    assert [classes for _, classes in dm.by_class(labels, 1)] == [[0], [2], [4], [5]]
+    assert [classes for _, classes in dm.by_class(labels, 100)] == [[0, 2, 4, 5]]
+
+
+def test_what_depends_on_the_whole_batch_sees_it(monkeypatch):
+    """Batch norm, and a real side that leaves out what the synthetic one has."""
+    monkeypatch.setattr(dm, "TOGETHER", {"cpu": 1})
+    monkeypatch.setattr(DistributionMatching, "_by_class", None)  # any use would fail
+    data = images()
+    itself = Images(data.raw(), data.labels, Raw(), CLASSES)
+    mixing = NetworkPool("resnet10", 2, 1, 0, IMAGE, CLASSES)
+    for means in (BatchMeans(mixing, context(data), 5), BatchMeans(pool(), context(data), 5, drop=0.2)):
+        DistributionMatching(means).backward(itself, 0, torch.Generator())
+    with pytest.raises(TypeError):
+        DistributionMatching(BatchMeans(pool(), context(data), 5)).backward(itself, 0, torch.Generator())
 
 
 def test_partial_backward_is_unbiased(monkeypatch):
@@ -236,6 +276,10 @@ def test_cache_keys_tell_everything_apart():
     assert len(keys) == 6
     renamed = ImageData(data.images, data.labels, data.classes, "another name")
     assert RealMeans(pool(count=9), renamed, Raw()).key() == RealMeans(pool(), data, Raw()).key()
+    with precision("bf16", torch.device("cpu")):
+        assert RealMeans(pool(), data, Raw()).key() not in keys
+    with precision("tf32", torch.device("cpu")):  # of which a CPU has none
+        assert RealMeans(pool(), data, Raw()).key() in keys
 
 
 def context(data: ImageData, augment: Dsa | None = None) -> Context:

@@ -1,14 +1,12 @@
-"""FRePo and ISA against numpy, quadrature and direct computation, and whole runs of them."""
+"""FRePo against numpy and direct computation, and whole runs of it and of ISA."""
 
-import math
 import os
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dsetpack.augment import Dsa
 from dsetpack.decoders import decoder
@@ -16,86 +14,21 @@ from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.kinds.kfs import Config
 from dsetpack.spaces import Raw
-from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.krr import KrrPredictor, centred, krr_predict
-from dsetpack.trainers.loop import Group, Interrupted, Run, Schedule, optimise
+from dsetpack.trainers.loop import Interrupted, Run, Schedule, optimise
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.objectives import frepo, isa
 from dsetpack.trainers.objectives.base import Distillation
-from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.parameterizations.kfs import Kfs
 from dsetpack.trainers.seeds import generator
-
-IMAGE, CLASSES = (1, 8, 8), 3
-SMALL = {"width": 4, "pool": 3, "updates": 2, "batch": 16, "online_lr": 1e-2}
-
-
-def images(per_class: int = 12, channels: int = 1) -> ImageData:
-    """A bright bar in one of three places, on noise."""
-    g = torch.Generator().manual_seed(0)
-    y = torch.arange(per_class * CLASSES) % CLASSES
-    x = torch.randint(0, 80, (len(y), channels, 8, 8), generator=g, dtype=torch.uint8)
-    for n, label in enumerate(y.tolist()):
-        x[n, :, 3 * label : 3 * label + 2] += 150
-    return ImageData(x, y, ("top", "middle", "bottom"), "bars")
-
-
-def context(data: ImageData | None = None, augment: Dsa | None = None, seed: int = 0) -> Context:
-    return Context(data or images(), Raw(), 1, seed, Path("unused"), lambda name: Run(), augment)
-
-
-class Learned(Parameterization):
-    """Images and (if wanted) labels as they are; stands in for the parameterization of images."""
-
-    def __init__(self, data: ImageData, per_class: int = 2, soft: bool = True) -> None:
-        super().__init__()
-        self.space = Raw()
-        index = data.draw(per_class, 0)
-        self.pixels = nn.Parameter(data.raw(index) * 0.3 + 0.4 * torch.rand(data.shape, generator=generator(0, "x")))
-        self.register_buffer("labels", data.labels[index], persistent=False)
-        self.soft = nn.Parameter(0.6 * centred(self.labels, CLASSES).float()) if soft else None
-
-    def images(self, pairs=None):
-        return self.pixels if pairs is None else self.pixels[pairs]
-
-    def targets(self, pairs=None):
-        return self.soft if self.soft is None or pairs is None else self.soft[pairs]
-
-    def groups(self):
-        return [Group(name="all", params=list(self.parameters()), lr=0.02)]
-
-    def parts(self):
-        raise NotImplementedError
-
-
-def built(settings: frepo.Settings, *, where: Context | None = None, **options: object) -> Distillation:
-    where = where or context()
-    synthetic = Learned(where.data, **options)
-    return Distillation(settings.build(where, synthetic), synthetic)
+from tests.frepo_cases import CLASSES, IMAGE, SMALL, built, context, images, same
 
 
 def gradients(work: Distillation) -> list[Tensor]:
     work.synthetic.zero_grad()
     work.backward(0, generator(5))
     return [p.grad.clone() for p in work.synthetic.parameters()]
-
-
-def flat(value: object, path: str = "") -> dict[str, object]:
-    if isinstance(value, dict | list):
-        items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {k: v for key, item in items for k, v in flat(item, f"{path}/{key}").items()}
-    return {path: value}
-
-
-def same(first: object, second: object) -> bool:
-    a, b = flat(first), flat(second)
-    assert a.keys() == b.keys()
-    return all(torch.equal(v, b[k]) if isinstance(v, Tensor) else v == b[k] for k, v in a.items())
-
-
-def features(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 # FRePo's loss
@@ -243,91 +176,6 @@ def test_online_batches_are_parts_of_the_set(monkeypatch):
     work.backward(0, g)
     work.after(0, g)
     assert sizes == [(4, 4)]
-
-
-# ISA
-
-
-@pytest.mark.parametrize("epsilon", [1e-3, 0.4, 1.0])
-def test_equation_7_is_the_integral(epsilon):
-    z, other, weights = features(6, 5), features(6, 5, seed=1), features(5, 3, seed=2)
-    y, other_y = features(6, 3, seed=3), features(6, 3, seed=4)
-    nodes, shares = np.polynomial.legendre.leggauss(8)
-    expected = torch.zeros(6, dtype=torch.float64)
-    for node, share in zip(nodes, shares, strict=True):
-        alpha = epsilon * (node + 1) / 2
-        between = (z + alpha * (other - z)) @ weights - (y + alpha * (other_y - y))  # Eq. 6
-        expected += share / 2 * between.square().sum(1)
-    a = z @ weights - y
-    b = (other - z) @ weights - (other_y - y)
-    assert torch.allclose(isa.interpolation_loss(a, b, epsilon), expected, rtol=1e-10, atol=0)
-    assert torch.allclose(isa.interpolation_loss(a, b, epsilon, half=True), expected / 2, rtol=1e-10, atol=0)
-    assert torch.equal(isa.interpolation_loss(a, b, 0.0), a.square().sum(1))
-
-
-def test_the_easiest_samples_are_dropped():
-    losses = torch.tensor([3.0, 1.0, 1.0, 5.0, 0.5, 1.0])
-    assert isa.crucial(losses, 0).tolist() == [0, 1, 2, 3, 4, 5]
-    assert isa.crucial(losses, 0.3).tolist() == [0, 1, 2, 3, 5]  # floor(1.8)
-    assert isa.crucial(losses, 0.5).tolist() == [0, 3, 5]  # of equal losses the earlier ones
-    assert isa.crucial(losses, 0.999).tolist() == [3]
-    assert len(isa.crucial(torch.rand(1024), 0.2)) == 1024 - 204
-    assert len(isa.crucial(torch.rand(100), 0.29)) == 71  # 0.29 * 100 < 29 in floating point
-    assert isa.crucial(torch.tensor([1.0, math.nan, 2.0]), 0.7).tolist() == [1]
-    for bad in (1.0, -0.1):
-        with pytest.raises(FormatError, match="expected"):
-            isa.crucial(losses, bad)
-
-
-def test_isa_is_equation_7_over_the_hardest_samples():
-    work = built(isa.Settings(**SMALL, isa=isa.IsaSettings(drop=0.4, epsilon=0.5)))
-    residuals = features(10, CLASSES)
-    loss = 0.5 * residuals.square().sum(1)
-    kept = sorted(range(10), key=lambda n: -loss[n])[:6]
-    kept = [residuals[n] for n in sorted(kept)]
-    expected = 0.0
-    for n, a in enumerate(kept):
-        b = kept[(n + 1) % 6] - a
-        expected += 0.5 * float(a @ a + 0.5 * a @ b + 0.25 / 3 * b @ b) / 6
-    assert work.objective.outer(residuals).item() == pytest.approx(expected, rel=1e-12)
-    unhalved = isa.IsaSettings(drop=0.4, epsilon=0.5, half=False)
-    other = built(isa.Settings(**SMALL, isa=unhalved))
-    assert other.objective.outer(residuals).item() == pytest.approx(2 * expected, rel=1e-12)
-
-
-def test_isa_without_drop_and_epsilon_is_frepo_bit_for_bit():
-    plain = built(frepo.Settings(**SMALL))
-    same_way, changed = (
-        built(isa.Settings(**SMALL, isa=isa.IsaSettings(drop=drop, epsilon=epsilon)))
-        for drop, epsilon in ((0, 0), (0.2, 1))
-    )
-    schedule = Schedule(steps=6, optimizer="lamb")
-    terms = [optimise(work, schedule, seed=1) for work in (plain, same_way, changed)]
-    assert terms[0] == terms[1]
-    assert same(plain.state_dict(), same_way.state_dict())
-    assert terms[0] != terms[2]
-
-
-def test_isas_defaults_are_the_papers():
-    settings = isa.Settings()
-    assert (settings.name, settings.isa.drop, settings.isa.epsilon, settings.pool) == ("isa", 0.2, 1.0, 10)
-    assert (frepo.Settings().name, frepo.Settings().refuses.keys()) == ("frepo", settings.refuses.keys())
-
-
-def test_isa_on_dm():
-    real, centre = features(10, 4), features(4, seed=1)
-    far = sorted(range(10), key=lambda n: -float((real[n] - centre).square().sum()))[:7]
-    assert torch.allclose(isa.crucial_mean(real, centre, 0.3), real[far].mean(0))
-    assert torch.allclose(isa.crucial_mean(real, centre, 0), real.mean(0))
-    # why DM has no epsilon: interpolating between a class's samples leaves the gradient as it is
-    centre.requires_grad_()
-    steps = -(real.roll(-1, 0) - real)
-    pulls = []
-    for epsilon in (0.0, 1.0):
-        loss = isa.interpolation_loss(centre - real, steps, epsilon).mean()
-        pulls.append(torch.autograd.grad(loss, centre)[0])
-    assert torch.allclose(*pulls, rtol=1e-12)
-    assert torch.allclose(pulls[0], 2 * (centre - real.mean(0)), rtol=1e-12)
 
 
 # Whole runs

@@ -37,3 +37,10 @@ def precision(name: Precision, device: torch.device) -> Iterator[None]:
             yield
     finally:
         cudnn.allow_tf32, matmul.allow_tf32 = before
+
+
+def current(device: torch.device) -> Precision:
+    """What products on this device are computed in at the moment, for keys of caches."""
+    if torch.is_autocast_enabled(device.type):
+        return "bf16"
+    return "tf32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "float32"

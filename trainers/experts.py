@@ -32,7 +32,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
-from dsetpack.trainers.arithmetic import deterministic
+from dsetpack.trainers.arithmetic import current, deterministic
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives.means import NetworkPool
 from dsetpack.trainers.parameterizations.base import Positive
@@ -105,6 +105,8 @@ class Experts:
             "settings": self.settings.model_dump(mode="json", exclude={"count", "seed"}),
             "network": [self.pool.name, self.pool.width, self.pool.seed, self.pool.fingerprint()],
         }
+        if (products := current(context.device)) != "float32":
+            parts["precision"] = products
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
     def path(self, number: int) -> Path:

@@ -22,6 +22,10 @@ Inferred, because no paper says it:
 - Learned labels are centred over the classes of their stage while they are learned, and over all classes in the pack:
   one-hot rows stay one-hot.
 - Each stage learns its own learning rate (MTT); the card has their mean, and each stage's is among the settings.
+
+Several processes give what one gives up to rounding: within 1e-5 in stage 0. In KFS's later stages an encoder learns
+for decoders that differ in their last digits, and a little more is left of that in the codes (tested: 1e-4 after 40
+steps of it and 5 of matching).
 """
 
 from __future__ import annotations

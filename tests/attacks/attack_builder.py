@@ -1,10 +1,10 @@
 """Files that attack a reader, each with the error that must meet it.
 
-    python tests/attacks/attack_builder.py        writes files/*.dpk and attacks.json
+    python tests/attacks/attack_builder.py        writes files/*.dpk, attacks.json and versions.json
 
-Digests are right wherever the attack lies behind them. ``stage`` says who must refuse: ``open`` (header, manifest and
-index, no data read), ``read`` (the chunks, found by ``verify(hdf5=False)`` at the latest), or ``view`` (only the HDF5
-part lies).
+The same versions of zstd and HDF5 make the same bytes. Digests are right wherever the attack lies behind them.
+``stage`` says who must refuse: ``open`` (header, manifest and index, no data read), ``read`` (the chunks, found by
+``verify(hdf5=False)`` at the latest), or ``view`` (only the HDF5 part lies).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import zstandard
 
@@ -503,6 +504,11 @@ def attacks() -> list[Attack]:
     return made
 
 
+def versions() -> Json:
+    """The libraries whose version decides about bytes."""
+    return {"zstd": ".".join(map(str, zstandard.ZSTD_VERSION)), "hdf5": h5py.version.hdf5_version}
+
+
 def main() -> None:
     folder = HERE / "files"
     folder.mkdir(exist_ok=True)
@@ -513,6 +519,7 @@ def main() -> None:
         (folder / f"{attack.name}.dpk").write_bytes(attack.data)
     expectations = [attack.expectation() for attack in made]
     (HERE / "attacks.json").write_text(json.dumps(expectations, indent=1) + "\n", encoding="utf-8")
+    (HERE / "versions.json").write_text(json.dumps(versions()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

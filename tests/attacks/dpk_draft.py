@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import zstandard
 
-from dsetpack.formats.hdf5_patch import behind, without_times
+from dsetpack.formats.hdf5_patch import behind, lookup3
 
 MAGIC = b"\x8aDPK\r\n\x1a\n"
 Json = dict[str, Any]
@@ -191,7 +191,7 @@ def draft(
             if name not in tensors:
                 made(file, name, b"")
         file.flush()
-        tail = without_times(file.id.get_file_image())
+        tail = timeless(file.id.get_file_image())
     index = {
         name: {"dtype": values.dtype.name, "shape": list(values.shape), "dataset": name}
         for name, values in tensors.items()
@@ -223,6 +223,23 @@ def plain_dataset(
     OPEN.append(made)
     made.write_direct_chunk((0,) * values.ndim, data, mask)
     return int(made.get_chunk_info(0).byte_offset)
+
+
+def timeless(image: bytes) -> bytes:
+    """The HDF5 file with all times in its object headers (version 2) set to zero.
+
+    The library stamps them on whatever is not told otherwise, and nobody can tell it for a named type.
+    """
+    data, at = bytearray(image), -1
+    while (at := data.find(b"OHDR\x02", at + 1)) >= 0:
+        flags = data[at + 5]
+        if flags & 0x20:
+            data[at + 6 : at + 22] = bytes(16)
+            start = at + 22 + (4 if flags & 0x10 else 0)
+            first = start + (1 << (flags & 3))
+            end = first + int.from_bytes(data[start:first], "little")
+            data[end : end + 4] = struct.pack("<I", lookup3(bytes(data[at:end])))
+    return bytes(data)
 
 
 def hidden(file: h5py.File, data: bytes) -> int:

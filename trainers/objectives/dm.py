@@ -6,8 +6,12 @@ with g the penultimate features of a randomly initialised network, a new one eac
 images. The synthetic mean is over all pairs of source and decoder: a mean over a random part of them has a gradient
 that is wrong on average (Eq. 2), because it forgets how samples act together.
 
+A class has nothing to do with the others. So images are decoded in one go, and then embedded some classes at a time,
+each with its backward pass: that takes little memory, and on a CPU less time than one large batch. (Not with networks
+whose batch norm mixes the images of a batch, nor where the real side follows the synthetic one.)
+
 The gradient with respect to one synthetic embedding of class c is (mean_syn - mean_real) / (C·n_c), a constant once
-the means are known. So memory need not hold all of it at once:
+the means are known. So memory need not hold a whole class at once:
 
 - ``chunk`` images at a time: a first pass without gradients finds the means, a second one goes backward piece by piece.
   Exact, at the price of one more forward pass.
@@ -23,7 +27,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
@@ -33,11 +37,16 @@ from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives import base
 from dsetpack.trainers.objectives.base import Objective
-from dsetpack.trainers.objectives.means import BatchMeans, Means, NetworkPool, RealMeans
+from dsetpack.trainers.objectives.means import BatchMeans, Means, NetworkPool, RealMeans, in_full
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 
 if TYPE_CHECKING:
     from dsetpack.trainers.context import Context
+
+TOGETHER: Mapping[str, int] = {"cpu": 64}
+"""By type of device, images that are embedded together where that is up to us: on a CPU what fits its caches."""
+MANY = 2048
+"""The same on other devices: enough to keep them busy."""
 
 
 class Settings(base.Settings):
@@ -111,12 +120,29 @@ class DistributionMatching(Objective):
             return {"matching": torch.zeros((), device=synthetic.device)}
         pairs = None if len(own) == classes else torch.isin(synthetic.labels, own).nonzero()[:, 0]
         side = _Side(net, self.means.augmenter(step), synthetic, own, classes)
-        if self.share == 1 and self.chunk is None:
-            mean = side.mean(side.embed(pairs), pairs)
-            loss = side.loss(mean, self.means(step, net, mean.detach()))
-            torch.autograd.backward(loss)
-            return {"matching": loss.detach()}
-        return {"matching": self._in_pieces(step, side, pairs, generator)}
+        if self.share < 1 or self.chunk is not None:
+            return {"matching": self._in_pieces(step, side, pairs, generator)}
+        most = TOGETHER.get(synthetic.device.type, MANY)
+        if len(side.labels(pairs)) > most and not (self.means.follows or mixes(net)):
+            return {"matching": self._by_class(step, side, pairs, most)}
+        mean = side.mean(side.embed(pairs), pairs)
+        loss = side.loss(mean, self.means(step, net, mean.detach()))
+        torch.autograd.backward(loss)
+        return {"matching": loss.detach()}
+
+    def _by_class(self, step: int, side: _Side, pairs: Tensor | None, most: int) -> Tensor:
+        """Some classes at a time, up to ``most`` images, but at least one class."""
+        real, labels = self.means(step, side.net, None), side.labels(pairs)
+        images = side.synthetic.images(pairs)
+        gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
+        for rows, classes in by_class(labels, most):
+            x = images.detach()[rows].requires_grad_()
+            mean = class_mean(side.net.embed(side.augment(x)), labels[rows], side.classes)
+            loss = matching_loss(mean[classes], real[classes]) * (len(classes) / side.classes)
+            gradient[rows] = torch.autograd.grad(loss, x)[0]
+            total = total + loss.detach()
+        torch.autograd.backward(images, gradient)
+        return total
 
     def _in_pieces(self, step: int, side: _Side, pairs: Tensor | None, generator: torch.Generator) -> Tensor:
         every = torch.arange(len(side.synthetic.labels), device=side.synthetic.device) if pairs is None else pairs
@@ -158,11 +184,35 @@ class _Side:
         return matching_loss(mean[self.own], real[self.own]) * (len(self.own) / self.classes)
 
 
+def mixes(net: nn.Module) -> bool:
+    """Whether what the network makes of an image depends on the others of the batch."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
+
+
+def by_class(labels: Tensor, most: int) -> list[tuple[Tensor, list[int]]]:
+    """Whole classes together, as long as they are at most so many images.
+
+    Returns:
+        of each group the places of its images in ``labels``, int64 [n], and its classes.
+    """
+    sizes, classes = [0], list[list[int]]([[]])
+    for label, count in enumerate(torch.bincount(labels).tolist()):
+        if sizes[-1] and count and sizes[-1] + count > most:
+            sizes.append(0)
+            classes.append([])
+        if count:
+            sizes[-1] += count
+            classes[-1].append(label)
+    return [*zip(torch.split(labels.argsort(stable=True), sizes), classes, strict=True)]
+
+
 def class_mean(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Mean of the features [P, F] of each class, [classes, F]; labels int64 [P]."""
-    member = F.one_hot(labels, classes).to(features).T
-    # a product instead of index_add: the same sum in the same order on every device
-    return (member / member.sum(1, keepdim=True).clamp_min(1)) @ features
+    """Mean of the features [P, F] of each class, [classes, F], in float32 at least; labels int64 [P]."""
+    with torch.autocast(features.device.type, enabled=False):
+        features = in_full(features)
+        member = F.one_hot(labels, classes).to(features).T
+        # a product, not index_add: the same sum in the same order on every device; ones are exact in any precision
+        return (member @ features) / member.sum(1, keepdim=True).clamp_min(1)
 
 
 def matching_loss(synthetic: Tensor, real: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Space
 from dsetpack.trainers import parallel
+from dsetpack.trainers.arithmetic import current
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives.isa import crucial_mean
@@ -97,22 +98,29 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
     return (total / count[:, None]).float()
 
 
+def in_full(features: Tensor) -> Tensor:
+    """Features whose sums are not rounded to half precision, as they are or in float32."""
+    return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+
+
 class Means(ABC):
     """The real side of distribution matching.
 
     Attributes:
         pool: the networks.
         augment: siamese augmentation of both sides; one draw for each network of the pool.
+        follows: whether they depend on the synthetic set's.
     """
 
     pool: NetworkPool
     augment: Dsa | None = None
+    follows: bool = False
 
     @abstractmethod
-    def __call__(self, step: int, built: Network, synthetic: Tensor) -> Tensor:
+    def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
         """Class means float [classes, features] of the embeddings by ``built``, which is the network of ``step``.
 
-        ``synthetic`` are the synthetic set's, for a real side that depends on them.
+        ``synthetic`` are the synthetic set's; None will do where these do not follow them.
         """
 
     def augmenter(self, step: int) -> Callable[[Tensor], Tensor]:
@@ -137,13 +145,16 @@ class BatchMeans(Means):
     def __init__(self, pool: NetworkPool, context: Context, size: int, drop: float = 0.0) -> None:
         self.pool, self.context, self.augment = pool, context, context.augment
         self.size, self.drop = size, drop
+        self.follows = drop > 0
 
     @override
-    def __call__(self, step: int, built: Network, synthetic: Tensor) -> Tensor:
+    def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
         drawn, augment = generator(self.context.seed, "real", step), self.augmenter(step)
         with torch.no_grad():
             batches = (self.context.real_batch(self.size, drawn, c)[0] for c in range(self.context.classes))
-            features = (built.embed(augment(x)) for x in batches)
+            features = (in_full(built.embed(augment(x))) for x in batches)
+            if synthetic is None:
+                return torch.stack([f.mean(0) for f in features])
             return torch.stack([crucial_mean(f, mean, self.drop) for f, mean in zip(features, synthetic, strict=True)])
 
 
@@ -151,7 +162,7 @@ class RealMeans(Means):
     """Class means of every network of a pool, computed when first asked for (or all at once) and cached on disk.
 
     The cache holds one ``.npy`` file a network, each written in one step: an interrupted computation goes on where it
-    was. Its folder is named by a key over data, labels, pixel space and the networks themselves.
+    was. Its folder is named by a key over data, labels, pixel space, the networks themselves and the precision.
 
     Args:
         pool: the networks.
@@ -184,6 +195,8 @@ class RealMeans(Means):
         }
         if self.augment is not None:
             parts["augment"] = self.augment.spec.model_dump(mode="json")
+        if (products := current(self.data.images.device)) != "float32":
+            parts["precision"] = products
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
     def prepare(self, show: bool | None = None) -> None:
@@ -199,7 +212,7 @@ class RealMeans(Means):
         parallel.wait()
 
     @override
-    def __call__(self, step: int, built: Network, synthetic: Tensor) -> Tensor:
+    def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
         number = step % self.pool.count
         found = self._stored(number)
         return self._compute(number, built) if found is None else found.to(self.data.images.device)

@@ -204,7 +204,8 @@ class Encoder(nn.Module):
         for _ in config.channels:
             layers += [nn.Conv2d(channels, width, 3, 2, 1), nn.ReLU()]
             channels = width
-        self.body = nn.Sequential(*layers, nn.Conv2d(channels, config.channels[0], 1))
+        # without a bias, which the norm would undo: all that moved it would be rounding, which Adam blows up
+        self.body = nn.Sequential(*layers, nn.Conv2d(channels, config.channels[0], 1, bias=False))
         self.norm = nn.BatchNorm2d(config.channels[0], affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -273,7 +274,7 @@ class Autoencoder(Trainable):
         with torch.no_grad():
             codes = torch.cat([self.encoder(self.data.raw(part)) for part in torch.split(index, BATCH)])
         self.encoder.train()
-        return codes
+        return codes.to(next(self.encoder.parameters()))  # products may be in bfloat16, what is learned is not
 
 
 def start(
