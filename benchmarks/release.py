@@ -3,7 +3,7 @@
     python benchmarks/release.py --table fashion-cpu --root FOLDER ROW [ROW ...]
 
 Takes the int8 pack of a row from ``runs/reproduce`` and the row's accuracies from ``results``, and writes
-``examples/packs/ROW.dpk``, which ``dsetpack reproduce`` can then check.
+``examples/packs/DATA-METHOD-ipcN.dpk``, which ``dsetpack reproduce`` can then check.
 """
 
 from __future__ import annotations
@@ -27,10 +27,12 @@ PACKS = Path(__file__).parents[1] / "examples" / "packs"
 def release(table: str, row: str, root: str) -> Path:
     """One row as a released pack."""
     measured = json.loads((_common.RESULTS / table / f"{row}.json").read_text(encoding="utf-8"))
-    source, out = RUNS / f"{measured['recipe']}.dpk", PACKS / f"{row}.dpk"
+    source = RUNS / f"{measured['recipe']}.dpk"
     card = dsetpack.open(source).card
     assert card.recipe is not None
     assert card.provenance.dataset is not None
+    data, _, _ = card.provenance.dataset.partition("-")
+    out = PACKS / f"{data}-{measured['method']}-ipc{measured['ipc']}.dpk"
     test = load(card.provenance.dataset, root, "test")
     metric = Metric(
         value=statistics.fmean(measured["accuracies"]),
