@@ -278,7 +278,7 @@ def _effect(row: Any) -> str:
     """What coarser products do to the loss of a set, against float32 from the same start."""
     if isinstance(row, str):
         return f"{row}."
-    return f"the set's loss, in float32, is {100 * row['change']:+.2f}% of that by float32."
+    return f"the set's loss, in float32, differs by {100 * row['change']:+.2f}% from that by float32."
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -13,6 +13,7 @@ from typing_extensions import Unpack
 
 from dsetpack.device import usable
 from dsetpack.formats.card import Metric, Recipe
+from dsetpack.loader import PackLoader
 from dsetpack.pack import Pack
 from dsetpack.spaces import Space
 from dsetpack.train import After, train
@@ -190,11 +191,11 @@ class _Bench:
         return found
 
     def _train(self, models: Sequence[nn.Module], orders: Sequence[int], after: After) -> None:
-        recipe, augmentation = self.how.recipe, self.how.augmentation
+        recipe, augmentation, pack = self.how.recipe, self.how.augmentation, _Whole(self.pack)
         if len(models) > 1:
             train_together(
                 models,
-                self.pack,
+                pack,
                 recipe=recipe,
                 augmentation=augmentation,
                 seeds=orders,
@@ -204,7 +205,7 @@ class _Bench:
             return
         train(
             models[0],
-            self.pack,
+            pack,
             recipe=recipe,
             augmentation=augmentation,
             seed=orders[0],
@@ -217,6 +218,16 @@ class _Bench:
         with _inference(model):
             predict = ridge_predictor(model, self.pack) if self.how.predictor == "krr" else model
             return [_share(predict, test, self.pack.space) for test in self.tests]
+
+
+class _Whole:
+    """A pack whose loaders give each process all batches: processes share out the seeds, not the images."""
+
+    def __init__(self, pack: Pack) -> None:
+        self.pack = pack
+
+    def loader(self, *, batch_size: int, seed: int, device: torch.device) -> PackLoader:
+        return self.pack.loader(batch_size=batch_size, seed=seed, device=device, rank=0, world=1)
 
 
 def _marks(total: int, readings: int) -> set[int]:

@@ -144,7 +144,18 @@ def command(
     if record is not None:
         card = pack.card.replace(metrics=(*pack.card.metrics, *metrics))
         what = "result" if len(metrics) == 1 else "results"
+        signed = _signed(file)
         click.echo(f"{record}: {recard(file, card, record, expect=digest):,} bytes, the {what} in its card")
+        if signed:
+            click.echo(f"{record}: not signed: the signature of {file} was for the card as it was")
+
+
+def _signed(file: str) -> bool:
+    from dsetpack.formats import Reader
+    from dsetpack.formats.signature import signer
+
+    with Reader(file) as reader:
+        return signer(reader.header) is not None
 
 
 def _sentence(file: str, found: Measured, images: int) -> Metric:
