@@ -11,7 +11,6 @@ import json
 import re
 import statistics
 import sys
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -178,7 +177,9 @@ def methods() -> str:
         "gain",
         "core-minutes",
     ]
-    return "\n".join([table(head, rows), "", *goals(found), f"- {where(found[0]['environment'])}"])
+    commits = sorted({one["environment"]["commit"] for one in found})
+    notes = [*goals(found), f"- {where(found[0]['environment'])}; all rows: commits {', '.join(commits)}"]
+    return "\n".join([table(head, rows), "", *notes])
 
 
 def goals(found: list[Json]) -> list[str]:
@@ -213,28 +214,6 @@ def _gap(name: str, found: float | None, least: float) -> str:
     if found is None:
         return f'- Goal "{name}": not run.'
     return f'- Goal "{name}": {"met" if found >= least else "missed"}, {found:+.1f} points.'
-
-
-def ablations() -> str:
-    told = tomllib.loads((RESULTS.parent / "ablations.toml").read_text(encoding="utf-8"))["group"]
-    found, rows = {(one["group"], one["variant"]): one for one in rows_of("ablations")}, []
-    for group in told:
-        base = found.get((group["name"], group["base"]))
-        theirs = group["variants"][group["base"]].get("paper")
-        for number, (variant, content) in enumerate(group["variants"].items()):
-            one, figure = found.get((group["name"], variant)), content.get("paper")
-            rows.append(
-                [
-                    f"{group['title']} ({group['source']})" if number == 0 else "",
-                    variant,
-                    spread(one) if one else "not run",
-                    f"{points(one) - points(base):+.1f}" if one and base and variant != group["base"] else "",
-                    f"{figure - theirs:+.1f}" if figure and theirs and variant != group["base"] else "",
-                ]
-            )
-    head = ["what", "variant", "accuracy, % (3 seeds)", "effect, points", "the paper's effect, points"]
-    first = next(iter(found.values()))
-    return "\n".join([table(head, rows), "", where(first["environment"]) + "."])
 
 
 def onnx_decode() -> str:

@@ -115,7 +115,7 @@ def test_two_processes_give_what_one_gives(name, tmp_path, one_thread):
         same_part(dsetpack.open(out).parts[0], alone.parts[0])
         expected = accuracies(alone, data(), seeds=3, show=False)
         found = json.loads((tmp_path / f"{name}.dpk.accuracies").read_text())
-        assert found == pytest.approx(expected, abs=0.05)
+        assert found == pytest.approx(expected, abs=0.034)  # one of 30 images, by rounding
     assert sorted(p.name for p in (tmp_path / f"{name}.dpk.run").iterdir()) == sorted(
         p.name for p in (tmp_path / f"alone-{name}.dpk.run").iterdir()
     )
