@@ -1,0 +1,216 @@
+"""Tables of accuracies: what packs train to."""
+
+from __future__ import annotations
+
+import statistics
+import tomllib
+from collections.abc import Sequence
+
+from _render import Json, load, percent, rows_of, table, where
+from _rows import ABLATIONS
+from _rows import TABLES as ROWS
+
+from dsetpack.trainers.recipe import recipe
+
+
+def fashion() -> str:
+    results, rows, notes = load("fashion-cpu"), [], []
+    for budget in results["budgets"]:
+        for row in budget["rows"]:
+            real = [f"{row['random_bytes']:,} ({row['random_per_class']} a class)", percent(row["random"])]
+            rows.append([str(budget["ipc"]), row["encoding"], f"{row['bytes']:,}", percent(row), *real])
+        recipe, papers = budget["recipe"], ", ".join(f"{n} {v}" for n, v in budget["papers"].items())
+        notes.append(
+            f"- IPC {budget['ipc']}: {budget['floats']:,} floats, {budget['images']:,} images, distilled in "
+            f"{budget['distil_seconds'] / 60:.0f} min; every network trains {recipe['steps']} steps of "
+            f"{recipe['batch_size']}. Figures of papers (32-bit floats, ConvNet-3 of width 128): {papers}."
+        )
+        for encoding, cost in budget["cost_points"].items():
+            notes.append(
+                f"- IPC {budget['ipc']}: {encoding} costs {cost['mean']:+.2f} points against exact, 95% interval "
+                f"{cost['low']:+.2f} to {cost['high']:+.2f}, {cost['pairs']} paired seeds."
+            )
+    head = ["IPC", "encoding", "file bytes", "accuracy, %", "random real images, bytes", "accuracy, %"]
+    return "\n".join([table(head, rows), "", *notes, f"- {where(results['environment'])}"])
+
+
+def methods() -> str:
+    found, rows = rows_of("fashion-cpu"), []
+    for one in sorted(found, key=lambda one: (one["ipc"], -points(one))):
+        random, gain = one["random"], points(one) - 100 * one["random"]["accuracy"]
+        name = one["method"] + (f" ({one['objective']})" if one["objective"] not in (None, one["method"]) else "")
+        rows.append(
+            [
+                str(one["ipc"]),
+                name,
+                f"{one['floats']:,}",
+                f"{one['bytes']:,}",
+                spread(one),
+                f"{percent(random)} ({random['per_class']} a class, {random['bytes']:,})",
+                f"{gain:+.1f}",
+                f"{one['distil_cpu_seconds'] / 60:.1f}",
+            ]
+        )
+    head = [
+        "IPC",
+        "method (objective)",
+        "floats",
+        "file bytes, int8",
+        "accuracy, % (3 seeds)",
+        "random real images, % (bytes)",
+        "gain",
+        "core-minutes",
+    ]
+    commits = sorted({one["environment"]["commit"] for one in found})
+    notes = [*goals(found), f"- {where(found[0]['environment'])}; all rows: commits {', '.join(commits)}"]
+    return "\n".join([table(head, rows), "", *notes])
+
+
+def points(row: Json) -> float:
+    """Mean accuracy in percent."""
+    return 100 * statistics.fmean(row["accuracies"])
+
+
+def spread(row: Json) -> str:
+    return percent({"accuracy": statistics.fmean(row["accuracies"]), "std": statistics.stdev(row["accuracies"])})
+
+
+def goals(found: list[Json]) -> list[str]:
+    """What the rows must show, met or missed."""
+    by = {(one["method"], one["ipc"]): one for one in found}
+    lines = [
+        _gap(f"{method} beats random images of its bytes by 5 points at IPC {ipc}", gap(by, method, ipc), 5.0)
+        for method, ipc in (("kfs", 1), ("idc", 1), ("isa", 1), ("haba", 10))
+    ]
+    lines.append(_gap("haba beats dm's plain images at IPC 10", between(by, ("haba", 10), ("dm", 10)), 0.0))
+    return [
+        *lines,
+        *(
+            _gap(f"isa is not 0.5 points below frepo at IPC {ipc}", between(by, ("isa", ipc), ("frepo", ipc)), -0.5)
+            for ipc in (1, 10)
+        ),
+    ]
+
+
+def gap(by: dict[tuple[str, int], Json], method: str, ipc: int) -> float | None:
+    """Points of a method over random images in as many bytes."""
+    row = by.get((method, ipc))
+    return None if row is None else points(row) - 100 * row["random"]["accuracy"]
+
+
+def between(by: dict[tuple[str, int], Json], one: tuple[str, int], other: tuple[str, int]) -> float | None:
+    """Points of one method over another."""
+    return None if one not in by or other not in by else points(by[one]) - points(by[other])
+
+
+def _gap(name: str, found: float | None, least: float) -> str:
+    if found is None:
+        return f'- Goal "{name}": not run.'
+    return f'- Goal "{name}": {"met" if found >= least else "missed"}, {found:+.1f} points.'
+
+
+def ablations() -> str:
+    """Effects of what each paper calls essential, beside the papers' effects."""
+    told = tomllib.loads(ABLATIONS.read_text(encoding="utf-8"))["group"]
+    found, rows = {(one["group"], one["variant"]): one for one in rows_of("ablations")}, []
+    for group in told:
+        base, theirs = found.get((group["name"], group["base"])), group["variants"][group["base"]].get("paper")
+        for number, (variant, content) in enumerate(group["variants"].items()):
+            one, figure, is_base = found.get((group["name"], variant)), content.get("paper"), variant == group["base"]
+            rows.append(
+                [
+                    f"{group['title']} ({group['source']})" if number == 0 else "",
+                    variant,
+                    spread(one) if one else "not run",
+                    f"{points(one) - points(base):+.1f}" if one and base and not is_base else "",
+                    f"{figure - theirs:+.1f}" if figure and theirs and not is_base else "",
+                ]
+            )
+    head = ["what", "variant", "accuracy, % (3 seeds)", "effect, points", "the paper's effect, points"]
+    first = next(iter(found.values()))
+    return "\n".join([table(head, rows), "", where(first["environment"]) + "."])
+
+
+def cross() -> str:
+    """Packs made with ConvNet-3 on other networks, beside random images of as many bytes."""
+    found = rows_of("cross-cpu")
+    sets, nets = (dict.fromkeys(one[key] for one in found) for key in ("pack", "arch"))
+    widths = {one["arch"]: one["width"] for one in found}
+    by = {(one["set"], one["arch"]): one["accuracies"] for one in found}
+    rows = []
+    for pack in sets:
+        size, per_class = next((one["bytes"], one["per_class"]) for one in found if one["pack"] == pack)
+        names = {pack: f"{pack} ({size:,} bytes)", f"random-{pack}": f"random real images, {per_class} a class"}
+        rows += [[text, *[_points(by.get((name, net), [])) for net in nets]] for name, text in names.items()]
+    seeds = len(found[0]["accuracies"])
+    head = ["set", *[f"{net}, width {widths[net]}" for net in nets]]
+    return f"{table(head, rows)}\n\n{seeds} networks each, % of the test images. {where(found[0]['environment'])}."
+
+
+def paper() -> str:
+    """The papers' own rows, which need a GPU; one that was not run says so."""
+    rows = []
+    for name in ("fashion-paper", "cifar10-paper"):
+        found = {one["row"]: one for one in rows_of(name)}
+        for row in ROWS[name]():
+            figure = recipe(row.recipe).figures[0]
+            theirs = f"{100 * figure.accuracy:.1f} ({figure.source})"
+            rows.append([f"`{row.recipe}`", theirs, spread(found[row.name]) if row.name in found else "not run"])
+    return table(["recipe", "the paper's, %", "here, %"], rows)
+
+
+def continual() -> str:
+    """Accuracy after the last stage on all classes, at the same bytes; a method without rows is left out."""
+    found = rows_of("continual-fashion-mnist-cpu")
+    nets = [net for net in ("convnet3", "resnet10") if any(one["net"] == net for one in found)]
+    last = {(m, n): _last(found, m, n) for m in MEMORIES for n in nets}
+    rows = []
+    for method, name in MEMORIES.items():
+        one = next((one for one in found if one["method"] == method), None)
+        if one:
+            stage = one["stages"][-1]
+            cells = [_points(last[method, net], seeds=True) for net in nets]
+            rows.append([name, f"{stage['bytes']:,}", f"{stage['images']:,}", *cells])
+    head = ["memory", "bytes", "images", *[f"{net}, %" for net in nets]]
+    gains = [line for net in nets for line in _best(last, net)]
+    where_run = f"- Networks of width {found[0]['width']}; {where(found[0]['environment'])}"
+    return "\n".join([table(head, rows), "", *gains, where_run])
+
+
+MEMORIES = {
+    "kfs": "KFS",
+    "haba": "HaBa (DM)",
+    "dm": "DM, plain images",
+    "herding": "real images, herding",
+    "random": "real images, random",
+    "uncompressed": "real images, random, not compressed",
+    "all": "all real images (upper bound)",
+}
+
+
+def _last(found: Sequence[Json], method: str, net: str) -> list[float]:
+    """Accuracies after the last stage, one for each seed."""
+    return [one["stages"][-1]["accuracy"] for one in found if (one["method"], one["net"]) == (method, net)]
+
+
+def _best(last: dict[tuple[str, str], list[float]], net: str) -> list[str]:
+    """The goal for a network, met or missed."""
+    packs = {m: statistics.fmean(last[m, net]) for m in ("kfs", "haba", "dm") if last[m, net]}
+    best = max(packs, key=lambda m: packs[m])
+    return [
+        _gap(
+            f"{net}: the best packs ({MEMORIES[best]}) beat {MEMORIES[real]} by 4 points",
+            100 * (packs[best] - statistics.fmean(last[real, net])),
+            4.0,
+        )
+        for real in ("random", "uncompressed")
+        if last[real, net]
+    ]
+
+
+def _points(values: Sequence[float], *, seeds: bool = False) -> str:
+    if not values:
+        return "not run"
+    deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    count = f" ({len(values)} seed{'s' * (len(values) > 1)})" if seeds else ""
+    return f"{100 * statistics.fmean(values):.1f}{deviation}{count}"
