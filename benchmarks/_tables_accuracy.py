@@ -127,13 +127,15 @@ def ablations() -> str:
                 ]
             )
     head = ["what", "variant", "accuracy, % (3 seeds)", "effect, points", "the paper's effect, points"]
-    first = next(iter(found.values()))
-    return "\n".join([table(head, rows), "", where(first["environment"]) + "."])
+    notes = [f"{where(one['environment'])}." for one in list(found.values())[:1]]
+    return "\n".join([table(head, rows), "", *notes])
 
 
 def cross() -> str:
     """Packs made with ConvNet-3 on other networks, beside random images of as many bytes."""
     found = rows_of("cross-cpu")
+    if not found:
+        return "Not run yet."
     sets, nets = (dict.fromkeys(one[key] for one in found) for key in ("pack", "arch"))
     widths = {one["arch"]: one["width"] for one in found}
     by = {(one["set"], one["arch"]): one["accuracies"] for one in found}
