@@ -28,10 +28,11 @@ def recorder(where: Context, settings: ExpertSettings = EXPERTS, width: int = 4)
     return Experts(settings, pool, where)
 
 
-@pytest.mark.parametrize("epoch_steps", [None, 2, 5])
-def test_an_expert_is_plain_sgd_on_the_real_data(tmp_path, epoch_steps):
+@pytest.mark.parametrize(("epoch_steps", "drop"), [(None, 0.0), (2, 0.0), (5, 0.0), (None, 0.25)])
+def test_an_expert_is_plain_sgd_on_the_real_data(tmp_path, epoch_steps, drop):
+    """With ``drop``, on the hardest of each batch."""
     where = context(tmp_path)
-    settings = EXPERTS.model_copy(update={"epoch_steps": epoch_steps, "momentum": 0.5, "lr": 0.02})
+    settings = EXPERTS.model_copy(update={"epoch_steps": epoch_steps, "momentum": 0.5, "lr": 0.02, "drop": drop})
     found = recorder(where, settings)
     found.prepare()
     net = found.pool.build(1, "cpu").requires_grad_(True)
@@ -45,7 +46,8 @@ def test_an_expert_is_plain_sgd_on_the_real_data(tmp_path, epoch_steps):
             theta = torch.cat([p.detach().flatten() for p in net.parameters()])
             assert torch.allclose(found(1, step // (epoch_steps or 3)), theta, rtol=1e-4, atol=1e-6)
         chosen = order[cuts[step] : cuts[step + 1]]
-        loss = F.cross_entropy(net(x[chosen]), y[chosen])
+        each = -F.log_softmax(net(x[chosen]), 1)[torch.arange(len(chosen)), y[chosen]]
+        loss = each.topk(len(chosen) - int(drop * len(chosen))).values.mean()
         with torch.no_grad():
             for p, v, g in zip(net.parameters(), velocity, torch.autograd.grad(loss, [*net.parameters()]), strict=True):
                 p -= 0.02 * v.mul_(0.5).add_(g)
@@ -138,7 +140,7 @@ def test_cache_keys_tell_everything_apart(tmp_path):
         assert recorder(plain).folder not in {e.folder for e in found}
 
 
-OTHERS = {"epochs": 5, "epoch_steps": 2, "batch": 9, "lr": 0.2, "momentum": 0.5, "precision": "f16"}
+OTHERS = {"epochs": 5, "epoch_steps": 2, "batch": 9, "lr": 0.2, "momentum": 0.5, "drop": 0.2, "precision": "f16"}
 
 
 def large(tmp_path, monkeypatch) -> Experts:

@@ -25,8 +25,10 @@ On matching objectives (appendix F, Table 8: DM and MTT) the paper gives figures
   its class‖², the share p is dropped within the class's batch, and the mean over the rest is matched: ``crucial_mean``.
   Interpolation changes nothing there: over partners that are a permutation of a class's samples the interpolated
   features have the same mean for every α, and DM's gradient depends on the mean alone. (Labels do not enter DM.)
-- MTT's outer loop compares parameters and has no samples at all. The text does not say what was dropped or
-  interpolated, so nothing is offered.
+- MTT's outer loop compares parameters and has no samples. Real ones have a loss only where experts are trained on
+  them. Inferred: there each step leaves out the share p of its batch ("ranks losses within batches", appendix G), so
+  that trajectories are those of the crucial samples: ``experts.drop``. Cross-entropy has no closed form of Eq. 7, and
+  nothing is interpolated.
 """
 
 from __future__ import annotations

@@ -18,8 +18,7 @@ rounding.
 Every image that the steps use is decoded once; the gradients of its uses are added up and go through the decoder in
 one more pass, ``DECODE`` images at a time.
 
-Not here: ISA on MTT. Its appendix F reports results of it (Table 8) without saying what it does there. ISA drops and
-interpolates real samples of a batch by their loss; MTT's loss has no real samples and no term for each.
+ISA on MTT (its appendix F has figures and no equations) is experts that learn crucial samples: ``experts.drop``.
 """
 
 from __future__ import annotations
