@@ -1,4 +1,4 @@
-"""What the README's tables share: results by name, and Markdown."""
+"""What the tables share: results by name, and Markdown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def load(name: str) -> Json:
 
 
 def rows_of(name: str) -> list[Json]:
-    """The rows of a table of ``reproduce.py``."""
+    """The rows of a benchmark that writes a file a row."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted((RESULTS / name).glob("*.json"))]
 
 

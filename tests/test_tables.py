@@ -15,7 +15,7 @@ def benchmark(monkeypatch):
     """Imports a module of ``benchmarks`` by name."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     yield __import__
-    for name in ("tables", "_tables_accuracy", "_tables_cost", "_render", "_rows"):
+    for name in ("tables", "_tables_accuracy", "_tables_cost", "_render", "_rows", "_common", "continual"):
         sys.modules.pop(name, None)
 
 

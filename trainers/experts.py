@@ -100,13 +100,14 @@ class Experts:
     def key(self) -> str:
         """40 hexadecimal digits that name the cache's folder."""
         context = self.context
+        left_out = {"count", "seed"} if self.settings.drop else {"count", "seed", "drop"}
         parts: dict[str, Any] = {
             "version": 1,
             "data": context.data.digest,
             "labels": context.data.labels_digest,
             "space": context.space.model.model_dump(mode="json"),
             "augment": None if context.augment is None else context.augment.spec.model_dump(mode="json"),
-            "settings": self.settings.model_dump(mode="json", exclude={"count", "seed"}),
+            "settings": self.settings.model_dump(mode="json", exclude=left_out),
             "network": [self.pool.name, self.pool.width, self.pool.seed, self.pool.fingerprint()],
         }
         if (products := current(context.device)) != "float32":
