@@ -20,11 +20,11 @@ def fashion() -> str:
         for row in budget["rows"]:
             real = [f"{row['random_bytes']:,} ({row['random_per_class']} a class)", percent(row["random"])]
             rows.append([str(budget["ipc"]), row["encoding"], f"{row['bytes']:,}", percent(row), *real])
-        recipe, papers = budget["recipe"], ", ".join(f"{n} {v}" for n, v in budget["papers"].items())
+        trained, papers = budget["recipe"], ", ".join(f"{n} {v}" for n, v in budget["papers"].items())
         notes.append(
             f"- IPC {budget['ipc']}: {budget['floats']:,} floats, {budget['images']:,} images, distilled in "
-            f"{budget['distil_seconds'] / 60:.0f} min; every network trains {recipe['steps']} steps of "
-            f"{recipe['batch_size']}. Figures of papers (32-bit floats, ConvNet-3 of width 128): {papers}."
+            f"{budget['distil_seconds'] / 60:.0f} min; every network trains {trained['steps']} steps of "
+            f"{trained['batch_size']}. Figures of papers (32-bit floats, ConvNet-3 of width 128): {papers}."
         )
         for encoding, cost in budget["cost_points"].items():
             notes.append(
