@@ -176,11 +176,12 @@ def continual() -> str:
             stage = one["stages"][-1]
             cells = [_points([*last[method, net].values()], seeds=True) for net in nets]
             rows.append([name, f"{stage['bytes']:,}", f"{stage['images']:,}", *cells])
-    head = ["memory", "bytes (seed 0)", "images (seed 0)", *[f"{net}, %" for net in nets]]
+    widths = {one["net"]: one["width"] for one in found}
+    head = ["memory", "bytes (seed 0)", "images (seed 0)", *[f"{net}, width {widths[net]}, %" for net in nets]]
     gains = [line for net in nets for real in ("random", "herding", "uncompressed") for line in _gains(last, net, real)]
     commits = sorted({one["environment"]["commit"] for one in found})
-    told = f"- Networks of width {found[0]['width']}; {where(found[0]['environment'])}; all rows: "
-    return "\n".join([table(head, rows), "", *gains, f"{told}commits {', '.join(commits)}"])
+    told = f"- {where(found[0]['environment'])}; all rows: commits {', '.join(commits)}"
+    return "\n".join([table(head, rows), "", *gains, told])
 
 
 def _last(found: Sequence[Json], method: str, net: str) -> dict[int, float]:

@@ -62,7 +62,7 @@ class Scale:
 
     Attributes:
         name: of the results' folder.
-        width: of the networks that matching and evaluation use; None for the papers'.
+        widths: of the networks that memories are tested with; the papers' where none is given.
         steps: of every training but ``all``, which takes ``all_steps``.
         suffix: of the recipes' names.
         settings: of each method, over its recipe's.
@@ -71,7 +71,7 @@ class Scale:
     """
 
     name: str
-    width: int | None
+    widths: Mapping[str, int]
     steps: int
     all_steps: int
     suffix: str
@@ -83,7 +83,7 @@ class Scale:
 _MATCH = {"objective.networks": 100, "objective.width": 32, "schedule.steps": 150}
 CPU = Scale(
     "cpu",
-    width=32,
+    widths={"convnet3": 32, "resnet10": 16},
     steps=300,
     all_steps=600,
     suffix="-cpu",
@@ -101,11 +101,11 @@ CPU = Scale(
     },
     real=1000,
 )
-FULL = Scale("full", width=None, steps=3000, all_steps=6000, suffix="", settings={"haba": {"space": "normalized"}})
+FULL = Scale("full", widths={}, steps=3000, all_steps=6000, suffix="", settings={"haba": {"space": "normalized"}})
 _FEW = {"objective.networks": 1, "objective.width": 4, "schedule.steps": 2}
 SMOKE = Scale(
     "smoke",
-    width=4,
+    widths=dict.fromkeys(NETS, 4),
     steps=3,
     all_steps=3,
     suffix="-cpu",
@@ -227,7 +227,8 @@ ADD: dict[str, Callable[..., None]] = {
 def trained(work: Work, pack: Pack, net: str, seed: int, steps: int) -> tuple[torch.nn.Module, Any]:
     """A network trained from scratch on a pack, and the pixel space it sees: normalized, as all that methods make."""
     kept = pack if pack.card.space.kind != "raw" else normalized(pack)
-    model = network(net, pack.card.shape, len(pack.card.classes), work.scale.width, seed=derive(seed, "weights"))
+    shape, classes, width = pack.card.shape, len(pack.card.classes), work.scale.widths.get(net)
+    model = network(net, shape, classes, width, seed=derive(seed, "weights"))
     recipe = Recipe(lr=0.01, batch_size=128, steps=steps, milestones=(2 / 3, 5 / 6))
     moved = kept.to(work.device)
     augmentation = DSA if work.data.name not in ("mnist", "svhn") else DSA.model_copy(update={"ops": ("color", "crop")})
@@ -279,7 +280,7 @@ def row(work: Work, method: str, net: str, seed: int) -> dict[str, Any]:
         "seed": seed,
         "data": work.data.name,
         "scale": work.scale.name,
-        "width": work.scale.width,
+        "width": work.scale.widths.get(net),
         "steps": work.scale.all_steps if method == "all" else work.scale.steps,
         "per_class": work.scale.per_class,
         "stage_seconds": seconds,
