@@ -28,6 +28,7 @@ from dsetpack.trainers.objectives.adversary import (
 from dsetpack.trainers.objectives.base import Distillation, Objective
 from dsetpack.trainers.objectives.dm import DistributionMatching
 from dsetpack.trainers.objectives.means import NetworkPool, RealMeans
+from dsetpack.trainers.parameterizations import haba
 from dsetpack.trainers.parameterizations.haba import Haba, Settings
 from dsetpack.trainers.parameterizations.images import Images
 
@@ -502,6 +503,31 @@ def test_hallucinators_start_as_the_decoder_does_and_by_the_seed(tmp_path):
     key = "bank.encoder.0.weight"
     assert not torch.equal(state[key], other.state_dict()[key])
     assert not torch.equal(state[key][0], state[key][1])
+
+
+@pytest.mark.parametrize("options", [{}, {"shared": True}, {"channels": 5}, {"source_channels": 1}], ids=str)
+def test_hallucinators_may_start_near_the_identity(tmp_path, options, monkeypatch):
+    made = built(tmp_path, start="identity", **options)
+    bases = made.bases.expand(-1, 3, -1, -1)[:, None]
+    error = (made.bank.product(made.bases) - bases).square().mean().sqrt().item()
+    far = (built(tmp_path, **options).bank.product(made.bases) - bases).square().mean().sqrt().item()
+    assert 0 < error < 0.7 * bases.std().item() < far
+    first, second = made.bank.product(made.bases)[:, :2].unbind(1)
+    assert not torch.allclose(first, second, atol=0.01)
+
+    monkeypatch.setattr(haba, "BLEND", 0.0)
+    exact = built(tmp_path, start="identity", noise=0, **options).bank.product(made.bases)
+    torch.testing.assert_close(exact, bases.expand_as(exact), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"form": "released"}, "here 'released' and 1"), ({"depth": 2}, "here 'paper' and 2")],
+    ids=str,
+)
+def test_a_start_that_these_hallucinators_cannot_have_is_refused(options, message):
+    with pytest.raises(ValueError, match=f"start = 'identity' needs form = 'paper'.*{message}"):
+        Settings(start="identity", **options)
 
 
 @pytest.mark.parametrize("options", [{"shared": True}, {"depth": 0}, {"depth": 0, "class_wise": True}], ids=str)
