@@ -38,17 +38,15 @@ def fashion() -> str:
 def methods() -> str:
     found, rows = rows_of("fashion-cpu"), []
     for one in sorted(found, key=lambda one: (one["ipc"], -points(one))):
-        random, gain = one["random"], points(one) - 100 * one["random"]["accuracy"]
         name = one["method"] + (f" ({one['objective']})" if one["objective"] not in (None, one["method"]) else "")
         rows.append(
             [
                 str(one["ipc"]),
-                name,
+                one.get("label", name),
                 f"{one['floats']:,}",
                 f"{one['bytes']:,}",
                 spread(one),
-                f"{percent(random)} ({random['per_class']} a class, {random['bytes']:,})",
-                f"{gain:+.1f}",
+                *(beside(one) if "random" in one else ["", ""]),
                 f"{one['distil_cpu_seconds'] / 60:.1f}",
             ]
         )
@@ -65,6 +63,13 @@ def methods() -> str:
     commits = sorted({one["environment"]["commit"] for one in found})
     notes = [*goals(found), f"- {where(found[0]['environment'])}; all rows: commits {', '.join(commits)}"]
     return "\n".join([table(head, rows), "", *notes])
+
+
+def beside(row: Json) -> list[str]:
+    """Random real images in as many bytes, and the points over them."""
+    random = row["random"]
+    gain = points(row) - 100 * random["accuracy"]
+    return [f"{percent(random)} ({random['per_class']} a class, {random['bytes']:,})", f"{gain:+.1f}"]
 
 
 def points(row: Json) -> float:
