@@ -47,7 +47,7 @@ def methods() -> str:
                 f"{one['bytes']:,}",
                 spread(one),
                 *(beside(one) if "random" in one else ["", ""]),
-                f"{one['distil_cpu_seconds'] / 60:.1f}",
+                "" if "label" in one else f"{one['distil_cpu_seconds'] / 60:.1f}",
             ]
         )
     head = [

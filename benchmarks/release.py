@@ -1,8 +1,8 @@
 """Packs of measured rows become released ones: the same bytes, with the row's accuracy in the card.
 
-    python benchmarks/release.py --table fashion-cpu --root FOLDER ROW [ROW ...]
+    python benchmarks/release.py --root FOLDER ROW [ROW ...]
 
-Takes the int8 pack of a row from ``runs/reproduce`` and the row's accuracies from ``results``, and writes
+Takes the int8 pack of a row of ``fashion-cpu`` from ``runs/reproduce`` and its accuracies from ``results``, and writes
 ``examples/packs/DATA-METHOD-ipcN.dpk``, which ``dsetpack reproduce`` can then check.
 """
 
@@ -21,12 +21,15 @@ from dsetpack.formats.card import Metric
 from dsetpack.formats.seal import recard
 from dsetpack.trainers.data import load
 
+TABLE = "fashion-cpu"
 PACKS = Path(__file__).parents[1] / "examples" / "packs"
 
 
-def release(table: str, row: str, root: str) -> Path:
+def release(row: str, root: str) -> Path:
     """One row as a released pack."""
-    measured = json.loads((_common.RESULTS / table / f"{row}.json").read_text(encoding="utf-8"))
+    measured = json.loads((_common.RESULTS / TABLE / f"{row}.json").read_text(encoding="utf-8"))
+    if measured.get("settings") or measured.get("evaluation"):
+        raise click.UsageError(f"{row} changes its recipe: only plain recipes are released")
     source = RUNS / f"{measured['recipe']}.dpk"
     card = dsetpack.open(source).card
     assert card.recipe is not None
@@ -42,6 +45,7 @@ def release(table: str, row: str, root: str) -> Path:
         width=card.recipe.width,
         test_data=test.name,
         test_digest=test.digest,
+        test_labels_digest=test.labels_digest,
     )
     told = {"license": "MIT", "credit": "from Fashion-MNIST, Copyright 2017 Zalando SE"}
     recard(source, card.replace(metrics=(metric,), **told), out)
@@ -50,12 +54,11 @@ def release(table: str, row: str, root: str) -> Path:
 
 
 @click.command()
-@click.option("--table", default="fashion-cpu", show_default=True, help="Where the rows are.")
 @click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
 @click.argument("rows", nargs=-1, required=True)
-def main(table: str, root: str, rows: tuple[str, ...]) -> None:
+def main(root: str, rows: tuple[str, ...]) -> None:
     for row in rows:
-        out = release(table, row, root)
+        out = release(row, root)
         click.echo(f"{out.name}: {out.stat().st_size:,} bytes")
 
 

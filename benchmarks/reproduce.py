@@ -49,9 +49,13 @@ def measured(row: Row, root: str, seeds: int, device: str) -> dict[str, Any]:
     train, test = load(chosen.data, root), load(chosen.data, root, "test")
     stem = RUNS / (row.recipe + (f"-{_hash(row.settings)}" if row.settings else ""))
     exact, small, clock = (stem.with_name(f"{stem.name}{end}") for end in ("-exact.dpk", ".dpk", ".clock.json"))
+    digest = _hash(recipe(row.recipe, dict(row.settings)).model_dump(mode="json"))
     if not exact.exists():
-        with kept_clock(clock):
+        with kept_clock(clock, digest):
             distill(train, row.recipe, settings=row.settings, out=exact, device=device, resume=True)
+    made = json.loads(clock.read_text())
+    if made.get("recipe_digest", digest) != digest:
+        raise click.UsageError(f"{exact} was made by another state of the recipe {row.recipe}: remove it")
     dsetpack.open(exact).save(small, encoding="int8")
     pack, size = dsetpack.open(small), small.stat().st_size
     assert pack.card.recipe is not None
@@ -69,22 +73,23 @@ def measured(row: Row, root: str, seeds: int, device: str) -> dict[str, Any]:
         "images": len(pack),
         "floats": pack.card.provenance.budget_floats,
         "bytes": size,
-        **json.loads(clock.read_text()),
+        **made,
         "accuracies": accuracies(pack, test, seeds=seeds, recipe=trained, device=device),
         **({"random": baseline(pack, size, train, test, device)} if row.peer else {}),
     }
 
 
 @contextmanager
-def kept_clock(path: Path) -> Iterator[None]:
-    """Wall and processor seconds of a run, added to those of its earlier beginnings."""
+def kept_clock(path: Path, digest: str) -> Iterator[None]:
+    """Wall and processor seconds of a recipe's run, added to those of its earlier beginnings that were not killed."""
     before = json.loads(path.read_text()) if path.exists() else {"distil_seconds": 0.0, "distil_cpu_seconds": 0.0}
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         yield
     finally:
         taken = {"distil_seconds": time.perf_counter() - wall, "distil_cpu_seconds": time.process_time() - cpu}
-        path.write_text(json.dumps({name: before[name] + seconds for name, seconds in taken.items()}))
+        seconds = {name: before[name] + seconds for name, seconds in taken.items()}
+        path.write_text(json.dumps({**seconds, "recipe_digest": digest}))
 
 
 def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: str) -> dict[str, Any]:

@@ -198,7 +198,11 @@ class Recipe(Model):
 
 
 class Metric(Model):
-    """One measured accuracy: a mean over seeds, on what, by which network. Fractions in [0, 1]."""
+    """One measured accuracy: a mean over seeds, on what, by which network. Fractions in [0, 1].
+
+    ``test_digest`` is of the test images (``space.fitted_on`` says over what), ``test_labels_digest`` of their labels
+    in the same order: SHA-256 over int64, little-endian.
+    """
 
     name: str = "accuracy"
     value: float
@@ -208,6 +212,7 @@ class Metric(Model):
     width: Positive | None = None
     test_data: str
     test_digest: Digest | None = None
+    test_labels_digest: Digest | None = None
     protocol: str = "own"
     note: str | None = None
 

@@ -185,3 +185,8 @@ def test_memories_that_have_changed_are_refused(memory):
     other.add(kfs([0, 1, 0]))
     with pytest.raises(FormatError, match="pairs 15, here it is 9"):
         other.mix(new_loader()).load_state_dict(state)
+    relabelled = ReplayMemory(encoding="exact")
+    relabelled.add(kfs([3, 1, 0]))
+    relabelled.add(kfs([2, 3]))
+    with pytest.raises(FormatError, match="the state has labels"):
+        relabelled.mix(new_loader()).load_state_dict(state)

@@ -207,3 +207,15 @@ def test_kill_9_in_the_middle_of_a_save_leaves_the_old_file_or_the_new_one(tmp_p
     assert found["broken"] == 0
     assert found["old"] > 0
     assert found["files_after_the_next_save"] == ["x.dpk"]
+
+
+def test_another_encoding_counts_at_once(tmp_path):
+    memory = memory_of([haba([0, 1, 2, 3] * 10)], budget=10_000)
+    memory.save(tmp_path / "x.dpk")
+    again = ReplayMemory.open(tmp_path / "x.dpk", encoding="exact")
+    held = len(again)
+    assert 0 < held < len(memory)
+    assert again.save(tmp_path / "y.dpk") <= 10_000
+    assert len(again) == held
+    with pytest.raises(FormatError, match="does not hold one source"):
+        ReplayMemory.open(tmp_path / "x.dpk", encoding="exact", budget=3_000)

@@ -116,6 +116,8 @@ def test_what_cannot_fit_is_refused_before_the_work(own, options, monkeypatch):
         ReplayMemory(classes=2).add_stage(own[0], **options)
     with pytest.raises(FormatError, match="budget= and ipc="):
         ReplayMemory().add_stage(own[0], **options, budget="1MB", ipc=1)
+    with pytest.raises(FormatError, match="a budget of 100 bytes does not hold a file, which takes"):
+        ReplayMemory(100).add_stage(own[0], **options)
 
 
 def test_a_stage_that_was_stopped_is_not_in_the_memory(own, options):

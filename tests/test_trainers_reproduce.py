@@ -125,6 +125,16 @@ def test_which_metric_it_is():
         ({}, data(classes=("a", "b", "c")), "3 classes; the pack has 2"),
         (
             {},
+            data(classes=("columns", "rows")),
+            "another order: 0 is 'columns' there and 'rows' in the pack",
+        ),
+        (
+            {"metrics": (metric(data(), test_labels_digest=data().labels_digest),)},
+            ImageData(data().images, 1 - data().labels, ("a", "b"), "swapped"),
+            "swapped has the images that the card was measured on with other labels: their digest is sha256:",
+        ),
+        (
+            {},
             ImageData(data().images[:, :, :8], data().labels, ("a", "b"), "half"),
             r"half has images of \[1, 8, 16\]; the pack makes \[1, 16, 16\]",
         ),

@@ -129,6 +129,7 @@ def _measured(test: ImageData, how: Evaluation, readings: Sequence[Sequence[floa
         width=how.recipe.width,
         test_data=test.name,
         test_digest=test.digest,
+        test_labels_digest=test.labels_digest,
         protocol=how.label,
         note=how.note(told),
     )

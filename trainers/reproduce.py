@@ -96,8 +96,9 @@ def settle(card: Card, test: ImageData, seeds: int | Sequence[int] = 5) -> tuple
     It is the last one by the card's own protocol on data of this digest.
 
     Raises:
-        FormatError: no recipe, no such metric, test data of another digest, shape or number of classes, a metric of
-            another network than the recipe's, or one seed on both sides: then there is no standard error.
+        FormatError: no recipe, no such metric, test data of another digest (of images or labels), shape, number or
+            order of classes, a metric of another network than the recipe's, or one seed on both sides: then there is no
+            standard error.
     """
     if card.recipe is None:
         raise FormatError(f"{card.title!r} has no recipe in its card, so nothing says how it was measured")
@@ -126,6 +127,11 @@ def _metric(card: Card, test: ImageData) -> Metric:
     if not same:
         raise FormatError(
             f"{test.name} has the digest {test.digest}; the card was measured on other test data: {_data(pinned)}"
+        )
+    if same[-1].test_labels_digest not in (None, test.labels_digest):
+        raise FormatError(
+            f"{test.name} has the images that the card was measured on with other labels: their digest is "
+            f"{test.labels_digest}, the card pins {same[-1].test_labels_digest}"
         )
     return same[-1]
 

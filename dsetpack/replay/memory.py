@@ -233,12 +233,17 @@ class ReplayMemory:
             **options: further ones of ``dsetpack.trainers.stages.add_stage``: ``settings``, ``seed``, ``device``,
                 ``folder``, ``resume``, ``show`` (progress; by default on a terminal), ...
 
+        A budget that is less than an empty file is refused at once. What else a stage takes is known when it is there:
+        with ``folder`` it is not lost where the memory's budget turns out too small; ``resize``, and add it once more
+        with ``resume=True``.
+
         Raises:
             FormatError: as ``add``; the recipe or the images do not fit the memory, or a class is in another task.
             DsetpackError: distilling failed.
         """
         name = self._free_name(task)
         fit.check_classes(data.classes, self._known_classes())  # not after hours of work
+        self._check_begins(data)
         if budget is not None and "ipc" in options:
             raise FormatError("budget= and ipc= both say how many images a class: give one of them")
         if budget is not None:
@@ -321,6 +326,9 @@ class ReplayMemory:
             data, name = b"".join(reader.blocks()), reader.name
         pack = open_pack(data, limits=limits)
         notes = saved.read(pack, name, budget, encoding)
+        if saved.encoding(pack) != notes.encoding:
+            data = pack.to_bytes(notes.encoding)
+            pack = open_pack(data, limits=limits)
         made = cls(notes.budget, encoding=notes.encoding, balance=notes.balance)
         contents = reopened(pack, data, notes.tasks)
         made._keep(made._noted(contents, made._budget).within(made._budget, made._balance))
@@ -351,6 +359,14 @@ class ReplayMemory:
 
     def _known_classes(self) -> tuple[str, ...] | None:
         return self._classes if self._contents is None else self._contents.card.classes
+
+    def _check_begins(self, data: Distillable) -> None:
+        """Raise a FormatError where the budget does not even hold an image without content."""
+        blank = Pack.from_arrays(torch.zeros(1, *data.shape), [0], classes=data.classes)
+        if (least := len(blank.to_bytes(self._encoding))) > self._budget:
+            raise FormatError(
+                f"a budget of {self._budget:,} bytes does not hold a file, which takes {least:,} at least"
+            )
 
     def _free_name(self, task: Task | None) -> str:
         """The name of a task to be added."""

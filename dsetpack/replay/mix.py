@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -30,9 +31,10 @@ class Batches(Protocol):
 class MixedLoader:
     """Batches (x, y) of new data, each followed by rehearsed images.
 
-    A batch of n new samples is followed by about n · ratio rehearsed ones: after s new samples, floor(s · ratio) have
-    been rehearsed. These run through the memory epoch by epoch by its own rule, on and on over the epochs of the new
-    data: what comes when is a function of (seed, number of new samples) alone. One iteration is one of ``new``.
+    A batch of n new samples is followed by about n · ratio rehearsed ones: after s new samples, floor(s · ratio), in
+    double precision, have been rehearsed. These run through the memory epoch by epoch by its own rule, on and on over
+    the epochs of the new data: what comes when is a function of (seed, number of new samples) alone. One iteration is
+    one of ``new``.
 
     Args:
         new: batches (x, y): x float [n, C, H, W] in the memory's pixel space (``memory.pack.space.apply``), y int64
@@ -97,8 +99,8 @@ class MixedLoader:
         """Make the next iteration go on from where the state was taken.
 
         Raises:
-            FormatError: it belongs to another memory, ratio, seed or number of ranks, or it is damaged, or
-                ``new`` cannot go on. Then nothing has changed.
+            FormatError: it belongs to a memory of other labels, another ratio, seed or number of ranks, or it is
+                damaged, or ``new`` cannot go on. Then nothing has changed.
         """
         expected = self._state()
         if missing := [key for key in (*expected, "seen", "new") if key not in state]:
@@ -119,6 +121,7 @@ class MixedLoader:
             "rule": plan.rule,
             "seed": plan.seed,
             "pairs": len(plan.table),
+            "labels": hashlib.sha256(self.memory.labels.cpu().numpy().tobytes()).hexdigest(),
             "length": plan.length,
             "ratio": self.ratio,
             "world": plan.world,

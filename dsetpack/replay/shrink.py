@@ -1,9 +1,10 @@
 """Which sources go when a memory is too large: the last picked of whoever has the most.
 
-Sources stand in each part class by class in the order in which they were picked, the most useful first, as selections
-and trainers write them. So a group, the sources of one class in one part, loses its last ones. Groups are shared out
-between *units*, the classes or the tasks: the unit with the most values loses next, in it the group with the most.
-Every group keeps one source: no class of any task is forgotten.
+Sources stand in each part class by class in the order in which they were picked: herding and k-center put the most
+useful first. Sources that were learned together have no such order; of them the last go, too. So a group, the sources
+of one class in one part, loses its last ones. Groups are shared out between *units*, the classes or the tasks: the unit
+with the most values loses next, in it the group with the most. Every group keeps one source: no class of any task is
+forgotten.
 """
 
 from __future__ import annotations
