@@ -50,6 +50,8 @@ def methods() -> str:
                 "" if "label" in one else f"{one['distil_cpu_seconds'] / 60:.1f}",
             ]
         )
+    there = {one["row"] for one in found}
+    missing = [f"`{row.name}`" for row in ROWS["fashion-cpu"]() if row.name not in there]
     head = [
         "IPC",
         "method (objective)",
@@ -61,7 +63,8 @@ def methods() -> str:
         "core-minutes",
     ]
     commits = sorted({one["environment"]["commit"] for one in found})
-    notes = [*goals(found), f"- {where(found[0]['environment'])}; all rows: commits {', '.join(commits)}"]
+    unrun = [f"- Not run: {', '.join(missing)}."] if missing else []
+    notes = [*goals(found), *unrun, f"- {where(found[0]['environment'])}; all rows: commits {', '.join(commits)}"]
     return "\n".join([table(head, rows), "", *notes])
 
 
@@ -157,14 +160,18 @@ def cross() -> str:
 
 def paper() -> str:
     """The papers' own rows, which need a GPU; one that was not run says so."""
-    rows = []
+    rows, others = [], rows_of("rest")
     for name in ("fashion-paper", "cifar10-paper"):
         found = {one["row"]: one for one in rows_of(name)}
         for row in ROWS[name]():
-            figure = recipe(row.recipe).figures[0]
-            theirs = f"{100 * figure.accuracy:.1f} ({figure.source})"
+            figures = recipe(row.recipe).figures
+            theirs = f"{100 * figures[0].accuracy:.1f} ({figures[0].source})" if figures else "none"
             rows.append([f"`{row.recipe}`", theirs, spread(found[row.name]) if row.name in found else "not run"])
-    return table(["recipe", "the paper's, %", "here, %"], rows)
+    for one in others:
+        figure = one["figures"][0]
+        rows.append([f"`{one['recipe']}`", f"{100 * figure['accuracy']:.1f} ({figure['source']})", spread(one)])
+    left = f"{len(ROWS['rest']()) - len(others)} further recipes (`--table rest`) were not run."
+    return "\n\n".join([table(["recipe", "the paper's, %", "here, %"], rows), left])
 
 
 def continual() -> str:

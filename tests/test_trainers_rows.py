@@ -58,7 +58,7 @@ def test_rows_are_named_after_what_they_are(name):
     assert method in method_names()
     assert int(count) == (found.ipc if "-ipc" in name else found.parameterization.sources)
     assert found.data in data_names()
-    assert found.figures
+    assert found.figures or name.startswith("kfs-fashion-mnist-")  # which KFS does not report
     for figure in found.figures:
         assert re.fullmatch(f"(?:{TABLES})(?:; (?:{TABLES}))*", figure.source)
 
