@@ -25,7 +25,7 @@ from dsetpack.trainers.baselines import images_within, random_pack
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.evaluate import accuracies
 
-PACKS = sorted((Path(__file__).parents[1] / "examples" / "packs").glob("*.dpk"))
+PACKS = sorted((Path(__file__).parents[1] / "examples" / "packs").glob("*-ipc1.dpk"))
 NETS = {"convnet3": 32, "resnet10": 16, "vgg11": 16, "alexnet": 32, "resnetap10": 16, "resnet18": 16}
 """Architectures and their widths on a CPU; on a GPU the papers' own."""
 
@@ -39,7 +39,7 @@ def measured(pack: Pack, made: Pack, test: ImageData, arch: str, width: int | No
 
 @click.command()
 @click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
-@click.option("--pack", "files", multiple=True, type=click.Path(path_type=Path), help="Packs; by default the examples.")
+@click.option("--pack", "files", multiple=True, type=click.Path(path_type=Path), help="Packs; by default the examples of IPC 1.")
 @click.option("--arch", "nets", multiple=True, type=click.Choice(list(NETS)), help="By default all.")
 @click.option("--seeds", default=2, show_default=True, help="Networks for each.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute.")
