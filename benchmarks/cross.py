@@ -39,7 +39,9 @@ def measured(pack: Pack, made: Pack, test: ImageData, arch: str, width: int | No
 
 @click.command()
 @click.option("--root", envvar="DSETPACK_DATA", required=True, help="Folder that holds the data.")
-@click.option("--pack", "files", multiple=True, type=click.Path(path_type=Path), help="Packs; by default the examples of IPC 1.")
+@click.option(
+    "--pack", "files", multiple=True, type=click.Path(path_type=Path), help="Packs; by default the examples of IPC 1."
+)
 @click.option("--arch", "nets", multiple=True, type=click.Choice(list(NETS)), help="By default all.")
 @click.option("--seeds", default=2, show_default=True, help="Networks for each.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute.")

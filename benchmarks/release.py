@@ -1,4 +1,4 @@
-"""Packs of measured rows become released ones: the same bytes, with the row's accuracy in the card.
+"""Packs of measured rows become released ones: the same tensors, with the row's accuracy in the card.
 
     python benchmarks/release.py --root FOLDER ROW [ROW ...]
 
@@ -31,6 +31,8 @@ def release(row: str, root: str) -> Path:
     if measured.get("settings") or measured.get("evaluation"):
         raise click.UsageError(f"{row} changes its recipe: only plain recipes are released")
     source = RUNS / f"{measured['recipe']}.dpk"
+    if source.stat().st_size != measured["bytes"]:
+        raise click.UsageError(f"{source} has {source.stat().st_size} bytes; the row measured {measured['bytes']}")
     card = dsetpack.open(source).card
     assert card.recipe is not None
     assert card.provenance.dataset is not None

@@ -49,13 +49,14 @@ def measured(row: Row, root: str, seeds: int, device: str) -> dict[str, Any]:
     train, test = load(chosen.data, root), load(chosen.data, root, "test")
     stem = RUNS / (row.recipe + (f"-{_hash(row.settings)}" if row.settings else ""))
     exact, small, clock = (stem.with_name(f"{stem.name}{end}") for end in ("-exact.dpk", ".dpk", ".clock.json"))
-    digest = _hash(recipe(row.recipe, dict(row.settings)).model_dump(mode="json"))
+    told = recipe(row.recipe, dict(row.settings)).model_dump(mode="json", exclude={"title", "inferred", "figures"})
+    digest = _hash(told)
+    if clock.exists() and json.loads(clock.read_text()).get("recipe_digest") != digest:
+        raise click.UsageError(f"{stem}* were made by another state of the recipe {row.recipe}: remove them")
     if not exact.exists():
         with kept_clock(clock, digest):
             distill(train, row.recipe, settings=row.settings, out=exact, device=device, resume=True)
     made = json.loads(clock.read_text())
-    if made.get("recipe_digest", digest) != digest:
-        raise click.UsageError(f"{exact} was made by another state of the recipe {row.recipe}: remove it")
     dsetpack.open(exact).save(small, encoding="int8")
     pack, size = dsetpack.open(small), small.stat().st_size
     assert pack.card.recipe is not None

@@ -162,7 +162,7 @@ def test_new_data_that_are_no_pairs(memory, batch):
         ({"ratio": 2.0}, r"ratio 2\.0"),
         ({"pairs": 1}, "pairs 1"),
         ({"world": 2}, "world 2"),
-        ({"version": 2}, "version 2"),
+        ({"version": 3}, "version 3"),
         ({"seen": -1}, "seen -1"),
         ({"seen": "3"}, "seen '3'"),
         ({"new": {}}, "missing"),

@@ -219,3 +219,5 @@ def test_another_encoding_counts_at_once(tmp_path):
     assert len(again) == held
     with pytest.raises(FormatError, match="does not hold one source"):
         ReplayMemory.open(tmp_path / "x.dpk", encoding="exact", budget=3_000)
+    memory.pack.save(tmp_path / "z.dpk")  # exact, while its notes say int8
+    assert len(ReplayMemory.open(tmp_path / "z.dpk")) == len(memory)

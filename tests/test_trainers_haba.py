@@ -505,7 +505,11 @@ def test_hallucinators_start_as_the_decoder_does_and_by_the_seed(tmp_path):
     assert not torch.equal(state[key][0], state[key][1])
 
 
-@pytest.mark.parametrize("options", [{}, {"shared": True}, {"channels": 5}, {"source_channels": 1}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"shared": True}, {"channels": 5}, {"source_channels": 1}, {"class_wise": True}],
+    ids=str,
+)
 def test_hallucinators_may_start_near_the_identity(tmp_path, options, monkeypatch):
     made = built(tmp_path, start="identity", **options)
     bases = made.bases.expand(-1, 3, -1, -1)[:, None]
@@ -518,6 +522,8 @@ def test_hallucinators_may_start_near_the_identity(tmp_path, options, monkeypatc
     monkeypatch.setattr(haba, "BLEND", 0.0)
     exact = built(tmp_path, start="identity", noise=0, **options).bank.product(made.bases)
     torch.testing.assert_close(exact, bases.expand_as(exact), rtol=0, atol=1e-5)
+    noisy = built(tmp_path, start="identity", noise=0.1, **options).bank.product(made.bases)
+    assert 0.1 < (noisy - bases).square().mean().sqrt() < 0.2  # that of sigma and mu, not of the shift under the ReLU
 
 
 @pytest.mark.parametrize(

@@ -186,12 +186,13 @@ def check_data(card: Card, test: ImageData) -> None:
         raise FormatError(f"{test.name} has images of {list(test.shape)}; the pack makes {list(card.shape)}")
     if len(test.classes) != len(card.classes):
         raise FormatError(f"{test.name} has {len(test.classes)} classes; the pack has {len(card.classes)}")
-    if test.classes != card.classes and set(test.classes) == set(card.classes):
-        number = next(n for n, pair in enumerate(zip(test.classes, card.classes, strict=True)) if len(set(pair)) == 2)
-        raise FormatError(
-            f"{test.name} has the pack's classes in another order: {number} is {test.classes[number]!r} there and "
-            f"{card.classes[number]!r} in the pack"
-        )
+    if set(test.classes) == set(card.classes):
+        for number, (theirs, ours) in enumerate(zip(test.classes, card.classes, strict=True)):
+            if theirs != ours:
+                raise FormatError(
+                    f"{test.name} has the pack's classes in another order: {number} is {theirs!r} there and {ours!r} "
+                    "in the pack"
+                )
 
 
 def _one_of(value: str, known: tuple[Any, ...], what: str) -> Any:

@@ -128,12 +128,13 @@ def _metric(card: Card, test: ImageData) -> Metric:
         raise FormatError(
             f"{test.name} has the digest {test.digest}; the card was measured on other test data: {_data(pinned)}"
         )
-    if same[-1].test_labels_digest not in (None, test.labels_digest):
+    labelled = [metric for metric in same if metric.test_labels_digest in (None, test.labels_digest)]
+    if not labelled:
         raise FormatError(
             f"{test.name} has the images that the card was measured on with other labels: their digest is "
             f"{test.labels_digest}, the card pins {same[-1].test_labels_digest}"
         )
-    return same[-1]
+    return labelled[-1]
 
 
 def _data(metrics: Sequence[Metric]) -> str:

@@ -326,9 +326,9 @@ class ReplayMemory:
             data, name = b"".join(reader.blocks()), reader.name
         pack = open_pack(data, limits=limits)
         notes = saved.read(pack, name, budget, encoding)
-        if saved.encoding(pack) != notes.encoding:
-            data = pack.to_bytes(notes.encoding)
-            pack = open_pack(data, limits=limits)
+        encoded = pack.to_bytes(notes.encoding)
+        if len(encoded) != len(data):  # the file has another encoding: count what save will write
+            data, pack = encoded, open_pack(encoded)
         made = cls(notes.budget, encoding=notes.encoding, balance=notes.balance)
         contents = reopened(pack, data, notes.tasks)
         made._keep(made._noted(contents, made._budget).within(made._budget, made._balance))

@@ -16,7 +16,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.schedule import Schedule
 from dsetpack.stream import Batch
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class Batches(Protocol):

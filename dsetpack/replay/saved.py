@@ -39,12 +39,6 @@ def write(card: Card, notes: Notes) -> Card:
     return card.replace(extra={**card.extra, KEY: json.loads(notes.model_dump_json())})
 
 
-def encoding(pack: Pack) -> str | None:
-    """What the memory that wrote a pack's file encoded it by; None where none did."""
-    found = pack.card.extra.get(KEY)
-    return str(found.get("encoding", Notes.model_fields["encoding"].default)) if isinstance(found, dict) else None
-
-
 def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | None) -> Notes:
     """The notes in a pack's card; of a pack that no memory wrote, tasks are called by their stages.
 

@@ -186,7 +186,7 @@ def to_identity(bank: Decoder) -> None:
         for output in range(outputs):
             weight[:, output, output % inputs, 1, 1] += 1
     bank.get_parameter("encoder.0.bias").add_(SHIFT)
-    bank.get_parameter("mu").sub_(SHIFT)
+    bank.get_parameter("mu").sub_(SHIFT * bank.get_parameter("sigma"))
 
 
 class Haba(Parameterization):
