@@ -137,7 +137,8 @@ def ablations() -> str:
                 ]
             )
     head = ["what", "variant", "accuracy, % (3 seeds)", "effect, points", "the paper's effect, points"]
-    notes = [f"{where(one['environment'])}." for one in list(found.values())[:1]]
+    commits = sorted({one["environment"]["commit"] for one in found.values()})
+    notes = [f"{where(one['environment'])}; all: {', '.join(commits)}." for one in list(found.values())[:1]]
     return "\n".join([table(head, rows), "", *notes])
 
 
