@@ -15,8 +15,8 @@ Where the paper and its release (code of the authors) differ, or no source says:
   channels), sigma 1, mu 0, and torch's own start for convolutions. The paper says "randomly initialize". With shared
   convolutions (table 11), or none (depth 0, table 9), such hallucinators would begin equal, and stay so with objectives
   over the whole set: equal images get equal gradients, and a cosine of 1 has none. So these get ``noise`` (inferred).
-  ``start`` chooses another start, which is ours: near the identity. Random hallucinators make noise of real images, which
-  short runs have to unlearn (docs/results.md measures it); the paper runs 15,000 steps.
+  ``start`` chooses another start, which is ours: near the identity. Random hallucinators make noise of real images,
+  which short runs have to unlearn (docs/results.md measures it); the paper runs 15,000 steps.
 - Learning rates: "the same" for both; 100 and a momentum of 0.95 are the release's, for trajectory matching. With the
   objectives of other papers take theirs; the momentum of MTT's own images is 0.5.
 - Down-sampled bases (table 3: "4× number of 2× down-sample"): ``factor``. A source then holds factor² small bases.
