@@ -63,7 +63,8 @@ class Scale:
     Attributes:
         name: of the results' folder.
         widths: of the networks that memories are tested with; the papers' where none is given.
-        steps: of every training but ``all``, which takes ``all_steps``.
+        steps: of every training.
+        batch: images of a step.
         suffix: of the recipes' names.
         settings: of each method, over its recipe's.
         real: real images a class that methods distil; None for all.
@@ -73,23 +74,24 @@ class Scale:
     name: str
     widths: Mapping[str, int]
     steps: int
-    all_steps: int
+    batch: int
     suffix: str
     settings: Mapping[str, Mapping[str, Any]]
     real: int | None = None
     per_class: int = 20
 
 
-_MATCH = {"objective.networks": 100, "objective.width": 32, "schedule.steps": 150}
+_MATCH = {"objective.networks": 100, "objective.width": 32}
 CPU = Scale(
     "cpu",
     widths={"convnet3": 32, "resnet10": 16},
-    steps=300,
-    all_steps=600,
+    steps=1000,
+    batch=64,
     suffix="-cpu",
     settings={
         "kfs": {
             **_MATCH,
+            "schedule.steps": 400,
             "objective.share": 0.25,
             "parameterization.decoders": 2,
             "parameterization.encoder_width": 16,
@@ -101,13 +103,13 @@ CPU = Scale(
     },
     real=1000,
 )
-FULL = Scale("full", widths={}, steps=3000, all_steps=6000, suffix="", settings={"haba": {"space": "normalized"}})
+FULL = Scale("full", widths={}, steps=3000, batch=128, suffix="", settings={"haba": {"space": "normalized"}})
 _FEW = {"objective.networks": 1, "objective.width": 4, "schedule.steps": 2}
 SMOKE = Scale(
     "smoke",
     widths=dict.fromkeys(NETS, 4),
     steps=3,
-    all_steps=3,
+    batch=128,
     suffix="-cpu",
     settings={
         "kfs": {**_FEW, "parameterization.pretrain.steps": 3, "parameterization.pretrain_batch": 16},
@@ -224,12 +226,12 @@ ADD: dict[str, Callable[..., None]] = {
 }
 
 
-def trained(work: Work, pack: Pack, net: str, seed: int, steps: int) -> tuple[torch.nn.Module, Any]:
+def trained(work: Work, pack: Pack, net: str, seed: int) -> tuple[torch.nn.Module, Any]:
     """A network trained from scratch on a pack, and the pixel space it sees: normalized, as all that methods make."""
     kept = pack if pack.card.space.kind != "raw" else normalized(pack)
     shape, classes, width = pack.card.shape, len(pack.card.classes), work.scale.widths.get(net)
     model = network(net, shape, classes, width, seed=derive(seed, "weights"))
-    recipe = Recipe(lr=0.01, batch_size=128, steps=steps, milestones=(2 / 3, 5 / 6))
+    recipe = Recipe(lr=0.01, batch_size=work.scale.batch, steps=work.scale.steps, milestones=(2 / 3, 5 / 6))
     moved = kept.to(work.device)
     augmentation = DSA if work.data.name not in ("mnist", "svhn") else DSA.model_copy(update={"ops": ("color", "crop")})
     train(model, moved, recipe=recipe, augmentation=augmentation, seed=derive(seed, "order"), device=work.device)
@@ -251,14 +253,13 @@ def row(work: Work, method: str, net: str, seed: int) -> dict[str, Any]:
         if method == "all":
             own = only(work.data, seen)
             pack, size = Pack.from_arrays(own.images, own.labels, classes=own.classes), own.images.numel()
-            steps = work.scale.all_steps
         else:
             memory = memory_after(work, method, seed, stage, seconds)
-            pack, size, steps = memory.pack, memory.bytes, work.scale.steps
+            pack, size = memory.pack, memory.bytes
             if method == "uncompressed":
                 size = work.budget(len(seen))
         began = time.perf_counter()
-        model, space = trained(work, pack, net, derive(seed, method, stage), steps)
+        model, space = trained(work, pack, net, derive(seed, method, stage))
         test = only(work.test, seen).to(work.device)
         found.append(
             {
@@ -281,7 +282,8 @@ def row(work: Work, method: str, net: str, seed: int) -> dict[str, Any]:
         "data": work.data.name,
         "scale": work.scale.name,
         "width": work.scale.widths.get(net),
-        "steps": work.scale.all_steps if method == "all" else work.scale.steps,
+        "steps": work.scale.steps,
+        "batch_size": work.scale.batch,
         "per_class": work.scale.per_class,
         "stage_seconds": seconds,
         "stages": found,
