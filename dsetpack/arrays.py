@@ -96,6 +96,20 @@ def as_labels(labels: ArrayLike | Tensor) -> Tensor:
     raise FormatError(f"labels are {y.dtype} {list(y.shape)}; integers [N], or soft floats [N, classes] expected{hint}")
 
 
+def as_codes(codes: ArrayLike | Tensor) -> Tensor:
+    """Sources as float32 on the CPU, in memory of their own.
+
+    Raises:
+        FormatError: no numbers.
+    """
+    if isinstance(codes, Tensor):
+        return codes.detach().to("cpu", torch.float32, copy=True)
+    x = np.asarray(codes)
+    if x.dtype.kind not in "fiu":
+        raise FormatError(f"codes of dtype {x.dtype}; floats expected")
+    return torch.from_numpy(x.astype(np.float32, order="C"))
+
+
 def _copy(images: ArrayLike | Tensor) -> Tensor:
     """The caller's images in memory of their own."""
     if isinstance(images, Tensor):

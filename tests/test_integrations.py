@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset, default_collate
 
 from dsetpack import Pack
 from dsetpack.formats.card import Labels
@@ -109,6 +109,37 @@ def test_task_labels_are_kept(avalanche):
     assert set(policy.buffer.targets_task_labels) == {0, 3}
     with pytest.raises(FormatError, match=r"task labels \[1, 2\]"):
         policy.post_adapt(None, Experience(1, [2], task_labels=(1, 2)))
+
+
+@pytest.mark.parametrize("tensors", [True, False])
+def test_a_memory_of_earlier_tasks_collates_with_the_first_experience(avalanche, tensors):
+    """The buffer is asked for before the first experience has said how its labels come."""
+    before = ReplayMemory("1MB", classes=4)
+    before.add_arrays(*arrays([0], 3))
+    memory = ReplayMemory.open(before.pack.to_bytes("int8"))
+    new = Experience(0, [1]).dataset.eval()
+    new = [(x, torch.tensor(y) if tensors else y, t) for x, y, t in new]
+    rehearsed = ReplayPolicy(memory, 100).buffer
+    x, y, t = default_collate(new[:2] + [rehearsed[n] for n in range(3)])
+    assert (x.shape, y.tolist(), t.tolist()) == ((5, 1, 12, 12), [1, 1, 0, 0, 0], [0] * 5)
+
+
+def test_a_stream_of_many_experiences_forgets_the_oldest(avalanche):
+    def last_two(memory, x, y, task):
+        if len(memory.tasks) == 2:
+            memory.remove(memory.tasks[0])
+        memory.add_arrays(x, y, task)
+
+    policy = policy_of(max_size=4, store=last_two)
+    for number in range(5):
+        policy.post_adapt(None, Experience(number, [0, 1]))
+    assert policy.memory.tasks == ("experience 3", "experience 4")
+    assert len(policy.buffer) == 4
+    policy = policy_of(max_size=4)
+    for number in range(2):
+        policy.post_adapt(None, Experience(number, [0, 1]))
+    with pytest.raises(FormatError, match="ask for more, or remove a task"):
+        policy.post_adapt(None, Experience(2, [0, 1]))
 
 
 def test_images_come_in_a_random_order_that_the_seed_fixes(avalanche):
@@ -212,3 +243,36 @@ def test_the_protocol_of_a_data_module(module):
     made = module(memory, new, val=new, test=[1])
     assert (len(made.val_dataloader()), made.test_dataloader()) == (3, [1])
     assert module(memory, new).val_dataloader() == []
+
+
+def test_rehearsal_goes_on_where_lightning_asks_for_the_loader_again(module):
+    """``reload_dataloaders_every_n_epochs``: as long as memory and new data are the same, so is the loader."""
+    new = Pack.from_arrays(*arrays([2, 3], 6), classes=4).loader(4, seed=0)
+    memory = ReplayMemory("1MB", classes=4)
+    memory.add_arrays(*arrays([0, 1], 18))
+    made = module(memory, new, ratio=1.0)
+    seen = torch.cat([x[4:] for _ in range(3) for x, _ in made.train_dataloader()])
+    assert len(seen.unique(dim=0)) == 36  # each of 36 once in 3 × 12, not the same 12
+    before = made.train_dataloader()
+    assert made.train_dataloader() is before
+    memory.add_arrays(*arrays([2], 1))
+    after = made.train_dataloader()
+    assert after is not before
+    made.new = lambda: new
+    assert made.train_dataloader() is not after
+    assert made.train_dataloader() is made.train_dataloader()
+
+
+def test_new_data_that_processes_would_not_share_are_refused(module, monkeypatch):
+    pack = Pack.from_arrays(*arrays([2, 3], 6), classes=4)
+    data = TensorDataset(*pack.decode(range(12)))
+    memory = ReplayMemory("1MB", classes=4)
+    memory.add_arrays(*arrays([0, 1], 5))
+    monkeypatch.setattr("dsetpack.integrations.lightning.rank_and_world", lambda *_: (1, 2))
+    for whole in (pack.loader(4), DataLoader(data, 4), DataLoader(data, 4, shuffle=True)):
+        with pytest.raises(FormatError, match="for 1 process, and there are 2, which would train on the same batches"):
+            module(memory, whole).train_dataloader()
+    sampler = DistributedSampler(data, num_replicas=2, rank=1)
+    for share in (pack.loader(4, rank=1, world=2), DataLoader(data, 4, sampler=sampler), [(1, 2)]):
+        module(memory, lambda share=share: share).train_dataloader()
+        module(memory, share).train_dataloader()

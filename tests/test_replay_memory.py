@@ -131,6 +131,35 @@ def test_equal_decoders_are_shared_also_where_they_come_from_files(stages):
         assert len({id(part.decoder) for part in again.pack.parts}) == 1
 
 
+@pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
+    """Scales are rounded anew each time that they are encoded; and of two banks each is its own."""
+    packs = [haba([0, 0, 1], seed=seed) for seed in range(8)]
+    for pack in packs:
+        for values in pack.parts[0].decoder.state_dict().values():
+            values.mul_(scale).pow_(3)
+    memory = memory_of(packs, encoding=encoding)
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 8
+    for turn in range(3):
+        memory.save(tmp_path / "x.dpk")
+        if turn == 1:
+            memory = ReplayMemory.open(tmp_path / "x.dpk")
+        for number, pack in enumerate(packs):
+            memory.add(pack, task=f"{turn} {number}")
+            assert memory.pack.parts[-1].decoder is memory.pack.parts[number].decoder
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 8
+
+
+def test_codes_are_added_to_the_decoders_of_a_file(stages, tmp_path):
+    memory = memory_of(stages[:2], encoding="int4")
+    memory.save(tmp_path / "x.dpk")
+    memory = ReplayMemory.open(tmp_path / "x.dpk")
+    memory.add(stages[2])
+    memory.extend(stages[3].parts[0].sources, stages[3].parts[0].labels)
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 1
+
+
 def test_other_decoders_are_kept_beside():
     memory = memory_of([haba([0, 0, 1]), haba([2, 3], seed=1)])
     assert len({id(part.decoder) for part in memory.pack.parts}) == 2
@@ -204,6 +233,13 @@ def generator():
     return Pack(card, [Part("generator", config, bank, None, torch.arange(4).repeat_interleave(2))])
 
 
+def may_hold_nan():
+    x, y = arrays([2, 3], 2)
+    x = torch.from_numpy(x) / 255
+    x[-1, 0, 3] = torch.nan
+    return Pack.from_arrays(x, y, classes=4, finite=False)
+
+
 BAD = {
     "other classes": (lambda m: m.add(Pack.from_arrays(*arrays([0, 1], 2), classes=5)), "classes"),
     "other shape": (lambda m: m.add(Pack.from_arrays(np.zeros((1, 8, 8), np.uint8), [0], classes=4)), r"\[1, 8, 8\]"),
@@ -216,6 +252,10 @@ BAD = {
     "label too large": (lambda m: m.add_arrays(*arrays([7], 1)), "labels 7..7 for 4 classes"),
     "codes of another shape": (lambda m: m.extend(torch.zeros(1, 5, 3, 3), [1]), r"\[5, 3, 3\], \[2, 3, 3\] expected"),
     "codes and labels": (lambda m: m.extend(torch.zeros(2, 2, 3, 3), [1]), "2 sources and 1 labels"),
+    "codes that are text": (lambda m: m.extend("abc", [1]), "codes of dtype <U3; floats expected"),
+    "a pack that may hold NaN": (lambda m: m.add(may_hold_nan()), "finite=False"),
+    "no images that can be distilled": (lambda m: m.add_stage(kfs([0])), "data is a Pack; images that a method"),
+    "a task that is not there": (lambda m: m.remove("x"), "'x' is not in the memory, which has task 0"),
     "NaN": (lambda m: m.extend(torch.full((1, 2, 3, 3), torch.nan), [1]), "finite"),
     "budget too small for it": (lambda m: m.add(many([2])), "does not hold one source of each class"),
     "smaller budget": (lambda m: m.resize(3000), "does not hold one source of each class"),
@@ -298,6 +338,44 @@ def test_tasks_get_numbers_where_they_have_no_names():
     with pytest.raises(FormatError, match="tasks"):
         memory.add_arrays(*arrays([1], 1), task="\ud800")  # no text that a file can hold
     assert len(memory.tasks) == 5
+
+
+def test_a_memory_of_values_that_need_not_be_finite(tmp_path):
+    memory = ReplayMemory()
+    memory.add(may_hold_nan())
+    memory.add(may_hold_nan())
+    memory.save(tmp_path / "x.dpk")
+    assert ReplayMemory.open(tmp_path / "x.dpk").pack.parts[1].sources.isnan().sum() == 12
+
+
+def test_codes_in_any_memory_layout(stages):
+    memory = memory_of(stages[:1], encoding="exact")
+    codes = stages[1].parts[0].sources
+    memory.extend(codes.numpy()[::-1], stages[1].parts[0].labels.numpy()[::-1])
+    assert torch.equal(memory.pack.parts[1].sources, codes.flip(0))
+
+
+def test_a_removed_task_is_gone_with_the_decoders_that_it_alone_used(tmp_path):
+    images = Pack.from_arrays(*arrays([2], 3), classes=4)
+    memory = memory_of([haba([0, 1]), haba([2, 3], seed=1), haba([1, 3]), images], encoding="exact")
+    memory.remove("task 1")
+    expected = memory_of([haba([0, 1]), haba([1, 3]), images], encoding="exact")
+    assert memory.tasks == ("task 0", "task 2", "task 3")
+    assert [part.stage for part in memory.pack.parts] == [0, 1, 2]
+    assert torch.equal(memory.targets, expected.targets)
+    assert torch.equal(memory.task_of, expected.task_of)
+    assert memory.bytes == expected.bytes
+    assert memory.save(tmp_path / "x.dpk") <= memory.budget
+    memory = ReplayMemory.open(tmp_path / "x.dpk")
+    assert memory.tasks == ("task 0", "task 2", "task 3")
+    memory.remove("task 0")
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 2  # the other task of this bank still uses it
+    memory.remove("task 2")
+    memory.remove("task 3")
+    assert (len(memory), memory.bytes, memory.tasks) == (0, 0, ())
+    with pytest.raises(FormatError, match="the memory is empty"):
+        memory.remove("task 3")
+    memory.add_arrays(*arrays([3], 1))  # it knows its classes still
 
 
 def test_keep_images_counts_decoded_ones():

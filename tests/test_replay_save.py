@@ -120,6 +120,19 @@ def test_a_saved_memory_goes_on_as_the_file_does(encoding, tmp_path):
     assert any(changed)
 
 
+def test_what_was_selected_or_merged_from_a_memory_is_opened_with_a_budget(tmp_path):
+    memory = memory_of([kfs([0, 0, 1]), kfs([2, 3])])
+    for pack, tasks in ((memory.pack.select(parts=[1]), ("1",)), (Pack.merge(memory.pack, memory.pack), None)):
+        data = pack.to_bytes("int8")
+        with pytest.raises(FormatError, match="2 tasks for . stages: the pack is no longer what .*; say budget="):
+            ReplayMemory.open(data)
+        again = ReplayMemory.open(data, budget="1MB")
+        assert torch.equal(again.targets, pack.labels)
+        assert tasks in (None, again.tasks)
+        again.save(tmp_path / "x.dpk")
+        assert ReplayMemory.open(tmp_path / "x.dpk").tasks == again.tasks
+
+
 def test_another_budget_on_opening(tmp_path):
     memory = ReplayMemory("1MB", classes=4)
     memory.add_arrays(*arrays([0, 1], 50))

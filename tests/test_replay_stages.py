@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.errors import FormatError
 from dsetpack.replay import ReplayMemory
+from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Interrupted, Run
 from dsetpack.trainers.stages import distill_stages
@@ -79,6 +81,16 @@ def test_a_stages_budget_in_bytes(encoding, images, own, tmp_path):
     memory = ReplayMemory("1MB", encoding=encoding)
     memory.add_stage(own[0], "dm-cpu", settings=DM, cache=tmp_path, budget=4 * 256 * 2 + 100)
     assert memory.counts() == {"0": {"a": images, "d": images}}
+
+
+def test_the_first_stage_is_distilled_in_the_memorys_space(own, options, tmp_path):
+    space = Normalized(NormalizedSpace(mean=(0.3,), std=(0.4,)))
+    memory = ReplayMemory("1MB", space=space)
+    for images in own:
+        memory.add_stage(images, "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
+    assert memory.pack.card.space == space.model
+    with pytest.raises(FormatError, match="pixel space is normalized, the given one is raw: set space=raw"):
+        ReplayMemory("1MB", space=Raw()).add_stage(own[0], "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
 
 
 def test_progress_is_shown(own, options, capsys):

@@ -42,6 +42,7 @@ from dsetpack.decoders import Decoder
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pack import Pack
+from dsetpack.spaces import Space
 from dsetpack.trainers import checkpoint, distill, parallel, staging
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
@@ -63,6 +64,7 @@ def distill_stages(
     ipc: int | None = None,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
+    space: Space | None = None,
     out: str | os.PathLike[str] | None = None,
     encoding: EncodingChoice = "exact",
     folder: str | os.PathLike[str] | None = None,
@@ -78,6 +80,7 @@ def distill_stages(
         stages: for each stage its classes, by number; a class that is in none is left out.
         by, settings: as for ``distill``, for every stage.
         ipc: the budget in images a class of each stage; by default the recipe's.
+        space: the pixel space of all stages, of the kind that the recipe names; by default that of stage 0's images.
         seed, out, encoding, cache, device, run: as for ``distill``.
         folder: as for ``distill``; each stage has a folder ``stage-N`` in it.
         resume: go on from the checkpoints there: stages that have ended are not repeated.
@@ -86,16 +89,18 @@ def distill_stages(
         the pack, on the CPU: part N is stage N.
 
     Raises:
-        FormatError: as ``distill``; no stages, or a stage without classes, with an unknown class, with one that another
-            stage has or that has no images: before anything is computed. Or a parameterization that makes no part of
-            some classes alone (a generator).
+        FormatError: as ``distill``; a space of another kind than the recipe's; no stages, or a stage without classes,
+            with an unknown class, with one that another stage has or that has no images: before anything is computed.
+            Or a parameterization that makes no part of some classes alone (a generator).
         DsetpackError: NaN; Interrupted: Ctrl-C. Both after saving.
     """
     chosen = _choose(by, ipc, settings, data.name)
+    if space is not None:
+        staging.check_space(space.model, chosen, "the given one")
     groups = staging.checked(data, stages)
     for number, classes in enumerate(groups):
         staging.budget(chosen, data, classes, number)
-    work = _Work(chosen, seed, distill.run_folder(folder, out), resume, cache, device, run or Run())
+    work = _Work(chosen, seed, distill.run_folder(folder, out), resume, cache, device, run or Run(), space)
     work.check_free(len(groups))
     pack = None
     for classes in groups:
@@ -162,6 +167,7 @@ class _Work:
     cache: str | os.PathLike[str] | None
     device: torch.device | str
     run: Run
+    space: Space | None = None  # of stage 0
 
     def stage(self, data: ImageData, classes: Stage, pack: Pack | None) -> Pack:
         """The pack with one more stage; its first one where there is no pack yet."""
@@ -190,8 +196,9 @@ class _Work:
 
     def _context(self, own: ImageData, classes: Stage, number: int, pack: Pack | None, bank: Decoder | None) -> Context:
         given: checkpoint.Recipe = {"classes": list(classes)}
-        if pack is not None:
-            given["space"] = staging.digest(pack.space.tensors(), pack.card.space)
+        space = self.space if pack is None else pack.space
+        if space is not None:
+            given["space"] = staging.digest(space.tensors(), space.model)
         if bank is not None:
             given["bank"] = staging.digest(bank.state_dict())
         return distill.context_for(
@@ -202,7 +209,7 @@ class _Work:
             self.resume,
             self.cache,
             self.run,
-            space=None if pack is None else pack.space,
+            space=space,
             given=given,
         )
 

@@ -142,11 +142,20 @@ def check_fits(pack: Pack, data: ImageData, chosen: DistillRecipe) -> None:
         )
     if data.shape != card.shape:
         raise FormatError(f"{data.name} has images of shape {list(data.shape)}, the pack of {list(card.shape)}")
-    space = f"zca-{card.space.variant}" if isinstance(card.space, ZcaSpace) else card.space.kind
-    if space != chosen.space:
+    check_space(card.space, chosen, "the pack's")
+
+
+def check_space(space: SpaceModel, chosen: DistillRecipe, whose: str) -> None:
+    """Refuse a recipe in another kind of pixel space.
+
+    Raises:
+        FormatError: so it is.
+    """
+    kind = f"zca-{space.variant}" if isinstance(space, ZcaSpace) else space.kind
+    if kind != chosen.space:
         raise FormatError(
-            f"the recipe's pixel space is {chosen.space}, the pack's is {space}: set space={space}, or choose a recipe "
-            "in that space"
+            f"the recipe's pixel space is {chosen.space}, {whose} is {kind}: set space={kind}, or choose a recipe in "
+            "that space"
         )
 
 

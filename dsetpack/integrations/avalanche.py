@@ -1,6 +1,7 @@
 """A storage policy for Avalanche's ``ReplayPlugin``: a ``ReplayMemory`` as its buffer (avalanche-lib 0.6).
 
-    policy = ReplayPolicy(ReplayMemory("200kB", classes=10), max_size=2000)
+    space = Normalized(NormalizedSpace(mean=(0.286,), std=(0.353,)))  # as the benchmark's transforms normalise
+    policy = ReplayPolicy(ReplayMemory("200kB", classes=10, space=space), max_size=2000)
     plugin = ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)
 
 It has what an ``ExemplarsBuffer`` has; the budget in bytes is the memory's, ``max_size`` counts decoded images.
@@ -36,8 +37,11 @@ def store_images(memory: ReplayMemory, images: Tensor, labels: Tensor, task: str
 class ReplayPolicy:
     """Stores each experience in a memory when it has been trained on, and hands the memory out as a dataset.
 
-    Images are those that the strategy's ``eval`` transforms make, so they must be in the memory's pixel space; decoded
-    ones are not transformed again.
+    Images are those that the strategy's ``eval`` transforms make, so they must be in the memory's pixel space: where
+    the transforms normalise, give the memory that space. Decoded ones are not transformed again.
+
+    Each experience is a task, of which one source of each class stays. So a stream of many experiences over the same
+    classes fills the memory, which is an error, unless ``store`` forgets old ones: ``ReplayMemory.remove``.
 
     Args:
         memory: may have tasks already; these have the task label 0.
@@ -63,7 +67,9 @@ class ReplayPolicy:
         self.memory, self.max_size = memory, _positive(max_size)
         self._store, self._transform, self._seed = store, transform, seed
         self._labels: dict[str, int] = {}  # the task label of each task of the memory
-        self._tensors = False  # whether the experiences' labels are tensors: all of a batch must be alike
+        # Whether labels are tensors: all of a batch must be alike. The first experience tells; until then tensors do,
+        # since the new data come first in a batch, and collate as numbers or as tensors.
+        self._tensors = True
         self._made: tuple[Pack, Any] | None = None
 
     @property

@@ -6,14 +6,18 @@ Importing this file needs Lightning.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from dsetpack.extras import need_package
 from dsetpack.formats.errors import FormatError
 from dsetpack.loader import PackLoader
+from dsetpack.pack import Pack
 from dsetpack.replay import MixedLoader, ReplayMemory
 from dsetpack.replay.mix import Batches
+from dsetpack.schedule import rank_and_world
 
 _MODULE = "lightning.pytorch" if importlib.util.find_spec("lightning") else "pytorch_lightning"
 LightningDataModule: Any = need_package(_MODULE, "lightning>=2.2").LightningDataModule
@@ -48,17 +52,31 @@ def _shown(loader: Any) -> Any:
     return _Shown(loader) if isinstance(loader, PackLoader | MixedLoader) else loader
 
 
+def _world(loader: Any) -> int | None:
+    """How many processes a loader shares its data out to; None where that cannot be seen."""
+    if isinstance(loader, PackLoader):
+        return loader.sampler.schedule.world
+    own = isinstance(loader, DataLoader) and type(loader.batch_sampler) is BatchSampler
+    return 1 if own and type(loader.sampler) in (SequentialSampler, RandomSampler) else None
+
+
 class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
     """Batches of new data, each with rehearsed images; new data alone while the memory is empty.
 
     Lightning keeps the loader's position in its checkpoints: ``trainer.fit(..., ckpt_path=...)`` goes on with the very
     next batch where ``new`` can say where it stands (``pack.loader(...)``, torchdata's ``StatefulDataLoader``);
     elsewhere they have no position. For the next task set ``new`` and fit again: with a new ``Trainer``, or
-    ``reload_dataloaders_every_n_epochs=1``.
+    ``reload_dataloaders_every_n_epochs=1``. As long as memory, ``new``, ``ratio`` and ``seed`` are the same, the loader
+    is: rehearsal goes on through the memory, it does not begin again.
+
+    With several processes (DDP) each rehearses its own share, and ``new`` must share its data out, too: give a function
+    that makes the loader, which is called in each process. There ``pack.loader(...)`` takes the process's share by
+    itself, and torch's ``DataLoader`` needs a ``DistributedSampler``.
 
     Args:
         memory: what is rehearsed: what it holds when Lightning asks for the loader.
-        new: batches (x, y) in the memory's pixel space; None rehearses alone, in batches of ``batch_size``.
+        new: batches (x, y) in the memory's pixel space, or a function that makes them; None rehearses alone, in batches
+            of ``batch_size``.
         ratio: rehearsed images for each new one; see ``MixedLoader``.
         batch_size: of rehearsal alone.
         seed: of the rehearsal's order.
@@ -68,7 +86,7 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
     def __init__(
         self,
         memory: ReplayMemory,
-        new: Batches | None = None,
+        new: Batches | Callable[[], Batches] | None = None,
         *,
         ratio: float = 1.0,
         batch_size: int = 64,
@@ -79,20 +97,33 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
         super().__init__()
         self.memory, self.new, self.ratio, self.batch_size, self.seed = memory, new, ratio, batch_size, seed
         self.val, self.test = val, test
+        self._made: tuple[Any, Any] | None = None  # what the loader was made from, and the loader
 
     def train_dataloader(self) -> Any:
         """New data with rehearsal; see the class.
 
         Raises:
-            FormatError: there is neither.
+            FormatError: there is neither, or several processes would train on the same new data.
         """
+        pack = self.memory.pack if self.memory.tasks else None
+        key = (pack, self.new, self.ratio, self.batch_size, self.seed)
+        if self._made is None or self._made[0] != key:
+            self._made = key, self._loader(pack)
+        return self._made[1]
+
+    def _loader(self, pack: Pack | None) -> Any:
         if self.new is None:
-            if not self.memory.tasks:
+            if pack is None:
                 raise FormatError("there is nothing to train on: give new=, or add a task to the memory")
             return _shown(self.memory.loader(self.batch_size, seed=self.seed))
-        if not self.memory.tasks:
-            return _shown(self.new)
-        return _shown(MixedLoader(self.new, self.memory.pack, self.ratio, seed=self.seed))
+        new = self.new() if callable(self.new) else self.new
+        world = rank_and_world(None, None)[1]
+        if world > 1 and (shared := _world(new)) not in (world, None):
+            raise FormatError(
+                f"new is a {type(new).__name__} for {shared} process, and there are {world}, which would train on the "
+                "same batches: give a function that makes pack.loader(...), or a DataLoader with a DistributedSampler"
+            )
+        return _shown(new if pack is None else MixedLoader(new, pack, self.ratio, seed=self.seed))
 
     def val_dataloader(self) -> Any:
         """The loader for validation; none is an empty list."""

@@ -66,12 +66,16 @@ def check_alike(pack: Pack, card: Card) -> None:
     """Refuse a pack whose images or labels are others than those of a memory with this card.
 
     Raises:
-        FormatError: another image shape or kind of labels.
+        FormatError: another image shape or kind of labels, or values that need not be finite.
     """
     if pack.card.shape != card.shape:
         raise FormatError(f"the pack has images of {list(pack.card.shape)}, the memory of {list(card.shape)}")
     if pack.card.labels != card.labels:
         raise FormatError(f"the pack has {_labels(pack.card)} labels, the memory {_labels(card)} ones")
+    if card.finite and not pack.card.finite:
+        raise FormatError(
+            "the pack's card says that values may be NaN or infinite (finite=False), the memory's promises finite ones"
+        )
 
 
 def epoch_rule(parts: Sequence[Part], rule: Rule, more: Sequence[Part], other: Rule) -> Rule:

@@ -13,7 +13,7 @@ from dsetpack.pack import Pack
 from dsetpack.part import Part
 from dsetpack.replay import fit
 from dsetpack.replay.budget import Size, distinct, measure
-from dsetpack.replay.stages import Bank, Contents, Stage, bank_digest
+from dsetpack.replay.stages import Bank, Contents, Stage, same_bank
 from dsetpack.store import open_pack
 
 
@@ -35,7 +35,7 @@ def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, c
     data = pack.to_bytes(encoding)
     stored, sizes = open_pack(data), measure(pack, data)
     held = list(before.banks) if before else []
-    banks = _banks(pack, stored, sizes.banks, held)
+    banks = _banks(pack, stored, sizes.banks, held, encoding)
     number = len(before.stages) if before else 0
     parts = tuple(
         replace(kept, decoder=banks[id(part.decoder)], stage=number)
@@ -58,25 +58,21 @@ def reopened(pack: Pack, data: bytes, tasks: Sequence[str]) -> Contents:
         found[number][0].append(replace(part, stage=number))
         found[number][1].append(size)
     stages = tuple(Stage(task, tuple(parts), tuple(of)) for task, (parts, of) in zip(tasks, found, strict=True))
-    banks = tuple(
-        Bank(bank, stored, bank_digest(bank)) for bank, stored in zip(distinct(pack.parts), sizes.banks, strict=True)
-    )
+    banks = tuple(Bank(bank, stored) for bank, stored in zip(distinct(pack.parts), sizes.banks, strict=True))
     fixed = len(data) - sum(size.stored for size in sizes.parts)
     return Contents(unmeasured(pack.card), pack.space, sizes.space, stages, banks, fixed)
 
 
-def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank]) -> dict[int, Decoder]:
+def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank], encoding: Preset) -> dict[int, Decoder]:
     """The decoders that stand for each of a pack's, by its ``id``; new ones are added to ``held``."""
     size = {id(bank): stored for bank, stored in zip(distinct(pack.parts), sizes, strict=True)}
     found: dict[int, Decoder] = {}
     for part, kept in zip(pack.parts, stored.parts, strict=True):
         if id(part.decoder) in found:
             continue
-        # As they came, if they came from here; as stored, if the same ones came before.
-        digests = bank_digest(part.decoder), bank_digest(kept.decoder)
-        known = next((bank for digest in digests for bank in held if bank.digest == digest), None)
+        known = next((bank for bank in held if same_bank(kept.decoder, bank.decoder, encoding)), None)
         if known is None:
-            known = Bank(kept.decoder, size[id(part.decoder)], digests[1])
+            known = Bank(kept.decoder, size[id(part.decoder)])
             held.append(known)
         found[id(part.decoder)] = known.decoder
     return found

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dsetpack.arrays import as_labels, class_names
+from dsetpack.arrays import as_codes, as_labels, class_names
 from dsetpack.checked import checked
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
@@ -209,8 +209,7 @@ class ReplayMemory:
         if len(banks) != 1:
             raise FormatError(f"the memory has {len(banks)} banks of decoders; codes can be added to one: add a pack")
         [like] = banks.values()
-        sources = torch.as_tensor(codes).detach().to("cpu", torch.float32, copy=True)
-        part = replace(like, sources=sources, labels=as_labels(labels))
+        part = replace(like, sources=as_codes(codes), labels=as_labels(labels))
         self._append(Pack(self.pack.card, [part], self.pack.space), self._free_name(task))
 
     def add_stage(
@@ -227,6 +226,8 @@ class ReplayMemory:
         Args:
             data: the task's images and no others; its list of classes is the memory's.
             method: a recipe's name (``kfs``, ``haba-cpu``, ...). With KFS later tasks keep the first one's decoders.
+                All tasks have one pixel space, of the kind that the recipe names: the memory's, if it was given one,
+                else that of the first task's images.
             task: as for ``add``.
             budget: bytes of this task, about: as many values as they hold at the memory's encoding. By default the
                 recipe's.
@@ -242,6 +243,11 @@ class ReplayMemory:
             DsetpackError: distilling failed.
         """
         name = self._free_name(task)
+        if not hasattr(data, "distil_stage"):
+            raise FormatError(
+                f"data is a {type(data).__name__}; images that a method can distil expected, such as "
+                "dsetpack.trainers.data.ImageData(images, labels, classes, name)"
+            )
         fit.check_classes(data.classes, self._known_classes())  # not after hours of work
         self._check_begins(data)
         if budget is not None and "ipc" in options:
@@ -249,9 +255,27 @@ class ReplayMemory:
         if budget is not None:
             options["ipc"] = self._images_a_class(data, budget)
         before = None if self._contents is None else self.pack
+        if before is None and self._space is not None:
+            options.setdefault("space", self._space)
         made = data.distil_stage(before, method, **options)
         new = [part for part in made.parts if before is None or part.stage >= len(self.tasks)]
         self._append(Pack(made.card, new, made.space), name, card_of_all=True)
+
+    def remove(self, task: Task) -> None:
+        """Forget a task, and the decoders that it alone uses; the memory's only task leaves it empty.
+
+        Raises:
+            FormatError: there is no such task.
+        """
+        held = self._held()
+        if str(task) not in self.tasks:
+            raise FormatError(f"task {str(task)!r} is not in the memory, which has {', '.join(self.tasks)}")
+        left = held.without(str(task))
+        if left is None:
+            self._classes, self._space = held.card.classes, held.space
+            self._contents = self._pack = None
+        else:
+            self._keep(self._noted(left, self._budget).counted(self._encoding))
 
     def resize(self, budget: int | str) -> None:
         """Another budget; a smaller one drops sources now.
@@ -315,7 +339,9 @@ class ReplayMemory:
 
         Args:
             where: path, bytes, binary file object or fsspec URL; any pack whose parts have sources is good.
-            budget, encoding: by default the file's; a file that no memory wrote names no budget, and is ``int8``.
+            budget, encoding: by default the file's; a file that no memory wrote names no budget, and is ``int8``. A
+                pack that was selected or merged from memories has other stages than its notes say: with a budget its
+                tasks are called by their stages.
             limits: how much the file may declare.
 
         Raises:

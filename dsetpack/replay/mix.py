@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.schedule import Schedule
 from dsetpack.stream import Batch
 
-STATE_VERSION = 2
+STATE_VERSION = 3
 
 
 class Batches(Protocol):
@@ -46,7 +47,7 @@ class MixedLoader:
             those of ``torch.distributed`` where it is initialised. ``new`` shares its own batches out.
 
     Yields:
-        (x, y): the new samples first, on the device of the new ones.
+        (x, y): the new samples first; all on the device of the new ones, images of their dtype.
 
     Raises:
         FormatError: an argument out of its range; from an iteration: batches that do not fit the memory.
@@ -62,8 +63,10 @@ class MixedLoader:
         rank: int | None = None,
         world: int | None = None,
     ) -> None:
-        if not 0 < ratio < math.inf:
-            raise FormatError(f"ratio is {ratio}; expected rehearsed samples for each new one, more than 0")
+        if not isinstance(ratio, int | float | np.number) or not 0 < ratio < math.inf:
+            raise FormatError(f"ratio is {ratio!r}; expected rehearsed samples for each new one, more than 0")
+        if not hasattr(memory, "table"):
+            raise FormatError(f"memory is a {type(memory).__name__}; a pack expected, such as ReplayMemory.pack")
         self.new, self.memory, self.ratio = new, loaded(memory), float(ratio)
         self._plan = Schedule(memory.table, 1, seed=seed, rule=memory.card.epoch_rule, rank=rank, world=world)
         self._seen = 0  # new samples given so far, over all epochs
@@ -76,7 +79,7 @@ class MixedLoader:
         for batch in self.new:
             x, y = self._checked(batch)
             first, last = (math.floor(seen * self.ratio) for seen in (self._seen, self._seen + len(x)))
-            again = [self._decode(*run, x.device) for run in self._runs(first, last)]
+            again = [self._decode(*run, x) for run in self._runs(first, last)]
             self._seen += len(x)
             yield torch.cat([x, *(images for images, _ in again)]), torch.cat([y, *(labels for _, labels in again)])
 
@@ -98,8 +101,10 @@ class MixedLoader:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Make the next iteration go on from where the state was taken.
 
+        A memory that was saved since holds the values of its file: save it before it is mixed.
+
         Raises:
-            FormatError: it belongs to a memory of other labels, another ratio, seed or number of ranks, or it is
+            FormatError: it belongs to a memory of other values, another ratio, seed or number of ranks, or it is
                 damaged, or ``new`` cannot go on. Then nothing has changed.
         """
         expected = self._state()
@@ -121,11 +126,23 @@ class MixedLoader:
             "rule": plan.rule,
             "seed": plan.seed,
             "pairs": len(plan.table),
-            "labels": hashlib.sha256(self.memory.labels.cpu().numpy().tobytes()).hexdigest(),
+            "contents": self._contents,
             "length": plan.length,
             "ratio": self.ratio,
             "world": plan.world,
         }
+
+    @cached_property
+    def _contents(self) -> str:
+        """SHA-256 over labels, sources and decoders; of a source of pairs that is no pack over the labels."""
+        tensors = [self.memory.labels]
+        for part in getattr(self.memory, "parts", ()):
+            tensors += [] if part.sources is None else [part.sources]
+            tensors += part.decoder.state_dict().values()
+        found = hashlib.sha256()
+        for values in tensors:
+            found.update(values.cpu().contiguous().numpy().tobytes())
+        return found.hexdigest()
 
     def _resumable(self) -> Any:
         if not self.resumable:
@@ -145,10 +162,10 @@ class MixedLoader:
             yield epoch, slice(place, end, step)
             start += len(range(place, end, step)) * step
 
-    def _decode(self, epoch: int, places: slice, device: torch.device) -> Batch:
+    def _decode(self, epoch: int, places: slice, like: Tensor) -> Batch:
         pairs = np.ascontiguousarray(self._plan.order(epoch)[places])
         x, y = decode(self.memory, pairs, self._plan.seed, epoch)
-        return x.to(device, non_blocking=True), y.to(device, non_blocking=True)
+        return x.to(like, non_blocking=True), y.to(like.device, non_blocking=True)
 
     def _checked(self, batch: Any) -> Batch:
         card = self.memory.card
@@ -168,4 +185,10 @@ class MixedLoader:
             raise FormatError(
                 f"new labels are {y.dtype} {list(y.shape)}; the memory's are {card.labels.kind}, {list(labels)}"
             )
+        if not soft and len(y) and y.device.type == "cpu":  # elsewhere looking would wait for the device
+            low, high = (int(value) for value in y.aminmax())
+            if low < 0 or high >= len(card.classes):
+                raise FormatError(
+                    f"new labels range from {low} to {high}; the memory's classes are 0 to {len(card.classes) - 1}"
+                )
         return x, y

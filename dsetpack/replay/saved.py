@@ -44,7 +44,8 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
 
     Args:
         pack: from the file ``name``.
-        budget, encoding: in place of the file's.
+        budget, encoding: in place of the file's. With a budget the notes of a memory of other stages do not matter:
+            they are left over where a memory's pack was selected from or merged.
 
     Raises:
         FormatError: no budget, damaged notes, or not one task a stage.
@@ -57,6 +58,11 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
     asked = {} if budget is None else {"budget": parse_bytes(budget)}
     with checked(f"{name}: card.extra.{KEY}"):
         notes = Notes.model_validate({**values, **asked, **({} if encoding is None else {"encoding": encoding})})
-    if len(set(notes.tasks)) != len(stages):
-        raise FormatError(f"{name}: card.extra.{KEY} names {len(set(notes.tasks))} tasks for {len(stages)} stages")
-    return notes
+    if (count := len(set(notes.tasks))) == len(stages):
+        return notes
+    if budget is not None:
+        return notes.model_copy(update={"tasks": tuple(map(str, stages))})
+    raise FormatError(
+        f"{name}: card.extra.{KEY} names {count} tasks for {len(stages)} stages: the pack is no longer what a memory "
+        "wrote; say budget= to open it with tasks that are called by their stages"
+    )

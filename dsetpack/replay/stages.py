@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,21 +11,23 @@ from torch import Tensor
 from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.presets import EncodingChoice
+from dsetpack.formats.presets import EncodingChoice, Preset
 from dsetpack.pack import Pack
 from dsetpack.part import Part
 from dsetpack.replay.budget import Size, Sizes, distinct, overhead
 from dsetpack.replay.shrink import Balance, Group, shrink
 from dsetpack.spaces import Space
 
+ROUNDING = 1e-4
+"""Of the largest value; see ``same_bank``."""
+
 
 @dataclass(frozen=True)
 class Bank:
-    """Decoders that the memory holds: their bytes in the file, and a digest that knows them again."""
+    """Decoders that the memory holds, and their bytes in the file."""
 
     decoder: Decoder
     stored: int
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,17 @@ class Contents:
         """All of it as one pack."""
         return Pack(self.card, self.parts, self.space)
 
+    def without(self, task: str) -> Contents | None:
+        """The same without a task and the banks that it alone uses; None where it is the only one."""
+        left = [stage for stage in self.stages if stage.task != task]
+        stages = tuple(
+            replace(stage, parts=tuple(replace(part, stage=number) for part in stage.parts))
+            for number, stage in enumerate(left)
+        )
+        used = {id(part.decoder) for stage in stages for part in stage.parts}
+        banks = tuple(bank for bank in self.banks if id(bank.decoder) in used)
+        return replace(self, stages=stages, banks=banks) if stages else None
+
     def counted(self, encoding: EncodingChoice) -> Contents:
         """The same, with ``fixed`` counted."""
         banks = sum(bank.stored for bank in self.banks)
@@ -104,7 +116,7 @@ class Contents:
             raise FormatError(
                 f"a budget of {limit:,} bytes does not hold one source of each class of each task: that takes "
                 f"{kept.bytes:,} bytes, of which {kept.fixed:,} are decoders and the file's structure; raise the "
-                "budget, or choose a smaller encoding or smaller sources"
+                "budget, remove a task, or choose a smaller encoding or smaller sources"
             )
         return kept
 
@@ -119,7 +131,8 @@ class Contents:
         kept = self._shrunk([part.slots for part in self.parts], images, balance)
         if (found := sum(len(part) * part.slots for part in kept.parts)) > images:
             raise FormatError(
-                f"{images} images do not hold one source of each class of each task, which make {found}; ask for more"
+                f"{images} images do not hold one source of each class of each task, which make {found}; ask for more, "
+                "or remove a task"
             )
         return kept
 
@@ -160,9 +173,22 @@ def hard(part: Part) -> Tensor:
     return part.labels if part.labels.ndim == 1 else part.labels.argmax(1)
 
 
-def bank_digest(bank: Decoder) -> str:
-    """SHA-256 over kind, settings and tensors of decoders: equal ones decode alike."""
-    found = hashlib.sha256(f"{type(bank).__module__} {bank.config!r} {bank.image} {bank.classes}".encode())
-    for name, value in sorted(bank.state_dict().items()):
-        found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+def same_bank(one: Decoder, other: Decoder, encoding: Preset) -> bool:
+    """Whether two banks, both as their files hold them, are one bank: of equal settings, and with equal values.
+
+    Each time that an int8 or int4 tensor is encoded anew its scale is rounded anew, by some 2e-7 of the largest value
+    (measured); such values are equal here up to ``ROUNDING``, far below a step of either encoding.
+    """
+    if (type(one), one.config, one.image, one.classes) != (type(other), other.config, other.image, other.classes):
+        return False
+    rounding = ROUNDING if encoding in ("int8", "int4") else 0.0
+    mine, others = one.state_dict(), other.state_dict()
+    return mine.keys() == others.keys() and all(_close(mine[name], others[name], rounding) for name in mine)
+
+
+def _close(one: Tensor, other: Tensor, rounding: float) -> bool:
+    if one.shape != other.shape:
+        return False
+    if not rounding or not one.numel():
+        return torch.equal(one, other)
+    return bool((one - other).abs().max() <= rounding * other.abs().max())

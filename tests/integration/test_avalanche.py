@@ -17,6 +17,7 @@ from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.storage_policy import ExemplarsBuffer
 
 import dsetpack
+from dsetpack import Pack
 from dsetpack.formats.errors import FormatError
 from dsetpack.integrations.avalanche import ReplayPolicy
 from dsetpack.replay import ReplayMemory
@@ -127,3 +128,25 @@ def test_the_buffer_in_avalanches_own_loader(benchmark):
     with pytest.raises(AttributeError):
         policy.buffer = buffer
     assert dsetpack.__version__
+
+
+@pytest.mark.parametrize("tensors", [True, False])
+def test_a_reopened_memory_is_rehearsed_from_the_first_batch(tensors):
+    """Before the policy has seen an experience it does not know whether labels come as tensors or as numbers."""
+    data = load("fashion-sample")
+    index = data.draw(10, seed=0)
+    x, y = data.raw(index), data.labels[index]
+    own = TensorDataset(x, y) if tensors else Pack.from_arrays(x, y, classes=10).dataset()
+    attributes = [DataAttribute(y.tolist(), "targets"), DataAttribute([0] * len(y), "targets_task_labels", True)]
+    sets = TaskAwareSupervisedClassificationDataset([own], data_attributes=attributes)
+    streams = class_incremental_benchmark({"train": sets, "test": sets}, num_experiences=5, class_order=list(range(10)))
+    before = ReplayPolicy(ReplayMemory("60kB", classes=10), max_size=50)
+    before.post_adapt(None, streams.train_stream[0])
+    policy = ReplayPolicy(ReplayMemory.open(before.memory.pack.to_bytes("int8"), budget="60kB"), max_size=50)
+    model = network("convnet3", (1, 28, 28), 10, 8, seed=0)
+    strategy = Naive(
+        model=model, optimizer=torch.optim.SGD(model.parameters(), 0.02), criterion=torch.nn.CrossEntropyLoss(),
+        train_mb_size=8, train_epochs=1, plugins=[ReplayPlugin(mem_size=50, storage_policy=policy)], evaluator=None,
+    )  # fmt: skip
+    strategy.train(streams.train_stream[1], num_workers=0)
+    assert policy.memory.tasks == ("experience 0", "experience 1")

@@ -62,8 +62,8 @@ def module(data, memory):
 
 def trainer(folder, **options):
     return Trainer(
-        accelerator="cpu", devices=1, default_root_dir=folder, logger=False, enable_progress_bar=False,
-        enable_model_summary=False, enable_checkpointing="callbacks" in options, num_sanity_val_steps=0, **options,
+        accelerator="cpu", default_root_dir=folder, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing="callbacks" in options, num_sanity_val_steps=0, **{"devices": 1, **options},
     )  # fmt: skip
 
 
@@ -115,3 +115,39 @@ def test_checkpoints_beside_a_stock_loader(data, memory, tmp_path):
         rest, datamodule=ReplayDataModule(memory, stock), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=False
     )
     assert len(rest.seen) == 5
+
+
+def test_rehearsal_goes_on_where_loaders_are_made_again(data, memory, tmp_path):
+    """80 images, 50 rehearsed in all: none comes twice, also where each epoch asks for the loader again."""
+    learner = Learner()
+    own = trainer(tmp_path, max_epochs=2, reload_dataloaders_every_n_epochs=1)
+    own.fit(learner, datamodule=module(data, memory))
+    rehearsed = torch.cat([x[torch.tensor(y) < 4] for x, y in learner.seen])
+    assert len(rehearsed) == len(rehearsed.unique(dim=0)) == 50
+
+
+class Recorder(Learner):
+    """Writes what its process has seen."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+
+    def on_train_end(self):
+        x, y = (torch.cat(some) for some in zip(*[(x, torch.tensor(y)) for x, y in self.seen], strict=True))
+        torch.save((x, y), self.folder / f"rank-{self.global_rank}.pt")
+
+
+def test_two_processes_share_new_data_and_rehearsal(data, memory, tmp_path):
+    pack = Pack.from_arrays(*some(data, (4, 5), 24), classes=data.classes)
+    own = trainer(tmp_path, max_epochs=1, strategy="ddp_fork", devices=2)
+    own.fit(Recorder(tmp_path), datamodule=ReplayDataModule(memory, lambda: pack.loader(8, seed=1), seed=2))
+    seen = [torch.load(tmp_path / f"rank-{rank}.pt") for rank in range(2)]
+    for new in (True, False):
+        shares = [x[(y >= 4) == new] for x, y in seen]
+        assert [len(share) for share in shares] == [24, 24]
+        assert len(torch.cat(shares).unique(dim=0)) == 48
+    with pytest.raises(Exception, match="for 1 process, and there are 2, which would train on the same batches"):
+        trainer(tmp_path, max_epochs=1, strategy="ddp_fork", devices=2).fit(
+            Learner(), datamodule=ReplayDataModule(memory, pack.loader(8, seed=1))
+        )
