@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -108,6 +109,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write results; dataclasses become objects, floats keep four significant digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(_plain(content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def short_hash(value: Any) -> str:
+    """12 hexadecimal digits of what JSON can write."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _timed(function: Callable[[], object], device: torch.device) -> float:

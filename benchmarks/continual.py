@@ -10,7 +10,8 @@ Real images are stored as 8-bit pixels, and compress: about 35 of Fashion-MNIST 
 compare with: 20 random images a class. A seed is an order of the classes, and the seed of all the rest.
 
 Every (method, network, seed) is a JSON file, written when it is done and skipped when it is there; so a run that was
-stopped goes on, and several processes may share the work by ``--only``. Memories are kept in ``runs/continual``.
+stopped goes on, and several processes may share the work by ``--only``. One of other settings is refused. Memories are
+kept in ``runs/continual``, in folders that are named by what they depend on.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from dsetpack.train import train
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.evaluate import accuracy
 from dsetpack.trainers.networks import network
+from dsetpack.trainers.recipe import recipe
 from dsetpack.trainers.seeds import derive, generator
 
 RUNS = Path("runs/continual")
@@ -79,6 +81,26 @@ class Scale:
     settings: Mapping[str, Mapping[str, Any]]
     real: int | None = None
     per_class: int = 20
+
+    def protocol(self, method: str, net: str) -> dict[str, Any]:
+        """What a row depends on beside data, method, network and seed."""
+        return {
+            "scale": self.name,
+            "width": self.widths.get(net),
+            "steps": self.steps,
+            "batch_size": self.batch,
+            "per_class": self.per_class,
+            "real": self.real,
+            "settings": dict(self.settings.get(method, {})),
+        }
+
+    def digest(self, method: str) -> str:
+        """Of all that a method's memories depend on beside data and seed."""
+        told: dict[str, Any] = {}
+        if method in (*DISTILLED, "herding"):
+            chosen = recipe(method + self.suffix, dict(self.settings.get(method, {})))
+            told = chosen.model_dump(mode="json", exclude={"title", "inferred", "figures"})
+        return _common.short_hash([self.per_class, self.real, told])
 
 
 _MATCH = {"objective.networks": 100, "objective.width": 32}
@@ -138,6 +160,10 @@ class Work:
         order = torch.randperm(len(self.data.classes), generator=generator(seed, "classes")).tolist()
         return [tuple(order[at : at + 2]) for at in range(0, len(order), 2)]
 
+    def folder(self, method: str, seed: int) -> Path:
+        """Of a method's memories and checkpoints."""
+        return self.runs / f"{self.data.name}-{self.scale.name}" / f"{method}-{seed}-{self.scale.digest(method)}"
+
     def budget(self, classes: int) -> int:
         """Bytes of a memory of so many classes."""
         channels, height, width = self.data.shape
@@ -151,7 +177,7 @@ def only(data: ImageData, classes: Sequence[int], most: int | None = None) -> Im
 
 def memory_after(work: Work, method: str, seed: int, stage: int, log: dict[str, float]) -> ReplayMemory:
     """The memory after a stage; earlier ones are taken from the disk where they are."""
-    folder = work.runs / f"{work.data.name}-{work.scale.name}" / f"{method}-{seed}"
+    folder = work.folder(method, seed)
     path = folder / f"stage-{stage}.dpk"
     classes = work.order(seed)
     budget = work.budget(sum(map(len, classes[: stage + 1])))
@@ -179,7 +205,7 @@ def add_distilled(work: Work, memory: ReplayMemory, method: str, classes: Sequen
         settings=dict(scale.settings.get(method, {})),
         seed=seed,
         device=work.device,
-        folder=work.runs / "checkpoints" / f"{work.data.name}-{scale.name}-{method}-{seed}-{stage}",
+        folder=work.folder(method, seed) / f"run-{stage}",
         resume=True,
     )
 
@@ -207,7 +233,6 @@ def herded(work: Work, own: ImageData, classes: Sequence[int], count: int, seed:
     """Herding among the stage's own images, by features of a network that is trained on them."""
     from dsetpack.trainers.context import Context
     from dsetpack.trainers.loop import Run
-    from dsetpack.trainers.recipe import recipe
     from dsetpack.trainers.selections import select
 
     order = sorted(classes)
@@ -231,10 +256,10 @@ def trained(work: Work, pack: Pack, net: str, seed: int) -> tuple[torch.nn.Modul
     kept = pack if pack.card.space.kind != "raw" else normalized(pack)
     shape, classes, width = pack.card.shape, len(pack.card.classes), work.scale.widths.get(net)
     model = network(net, shape, classes, width, seed=derive(seed, "weights"))
-    recipe = Recipe(lr=0.01, batch_size=work.scale.batch, steps=work.scale.steps, milestones=(2 / 3, 5 / 6))
+    schedule = Recipe(lr=0.01, batch_size=work.scale.batch, steps=work.scale.steps, milestones=(2 / 3, 5 / 6))
     moved = kept.to(work.device)
     augmentation = DSA if work.data.name not in ("mnist", "svhn") else DSA.model_copy(update={"ops": ("color", "crop")})
-    train(model, moved, recipe=recipe, augmentation=augmentation, seed=derive(seed, "order"), device=work.device)
+    train(model, moved, recipe=schedule, augmentation=augmentation, seed=derive(seed, "order"), device=work.device)
     return model, moved.space
 
 
@@ -280,15 +305,22 @@ def row(work: Work, method: str, net: str, seed: int) -> dict[str, Any]:
         "net": net,
         "seed": seed,
         "data": work.data.name,
-        "scale": work.scale.name,
-        "width": work.scale.widths.get(net),
-        "steps": work.scale.steps,
-        "batch_size": work.scale.batch,
-        "per_class": work.scale.per_class,
+        **work.scale.protocol(method, net),
         "stage_seconds": seconds,
         "stages": found,
         "environment": _common.environment(work.device),
     }
+
+
+def there(path: Path, protocol: Mapping[str, Any]) -> bool:
+    """Whether a row is there; one that was measured in another way is refused."""
+    if not path.exists():
+        return False
+    found = json.loads(path.read_text(encoding="utf-8"))
+    for name, value in json.loads(json.dumps(protocol)).items():
+        if name in found and found[name] != value:
+            raise click.UsageError(f"{path} was measured with {name} {found[name]!r}, here it is {value!r}: remove it")
+    return True
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
@@ -382,7 +414,7 @@ def main(
             for method in methods or METHODS:
                 for net in nets or NETS:
                     path = folder / f"{method}-{net}-{seed}.json"
-                    if not path.exists():
+                    if not there(path, work.scale.protocol(method, net)):
                         _common.write_json(path, row(work, method, net, seed))
     rows = rows_of(folder)
     show(rows)

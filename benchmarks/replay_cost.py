@@ -3,7 +3,8 @@
     python benchmarks/replay_cost.py [--device cuda]
 
 A training step of ConvNet-3 (width 128) on 3×32×32 images: a batch of 128 new ones and 128 rehearsed, from a memory of
-100 classes in 5 tasks. Steps run in turns, so that a busy machine slows all alike; the ratio is the median over rounds.
+100 classes in 5 tasks. The peer indexes two tensors, all decoded images and their labels, in a random order, and knows
+nothing of memories. Steps run in turns, so that a busy machine slows all alike; the ratio is the median over rounds.
 Goal: the memory adds at most 5%.
 """
 
@@ -21,7 +22,9 @@ from torch import Tensor, nn
 from dsetpack import Card, Pack, Part
 from dsetpack.decoders import decoder
 from dsetpack.formats.kinds import kind_config
+from dsetpack.loader import PackLoader
 from dsetpack.replay import MixedLoader, ReplayMemory
+from dsetpack.stream import Batch
 from dsetpack.trainers.networks import network
 
 CLASSES, TASKS, BATCH, IMAGE = 100, 5, 128, (3, 32, 32)
@@ -48,12 +51,10 @@ def memory_of(name: str, per_class: int = 20) -> ReplayMemory:
     return memory
 
 
-def stepper(memory: Pack, device: torch.device) -> Callable[[], None]:
-    """One training step from ``memory`` a call."""
+def stepper(batches: Iterator[Batch], device: torch.device) -> Callable[[], None]:
+    """One training step a call."""
     model = network("convnet3", IMAGE, CLASSES, 128, seed=0).to(device)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
-    new = Pack.from_arrays(torch.rand(10 * BATCH, *IMAGE), torch.arange(10 * BATCH) % CLASSES, classes=CLASSES)
-    batches = endless(MixedLoader(new.to(device).loader(BATCH, seed=0, drop_last=True), memory, 1.0, seed=0))
 
     def step() -> None:
         x, y = next(batches)
@@ -64,21 +65,41 @@ def stepper(memory: Pack, device: torch.device) -> Callable[[], None]:
     return step
 
 
-def endless(loader: MixedLoader) -> Iterator[tuple[Tensor, Tensor]]:
+def new_data(device: torch.device) -> PackLoader:
+    new = Pack.from_arrays(torch.rand(10 * BATCH, *IMAGE), torch.arange(10 * BATCH) % CLASSES, classes=CLASSES)
+    return new.to(device).loader(BATCH, seed=0, drop_last=True)
+
+
+def from_memory(pack: Pack, device: torch.device) -> Iterator[Batch]:
+    loader = MixedLoader(new_data(device), pack, 1.0, seed=0)
     while True:
         yield from loader
 
 
+def from_tensors(images: Tensor, labels: Tensor, device: torch.device) -> Iterator[Batch]:
+    """As one writes it by hand."""
+    loader = new_data(device)
+    while True:
+        for x, y in loader:
+            index = torch.randint(len(images), (len(x),), device=device)
+            yield torch.cat([x, images[index]]), torch.cat([y, labels[index]])
+
+
 def measure(name: str, device: torch.device, repeats: int, seconds: float) -> dict[str, Any]:
-    """Seconds of a step from the memory and from decoded tensors, and of making a rehearsed batch alone."""
+    """Seconds of a step from the memory and from decoded tensors, and of making rehearsed images alone."""
     memory = memory_of(name)
     pack = memory.pack.to(device)
-    kept = pack.materialize()
-    steps = {"decoded": stepper(kept, device), "memory": stepper(pack, device)}
-    taken = _common.interleaved(steps, repeats, device, seconds)
-    pairs = torch.randperm(len(pack))[:BATCH].numpy()
     with torch.no_grad():
-        makers = {"decoded": lambda: kept.decode(pairs), "memory": lambda: pack.decode(pairs)}
+        images, labels = pack.decode(range(len(pack)))
+    steps = {
+        "decoded": stepper(from_tensors(images, labels, device), device),
+        "memory": stepper(from_memory(pack, device), device),
+    }
+    taken = _common.interleaved(steps, repeats, device, seconds)
+    pairs = torch.randperm(len(pack))[:BATCH]
+    index = pairs.to(device)
+    with torch.no_grad():
+        makers = {"decoded": lambda: (images[index], labels[index]), "memory": lambda: pack.decode(pairs.numpy())}
         batch = _common.interleaved(makers, 60, device, seconds)
     step, made = ({what: _common.summary(values) for what, values in some.items()} for some in (taken, batch))
     return {

@@ -10,7 +10,6 @@ three learning rates. A row that is there is not run again, and a row that was s
 
 from __future__ import annotations
 
-import hashlib
 import json
 import statistics
 import time
@@ -47,10 +46,10 @@ def measured(row: Row, root: str, seeds: int, device: str) -> dict[str, Any]:
     chosen = recipe(row.recipe)
     assert chosen.data is not None
     train, test = load(chosen.data, root), load(chosen.data, root, "test")
-    stem = RUNS / (row.recipe + (f"-{_hash(row.settings)}" if row.settings else ""))
+    stem = RUNS / (row.recipe + (f"-{_common.short_hash(row.settings)}" if row.settings else ""))
     exact, small, clock = (stem.with_name(f"{stem.name}{end}") for end in ("-exact.dpk", ".dpk", ".clock.json"))
     told = recipe(row.recipe, dict(row.settings)).model_dump(mode="json", exclude={"title", "inferred", "figures"})
-    digest = _hash(told)
+    digest = _common.short_hash(told)
     if clock.exists() and json.loads(clock.read_text()).get("recipe_digest") != digest:
         raise click.UsageError(f"{stem}* were made by another state of the recipe {row.recipe}: remove them")
     if not exact.exists():
@@ -99,7 +98,7 @@ def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: s
     assert card.recipe is not None
     augmentation = card.augmentation.model_dump() if card.augmentation else None
     told = [train.name, per_class, card.recipe.model_dump(), augmentation, card.space.model_dump()]
-    path = RUNS / "random" / f"{per_class}-{_hash(told)}.json"
+    path = RUNS / "random" / f"{per_class}-{_common.short_hash(told)}.json"
     if not path.exists():
         found = measure_random(
             train,
@@ -114,10 +113,6 @@ def baseline(pack: Pack, size: int, train: ImageData, test: ImageData, device: s
         _common.write_json(path, asdict(found))
     content: dict[str, Any] = json.loads(path.read_text())
     return content
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @click.command()

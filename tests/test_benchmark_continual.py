@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,13 +45,16 @@ def test_every_method_has_the_same_bytes_and_its_own_classes(continual, tmp_path
     for stage in range(2):
         memory = continual.memory_after(own, method, 1, stage, {})
         budget = own.budget(2 * (stage + 1))
-        path = tmp_path / "fashion-sample-smoke" / f"{method}-1" / f"stage-{stage}.dpk"
+        [path] = (tmp_path / "fashion-sample-smoke").glob(f"{method}-1-*/stage-{stage}.dpk")
         assert 0.8 * budget < path.stat().st_size <= budget == 8 * 784 * 2 * (stage + 1)
         seen = {label for classes in own.order(1)[: stage + 1] for label in classes}
         assert set(memory.targets.tolist()) == seen
     again = continual.memory_after(own, method, 1, 1, log := {})
     assert not log  # taken from the disk
     assert torch.equal(again.targets, memory.targets)
+    other = replace(own, scale=replace(own.scale, per_class=9))
+    continual.memory_after(other, method, 1, 0, log)
+    assert log  # another budget has other memories
 
 
 def test_rows_are_kept_and_not_run_again(continual, tmp_path, monkeypatch):
@@ -71,6 +75,11 @@ def test_rows_are_kept_and_not_run_again(continual, tmp_path, monkeypatch):
     assert "random" in done.output
     monkeypatch.setattr(continual, "row", lambda *_: pytest.fail("run again"))
     assert CliRunner().invoke(continual.main, arguments, catch_exceptions=False).exit_code == 0
+    for name, value in {"steps": 7, "settings": {"a": 1}}.items():
+        path.write_text(json.dumps({**found, name: value}))
+        refused = CliRunner().invoke(continual.main, arguments)
+        assert refused.exit_code == 2
+        assert f"was measured with {name} {value!r}, here it is" in refused.output
 
 
 def test_the_plot_says_what_it_needs(continual, tmp_path, monkeypatch):
