@@ -92,6 +92,7 @@ class Scale:
             "per_class": self.per_class,
             "real": self.real,
             "settings": dict(self.settings.get(method, {})),
+            "memories": self.digest(method),
         }
 
     def digest(self, method: str) -> str:
@@ -318,8 +319,10 @@ def there(path: Path, protocol: Mapping[str, Any]) -> bool:
         return False
     found = json.loads(path.read_text(encoding="utf-8"))
     for name, value in json.loads(json.dumps(protocol)).items():
-        if name in found and found[name] != value:
-            raise click.UsageError(f"{path} was measured with {name} {found[name]!r}, here it is {value!r}: remove it")
+        if found.get(name) != value:
+            raise click.UsageError(
+                f"{path} was measured with {name} {found.get(name)!r}, here it is {value!r}: remove it"
+            )
     return True
 
 

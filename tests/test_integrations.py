@@ -258,6 +258,9 @@ def test_rehearsal_goes_on_where_lightning_asks_for_the_loader_again(module):
     memory.add_arrays(*arrays([2], 1))
     after = made.train_dataloader()
     assert after is not before
+    for batches in ([next(iter(new))], [next(iter(new))]):  # lists of tensors have no ==
+        made.new = batches
+        assert sum(1 for _ in made.train_dataloader()) == 1
     made.new = lambda: new
     assert made.train_dataloader() is not after
     assert made.train_dataloader() is made.train_dataloader()
@@ -269,10 +272,31 @@ def test_new_data_that_processes_would_not_share_are_refused(module, monkeypatch
     memory = ReplayMemory("1MB", classes=4)
     memory.add_arrays(*arrays([0, 1], 5))
     monkeypatch.setattr("dsetpack.integrations.lightning.rank_and_world", lambda *_: (1, 2))
-    for whole in (pack.loader(4), DataLoader(data, 4), DataLoader(data, 4, shuffle=True)):
-        with pytest.raises(FormatError, match="for 1 process, and there are 2, which would train on the same batches"):
+    stateful = pytest.importorskip("torchdata.stateful_dataloader").StatefulDataLoader
+    paired = DataLoader(pack.dataset(), batch_sampler=pack.sampler(4))
+    for whole in (
+        pack.loader(4), paired, DataLoader(data, 4), DataLoader(data, 4, shuffle=True), stateful(data, 4),
+        stateful(data, 4, shuffle=True),
+    ):  # fmt: skip
+        with pytest.raises(FormatError, match="for 1 process, and there are 2, each of which would"):
             module(memory, whole).train_dataloader()
     sampler = DistributedSampler(data, num_replicas=2, rank=1)
-    for share in (pack.loader(4, rank=1, world=2), DataLoader(data, 4, sampler=sampler), [(1, 2)]):
+    paired = DataLoader(pack.dataset(), batch_sampler=pack.sampler(4, rank=1, world=2))
+    for share in (
+        pack.loader(4, rank=1, world=2), paired, DataLoader(data, 4, sampler=sampler), [(1, 2)],
+        stateful(data, 4, sampler=sampler), DataLoader(data, batch_sampler=[[0], [1]]),
+    ):  # fmt: skip
         module(memory, lambda share=share: share).train_dataloader()
         module(memory, share).train_dataloader()
+
+
+def test_a_loader_that_was_made_before_the_processes_is_made_again(module, monkeypatch):
+    """``len(module.train_dataloader())`` for a schedule comes before Lightning begins them."""
+    pack = Pack.from_arrays(*arrays([2, 3], 6), classes=4)
+    memory = ReplayMemory("1MB", classes=4)
+    memory.add_arrays(*arrays([0, 1], 6))
+    made = module(memory, lambda: pack.loader(4))
+    assert len(made.train_dataloader()) == 3
+    for name in ("dsetpack.integrations.lightning", "dsetpack.schedule"):
+        monkeypatch.setattr(f"{name}.rank_and_world", lambda *_: (1, 2))
+    assert len(made.train_dataloader()) == 2

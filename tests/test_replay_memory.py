@@ -151,6 +151,21 @@ def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
     assert len({id(part.decoder) for part in memory.pack.parts}) == 8
 
 
+@pytest.mark.parametrize("encoding", ["int8", "int4"])
+@pytest.mark.parametrize("change", ["another small decoder", "a narrow range"])
+def test_decoders_that_differ_by_less_than_the_largest_value_are_two(encoding, change):
+    """Scales are each decoder's own: what is little beside another decoder is much for this one."""
+    first, second = haba([0, 1], seed=1), haba([2, 3], seed=1)
+    for pack, sign in ((first, 1), (second, -1)):
+        for values in pack.parts[0].decoder.state_dict().values():
+            if change == "a narrow range":
+                values.copy_(5 + 1e-2 * sign * values)
+            else:
+                values[1].mul_(sign * 1e-5)
+    memory = memory_of([first, second], encoding=encoding)
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 2
+
+
 def test_codes_are_added_to_the_decoders_of_a_file(stages, tmp_path):
     memory = memory_of(stages[:2], encoding="int4")
     memory.save(tmp_path / "x.dpk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -63,6 +64,7 @@ def test_the_file_says_which_task_a_stage_is(tmp_path):
     card = dsetpack.open(tmp_path / "x.dpk").card
     assert card.extra["replay"] == {
         "budget": 1_000_000, "encoding": "int8", "balance": "task", "tasks": ["task 0", "task 1"],
+        "classes": hashlib.sha256(b"[[0, 1], [2]]").hexdigest()[:16],
     }  # fmt: skip
 
 
@@ -133,6 +135,18 @@ def test_what_was_selected_or_merged_from_a_memory_is_opened_with_a_budget(tmp_p
         assert ReplayMemory.open(tmp_path / "x.dpk").tasks == again.tasks
 
 
+def test_tasks_are_not_called_by_names_of_others():
+    """As many stages as the notes name, but of other classes."""
+    memory = ReplayMemory(classes=4)
+    memory.add(Pack.from_arrays(*arrays([0], 2), classes=4), task="cats")
+    memory.add(Pack.from_arrays(*arrays([1], 2), classes=4), task="dogs")
+    other = Pack.from_arrays(*arrays([2], 2), classes=4)
+    data = Pack.merge(memory.pack.select(parts=[1]), other).to_bytes("int8")
+    with pytest.raises(FormatError, match="2 tasks for 2 stages of other classes: the pack is no longer"):
+        ReplayMemory.open(data)
+    assert ReplayMemory.open(data, budget="1MB").counts() == {"1": {"1": 2}, "2": {"2": 2}}
+
+
 def test_another_budget_on_opening(tmp_path):
     memory = ReplayMemory("1MB", classes=4)
     memory.add_arrays(*arrays([0, 1], 50))
@@ -149,6 +163,8 @@ def test_another_budget_on_opening(tmp_path):
         {"budget": -1, "tasks": ["a"]},
         {"budget": 1000000, "tasks": []},
         {"budget": 1000000, "tasks": ["a", "b"]},
+        {"budget": 1000000, "tasks": ["a", "a"]},
+        {"budget": 1000000, "tasks": ["a"], "classes": "0"},
         {"budget": 1000000, "tasks": [""]},
         {"budget": 1000000, "tasks": ["a"], "encoding": "int3"},
         {"budget": 1000000, "tasks": ["a"], "luck": 1},

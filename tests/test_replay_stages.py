@@ -93,6 +93,18 @@ def test_the_first_stage_is_distilled_in_the_memorys_space(own, options, tmp_pat
         ReplayMemory("1MB", space=Raw()).add_stage(own[0], "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
 
 
+def test_a_removed_stage_leaves_no_record(data, own, options):
+    memory = ReplayMemory("1MB")
+    for images in own:
+        memory.add_stage(images, "kfs-cpu", **options)
+    _, second = memory.pack.card.provenance.settings["stages"]
+    memory.remove("0")
+    assert memory.pack.card.provenance.settings["stages"] == [second]
+    memory.add_stage(data.take(of(data, 2).nonzero()[:, 0]), "kfs-cpu", **options)
+    assert len(memory.pack.card.provenance.settings["stages"]) == 2
+    assert "2 stages" in memory.pack.card.title
+
+
 def test_progress_is_shown(own, options, capsys):
     ReplayMemory().add_stage(own[0], **options, show=True)
     assert "match: 5/5" in capsys.readouterr().err
@@ -126,6 +138,8 @@ def test_what_cannot_fit_is_refused_before_the_work(own, options, monkeypatch):
     monkeypatch.setattr(ImageData, "distil_stage", lambda *_, **__: pytest.fail("distilled"))
     with pytest.raises(FormatError, match="the memory '0', '1'"):
         ReplayMemory(classes=2).add_stage(own[0], **options)
+    with pytest.raises(FormatError, match="the pixel space is the memory's"):
+        ReplayMemory().add_stage(own[0], **options, space=Raw())
     with pytest.raises(FormatError, match="budget= and ipc="):
         ReplayMemory().add_stage(own[0], **options, budget="1MB", ipc=1)
     with pytest.raises(FormatError, match="a budget of 100 bytes does not hold a file, which takes"):

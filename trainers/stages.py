@@ -42,7 +42,7 @@ from dsetpack.decoders import Decoder
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pack import Pack
-from dsetpack.spaces import Space
+from dsetpack.spaces import Space, as_space
 from dsetpack.trainers import checkpoint, distill, parallel, staging
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
@@ -96,7 +96,7 @@ def distill_stages(
     """
     chosen = _choose(by, ipc, settings, data.name)
     if space is not None:
-        staging.check_space(space.model, chosen, "the given one")
+        staging.check_space(as_space(space).model, chosen, "the given one")
     groups = staging.checked(data, stages)
     for number, classes in enumerate(groups):
         staging.budget(chosen, data, classes, number)

@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 from dsetpack.extras import need_package
 from dsetpack.formats.errors import FormatError
@@ -17,6 +17,7 @@ from dsetpack.loader import PackLoader
 from dsetpack.pack import Pack
 from dsetpack.replay import MixedLoader, ReplayMemory
 from dsetpack.replay.mix import Batches
+from dsetpack.sampler import PairSampler
 from dsetpack.schedule import rank_and_world
 
 _MODULE = "lightning.pytorch" if importlib.util.find_spec("lightning") else "pytorch_lightning"
@@ -54,10 +55,19 @@ def _shown(loader: Any) -> Any:
 
 def _world(loader: Any) -> int | None:
     """How many processes a loader shares its data out to; None where that cannot be seen."""
-    if isinstance(loader, PackLoader):
-        return loader.sampler.schedule.world
-    own = isinstance(loader, DataLoader) and type(loader.batch_sampler) is BatchSampler
-    return 1 if own and type(loader.sampler) in (SequentialSampler, RandomSampler) else None
+    if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
+        found = [_world_of(sampler) for sampler in (loader.batch_sampler, loader.sampler)]
+        return next((world for world in found if world != 1), 1)
+    return _world_of(loader.sampler) if isinstance(loader, PackLoader) else None
+
+
+def _world_of(sampler: Any) -> int | None:
+    if isinstance(sampler, PairSampler):
+        return sampler.schedule.world
+    if isinstance(sampler, DistributedSampler):
+        return sampler.num_replicas
+    stock = sampler is None or type(sampler).__module__.startswith(("torch.", "torchdata."))
+    return 1 if stock else None
 
 
 class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
@@ -66,11 +76,11 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
     Lightning keeps the loader's position in its checkpoints: ``trainer.fit(..., ckpt_path=...)`` goes on with the very
     next batch where ``new`` can say where it stands (``pack.loader(...)``, torchdata's ``StatefulDataLoader``);
     elsewhere they have no position. For the next task set ``new`` and fit again: with a new ``Trainer``, or
-    ``reload_dataloaders_every_n_epochs=1``. As long as memory, ``new``, ``ratio`` and ``seed`` are the same, the loader
-    is: rehearsal goes on through the memory, it does not begin again.
+    ``reload_dataloaders_every_n_epochs=1``. Until ``new`` is set or the memory changes (also by saving it), the loader
+    stays the same: rehearsal goes on through the memory, it does not begin again.
 
     With several processes (DDP) each rehearses its own share, and ``new`` must share its data out, too: give a function
-    that makes the loader, which is called in each process. There ``pack.loader(...)`` takes the process's share by
+    that makes the loader, which is called once in each process. There ``pack.loader(...)`` takes the process's share by
     itself, and torch's ``DataLoader`` needs a ``DistributedSampler``.
 
     Args:
@@ -97,7 +107,7 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
         super().__init__()
         self.memory, self.new, self.ratio, self.batch_size, self.seed = memory, new, ratio, batch_size, seed
         self.val, self.test = val, test
-        self._made: tuple[Any, Any] | None = None  # what the loader was made from, and the loader
+        self._made: tuple[Any, Any, Any] | None = None  # what the loader was made from, and the loader
 
     def train_dataloader(self) -> Any:
         """New data with rehearsal; see the class.
@@ -106,9 +116,9 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
             FormatError: there is neither, or several processes would train on the same new data.
         """
         pack = self.memory.pack if self.memory.tasks else None
-        key = (pack, self.new, self.ratio, self.batch_size, self.seed)
+        key = (id(pack), id(self.new), self.ratio, self.batch_size, self.seed, *rank_and_world(None, None))
         if self._made is None or self._made[0] != key:
-            self._made = key, self._loader(pack)
+            self._made = key, self._loader(pack), (pack, self.new)  # held, so that no other object gets an id of theirs
         return self._made[1]
 
     def _loader(self, pack: Pack | None) -> Any:
@@ -120,8 +130,9 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
         world = rank_and_world(None, None)[1]
         if world > 1 and (shared := _world(new)) not in (world, None):
             raise FormatError(
-                f"new is a {type(new).__name__} for {shared} process, and there are {world}, which would train on the "
-                "same batches: give a function that makes pack.loader(...), or a DataLoader with a DistributedSampler"
+                f"new is a {type(new).__name__} for {shared} process, and there are {world}, each of which would read "
+                "all of it beside rehearsal: give a function that makes pack.loader(...), or a DataLoader with a "
+                "DistributedSampler"
             )
         return _shown(new if pack is None else MixedLoader(new, pack, self.ratio, seed=self.seed))
 

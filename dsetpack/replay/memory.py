@@ -236,7 +236,7 @@ class ReplayMemory:
 
         A budget that is less than an empty file is refused at once. What else a stage takes is known when it is there:
         with ``folder`` it is not lost where the memory's budget turns out too small; ``resize``, and add it once more
-        with ``resume=True``.
+        with ``resume=True``. (``remove`` would change its number, with which its seed changes.)
 
         Raises:
             FormatError: as ``add``; the recipe or the images do not fit the memory, or a class is in another task.
@@ -252,11 +252,13 @@ class ReplayMemory:
         self._check_begins(data)
         if budget is not None and "ipc" in options:
             raise FormatError("budget= and ipc= both say how many images a class: give one of them")
+        if "space" in options:
+            raise FormatError("the pixel space is the memory's: ReplayMemory(..., space=)")
         if budget is not None:
             options["ipc"] = self._images_a_class(data, budget)
         before = None if self._contents is None else self.pack
         if before is None and self._space is not None:
-            options.setdefault("space", self._space)
+            options["space"] = self._space
         made = data.distil_stage(before, method, **options)
         new = [part for part in made.parts if before is None or part.stage >= len(self.tasks)]
         self._append(Pack(made.card, new, made.space), name, card_of_all=True)
@@ -372,7 +374,10 @@ class ReplayMemory:
         """With what ``open`` has to know in the card."""
         tasks = tuple(stage.task for stage in contents.stages)
         with checked("what the memory's file says"):
-            notes = saved.Notes(budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks)
+            notes = saved.Notes(
+                budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks,
+                classes=saved.classes_digest(contents.parts),
+            )  # fmt: skip
         return replace(contents, card=saved.write(contents.card, notes))
 
     def _keep(self, contents: Contents) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -13,6 +15,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
 from dsetpack.formats.presets import Preset
 from dsetpack.pack import Pack
+from dsetpack.part import Part
 from dsetpack.replay.units import parse_bytes
 
 KEY = "replay"
@@ -26,12 +29,15 @@ class Notes(Model):
         budget: in bytes.
         encoding, balance: as for ``ReplayMemory``.
         tasks: the name of each stage.
+        classes: a digest of the classes that each stage has, by which the notes know their own pack; shrinking keeps
+            every class of every task.
     """
 
     budget: Positive
     encoding: Preset = "int8"
     balance: Literal["class", "task"] = "class"
     tasks: tuple[Annotated[str, Field(min_length=1)], ...]
+    classes: str | None = None
 
 
 def write(card: Card, notes: Notes) -> Card:
@@ -58,11 +64,23 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
     asked = {} if budget is None else {"budget": parse_bytes(budget)}
     with checked(f"{name}: card.extra.{KEY}"):
         notes = Notes.model_validate({**values, **asked, **({} if encoding is None else {"encoding": encoding})})
-    if (count := len(set(notes.tasks))) == len(stages):
+    fits = notes.classes in (None, classes_digest(pack.parts))
+    if (count := len(set(notes.tasks))) == len(notes.tasks) == len(stages) and fits:
         return notes
     if budget is not None:
         return notes.model_copy(update={"tasks": tuple(map(str, stages))})
+    stale = f"{len(stages)} stages" + (" of other classes" if count == len(stages) else "")
     raise FormatError(
-        f"{name}: card.extra.{KEY} names {count} tasks for {len(stages)} stages: the pack is no longer what a memory "
-        "wrote; say budget= to open it with tasks that are called by their stages"
+        f"{name}: card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say budget= "
+        "to open it with tasks that are called by their stages"
     )
+
+
+def classes_digest(parts: Sequence[Part]) -> str:
+    """16 hexadecimal digits over the classes of each stage."""
+    found: dict[int, set[int]] = {}
+    for part in parts:
+        hard = part.labels if part.labels.ndim == 1 else part.labels.argmax(1)
+        found.setdefault(part.stage, set()).update(hard.tolist())
+    told = [sorted(found[stage]) for stage in sorted(found)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

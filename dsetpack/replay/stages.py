@@ -18,8 +18,8 @@ from dsetpack.replay.budget import Size, Sizes, distinct, overhead
 from dsetpack.replay.shrink import Balance, Group, shrink
 from dsetpack.spaces import Space
 
-ROUNDING = 1e-4
-"""Of the largest value; see ``same_bank``."""
+ROUNDING = 2e-6
+"""Of a decoder's largest value; see ``same_bank``."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,9 @@ class Contents:
         )
         used = {id(part.decoder) for stage in stages for part in stage.parts}
         banks = tuple(bank for bank in self.banks if id(bank.decoder) in used)
-        return replace(self, stages=stages, banks=banks) if stages else None
+        number = self.stages.index(next(stage for stage in self.stages if stage.task == task))
+        card = _without_record(self.card, number, len(self.stages))
+        return replace(self, card=card, stages=stages, banks=banks) if stages else None
 
     def counted(self, encoding: EncodingChoice) -> Contents:
         """The same, with ``fixed`` counted."""
@@ -162,6 +164,16 @@ def _values(part: Part) -> int:
     return part.sources[0].numel()
 
 
+def _without_record(card: Card, number: int, stages: int) -> Card:
+    """The card without what it records of one distilled stage, where it has a record of each."""
+    settings = dict(card.provenance.settings)
+    records = settings.get("stages")
+    if not isinstance(records, list) or len(records) != stages:
+        return card
+    settings["stages"] = [*records[:number], *records[number + 1 :]]
+    return card.replace(provenance=card.provenance.model_copy(update={"settings": settings}))
+
+
 def by_class(part: Part) -> dict[int, Tensor]:
     """The places of each class's sources, int64, in order."""
     labels = hard(part)
@@ -176,19 +188,26 @@ def hard(part: Part) -> Tensor:
 def same_bank(one: Decoder, other: Decoder, encoding: Preset) -> bool:
     """Whether two banks, both as their files hold them, are one bank: of equal settings, and with equal values.
 
-    Each time that an int8 or int4 tensor is encoded anew its scale is rounded anew, by some 2e-7 of the largest value
-    (measured); such values are equal here up to ``ROUNDING``, far below a step of either encoding.
+    Each time that an int8 or int4 tensor is encoded anew, its scales are rounded anew (measured: by 2e-7 of the largest
+    value). Such values are equal here within a small part of an 8-bit step of their decoder, or ``ROUNDING`` of them.
     """
     if (type(one), one.config, one.image, one.classes) != (type(other), other.config, other.image, other.classes):
         return False
-    rounding = ROUNDING if encoding in ("int8", "int4") else 0.0
     mine, others = one.state_dict(), other.state_dict()
-    return mine.keys() == others.keys() and all(_close(mine[name], others[name], rounding) for name in mine)
-
-
-def _close(one: Tensor, other: Tensor, rounding: float) -> bool:
-    if one.shape != other.shape:
+    if mine.keys() != others.keys() or any(mine[name].shape != others[name].shape for name in mine):
         return False
-    if not rounding or not one.numel():
-        return torch.equal(one, other)
-    return bool((one - other).abs().max() <= rounding * other.abs().max())
+    coded = encoding in ("int8", "int4")
+    return all(_same_bits(mine[name], others[name]) or (coded and _close(mine[name], others[name])) for name in mine)
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    return one.cpu().numpy().tobytes() == other.cpu().numpy().tobytes()
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.ndim < 2:  # too small for codes
+        return False
+    each, others = one.flatten(1), other.flatten(1)  # [decoders, values]: scales are the decoders' own
+    span = others.max(1).values - others.min(1).values
+    allowed = span / 255 / 50 + ROUNDING * others.abs().max(1).values
+    return bool(((each - others).abs().max(1).values <= allowed).all())

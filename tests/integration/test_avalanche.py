@@ -17,7 +17,7 @@ from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.storage_policy import ExemplarsBuffer
 
 import dsetpack
-from dsetpack import Pack
+from dsetpack import Normalized, NormalizedSpace, Pack, Raw
 from dsetpack.formats.errors import FormatError
 from dsetpack.integrations.avalanche import ReplayPolicy
 from dsetpack.replay import ReplayMemory
@@ -27,18 +27,22 @@ from dsetpack.trainers.networks import network
 warnings.filterwarnings("ignore")
 
 
-def dataset(data, per_class):
+def dataset(data, per_class, space):
     index = data.draw(per_class, seed=0)
-    x, y = data.raw(index), data.labels[index]
+    x, y = space.apply(data.raw(index)), data.labels[index]
     attributes = [DataAttribute(y.tolist(), "targets"), DataAttribute([0] * len(y), "targets_task_labels", True)]
     return TaskAwareSupervisedClassificationDataset([TensorDataset(x, y)], data_attributes=attributes)
 
 
 @pytest.fixture(scope="module")
 def benchmark():
+    return stream(Raw())
+
+
+def stream(space):
     train, test = load("fashion-sample"), load("fashion-sample", split="test")
     least = int(torch.bincount(test.labels).min())
-    sets = {"train": dataset(train, 80), "test": dataset(test, min(least, 30))}
+    sets = {"train": dataset(train, 80, space), "test": dataset(test, min(least, 30), space)}
     return class_incremental_benchmark(sets, num_experiences=5, class_order=list(range(10)))
 
 
@@ -83,22 +87,24 @@ def test_a_whole_class_incremental_run(benchmark):
     assert found > alone + 0.2
 
 
-def test_a_run_that_distils(benchmark, tmp_path):
-    """Each experience becomes codes on the first one's decoders."""
-    names = load("fashion-sample").classes
+def test_a_run_that_distils(tmp_path):
+    """Each experience becomes codes on the first one's decoders, in the space that its images come in."""
+    names, space = load("fashion-sample").classes, Normalized(NormalizedSpace(mean=(0.286,), std=(0.353,)))
     small = {
         "parameterization.pretrain.steps": 40, "schedule.steps": 10, "objective.networks": 2, "objective.width": 8,
     }  # fmt: skip
 
     def distil(memory, x, y, task):
-        memory.add_stage(ImageData(x, y, names, task), "kfs-cpu", task=task, settings=small, cache=tmp_path)
+        raw = (255 * memory.space.invert(x)).round().to(torch.uint8)
+        memory.add_stage(ImageData(raw, y, names, task), "kfs-cpu", task=task, settings=small, cache=tmp_path)
 
-    memory = ReplayMemory("60kB", classes=names)
+    memory = ReplayMemory("60kB", classes=names, space=space)
     policy = ReplayPolicy(memory, max_size=2000, store=distil)
-    run(benchmark, [ReplayPlugin(mem_size=2000, storage_policy=policy)])
+    run(stream(space), [ReplayPlugin(mem_size=2000, storage_policy=policy)])
     assert len(memory.tasks) == 5
     assert len({id(part.decoder) for part in memory.pack.parts}) == 1
     assert len(policy.buffer) == len(memory)
+    assert memory.pack.card.space == space.model
 
 
 def test_the_buffer_in_avalanches_own_loader(benchmark):
