@@ -71,8 +71,8 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
         return notes.model_copy(update={"tasks": tuple(map(str, stages))})
     stale = f"{len(stages)} stages" + (" of other classes" if count == len(stages) else "")
     raise FormatError(
-        f"{name}: card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say budget= "
-        "to open it with tasks that are called by their stages"
+        f"{name}: card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say "
+        "budget= to open it with tasks that are called by their stages"
     )
 
 

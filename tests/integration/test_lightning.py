@@ -147,7 +147,7 @@ def test_two_processes_share_new_data_and_rehearsal(data, memory, tmp_path):
         shares = [x[(y >= 4) == new] for x, y in seen]
         assert [len(share) for share in shares] == [24, 24]
         assert len(torch.cat(shares).unique(dim=0)) == 48
-    with pytest.raises(Exception, match="for 1 process, and there are 2, which would train on the same batches"):
+    with pytest.raises(Exception, match="for 1 process, and there are 2, each of which would"):
         trainer(tmp_path, max_epochs=1, strategy="ddp_fork", devices=2).fit(
             Learner(), datamodule=ReplayDataModule(memory, pack.loader(8, seed=1))
         )
