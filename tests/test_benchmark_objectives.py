@@ -21,12 +21,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    monkeypatch.setattr(dm, "TOGETHER", {"cpu": 5})  # as many groups of classes as with sets of real size
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def groups_of_classes(one_thread, monkeypatch):
+    monkeypatch.setattr(dm, "TOGETHER", {"cpu": 5})  # as many as with sets of real size
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -26,13 +26,7 @@ from dsetpack.trainers.parameterizations.haba import Haba
 from dsetpack.trainers.parameterizations.images import Images
 from tests.haba_cases import IMAGE, Nothing, built, context, game, images, matching, small_adversary
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- equations

@@ -16,13 +16,7 @@ from dsetpack.trainers.parameterizations import haba
 from dsetpack.trainers.parameterizations.haba import Haba, Settings
 from tests.haba_cases import BASES, CIFAR, IMAGE, built, game, images, matching
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 # --- budgets

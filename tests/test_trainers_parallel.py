@@ -89,15 +89,6 @@ def two_processes(what: str, out: Path, cache: Path) -> None:
         assert process.returncode == 0, errors
 
 
-@pytest.fixture
-def one_thread():
-    """As the two: other sums round otherwise, and Adam makes much of that."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def same_part(found: Part, expected: Part, atol: float = 1e-5) -> None:
     assert torch.allclose(found.sources, expected.sources, atol=atol)
     for key, value in expected.decoder.state_dict().items():
