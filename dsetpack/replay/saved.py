@@ -16,6 +16,7 @@ from dsetpack.formats.model import Model
 from dsetpack.formats.presets import Preset
 from dsetpack.pack import Pack
 from dsetpack.part import Part
+from dsetpack.replay.stages import hard
 from dsetpack.replay.units import parse_bytes
 
 KEY = "replay"
@@ -80,7 +81,6 @@ def classes_digest(parts: Sequence[Part]) -> str:
     """16 hexadecimal digits over the classes of each stage."""
     found: dict[int, set[int]] = {}
     for part in parts:
-        hard = part.labels if part.labels.ndim == 1 else part.labels.argmax(1)
-        found.setdefault(part.stage, set()).update(hard.tolist())
+        found.setdefault(part.stage, set()).update(hard(part).tolist())
     told = [sorted(found[stage]) for stage in sorted(found)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -79,15 +79,15 @@ class Contents:
 
     def without(self, task: str) -> Contents | None:
         """The same without a task and the banks that it alone uses; None where it is the only one."""
-        left = [stage for stage in self.stages if stage.task != task]
+        gone = next(number for number, stage in enumerate(self.stages) if stage.task == task)
+        left = [*self.stages[:gone], *self.stages[gone + 1 :]]
         stages = tuple(
             replace(stage, parts=tuple(replace(part, stage=number) for part in stage.parts))
             for number, stage in enumerate(left)
         )
         used = {id(part.decoder) for stage in stages for part in stage.parts}
         banks = tuple(bank for bank in self.banks if id(bank.decoder) in used)
-        number = self.stages.index(next(stage for stage in self.stages if stage.task == task))
-        card = _without_record(self.card, number, len(self.stages))
+        card = _without_record(self.card, gone, len(self.stages))
         return replace(self, card=card, stages=stages, banks=banks) if stages else None
 
     def counted(self, encoding: EncodingChoice) -> Contents:
