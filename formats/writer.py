@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, cast
 
@@ -85,9 +85,11 @@ def _encode(card: Card, parts: tuple[Part, ...], tensors: Mapping[str, Array], e
     stored, entries = _encode_arrays(tensors, roles, encoding)
     groups = _group(stored, roles)
     entries = _place(entries, stored, groups)
-    datasets = {
-        name: _dataset([stored[t] for t in group], _attributes(group, entries)) for name, group in groups.items()
-    }
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd works without Python's lock
+        datasets = {
+            name: _dataset([stored[t] for t in group], _attributes(group, entries), pool)
+            for name, group in groups.items()
+        }
     return _assemble(card, parts, entries, datasets)
 
 
@@ -191,7 +193,7 @@ def _attributes(group: list[str], entries: Mapping[str, Tensor]) -> dict[str, fl
     return {}
 
 
-def _dataset(arrays: list[Array], attributes: dict[str, float]) -> hdf5.StoredDataset:
+def _dataset(arrays: list[Array], attributes: dict[str, float], pool: Executor) -> hdf5.StoredDataset:
     """Cut into chunks and compress, with the byte shuffle and the level that are smallest."""
     values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
@@ -202,9 +204,8 @@ def _dataset(arrays: list[Array], attributes: dict[str, float]) -> hdf5.StoredDa
     pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(level=level),) for level in LEVELS]
     if values.itemsize > 1:
         pipelines += [(Shuffle(itemsize=values.itemsize), Zstd(level=level)) for level in LEVELS]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd works without Python's lock
-        pending = [(codecs, pool.map(partial(_run, codecs), plain)) for codecs in pipelines]
-        encoded = [(codecs, tuple(chunks)) for codecs, chunks in pending]
+    pending = [(codecs, pool.map(partial(_run, codecs), plain)) for codecs in pipelines]
+    encoded = [(codecs, tuple(chunks)) for codecs, chunks in pending]
     codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
     return hdf5.StoredDataset(values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes)
 
