@@ -1,7 +1,7 @@
 """Class-incremental learning from a memory alone: 5 stages of 2 classes, all methods at the same stored bytes.
 
     python benchmarks/continual.py --root FOLDER --cpu-scale [--only kfs] [--seeds 3]
-    python benchmarks/continual.py --render [--plot docs/continual.png]
+    python benchmarks/continual.py --cpu-scale --render [--plot docs/continual.png]
 
 As in DM, HaBa and KFS (its section 4, "Continual learning"): each stage is distilled from its own images only; after
 each stage a network is trained from scratch on the accumulated memory, and tested on the test images of all classes
@@ -419,7 +419,8 @@ def main(
                     path = folder / f"{method}-{net}-{seed}.json"
                     if not there(path, work.scale.protocol(method, net)):
                         _common.write_json(path, row(work, method, net, seed))
-    rows = rows_of(folder)
+    if not (rows := rows_of(folder)):
+        raise click.UsageError(f"no rows in {folder}; --cpu-scale, --data or --out say which")
     show(rows)
     if plot is not None:
         draw(rows, plot)

@@ -1,8 +1,9 @@
-"""Where to compute, checked once and early."""
+"""Where to compute, checked once and early; and how batches get there."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from dsetpack.formats.errors import DsetpackError
 
@@ -18,3 +19,8 @@ def usable(device: torch.device | str) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
         reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise DsetpackError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from error
+
+
+def moved(values: Tensor, device: torch.device) -> Tensor:
+    """On the device; a copy to a GPU does not wait. One to the CPU does, since its values may be read at once."""
+    return values.to(device, non_blocking=device.type == "cuda")

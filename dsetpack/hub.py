@@ -25,6 +25,8 @@ from dsetpack.formats.atomic import check_writable, write_atomically
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 from dsetpack.formats.model import printable
 
+__all__ = ["Pulled", "Pushed", "pull", "push"]
+
 TYPE = "dataset"
 CARD = "README.md"
 _COMMIT = re.compile(r"[0-9a-f]{40}")

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dsetpack.dataset import PairSource, Transform, decode, loaded
+from dsetpack.device import moved
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.pairs import Int64s
 from dsetpack.sampler import PairIterator, PairSampler
@@ -132,7 +133,7 @@ class PackLoader:
     def _deliver(self, run: PairIterator) -> Iterator[Batch]:
         run.begin()
         for x, y in self._elsewhere(run) if self.num_workers else self._here(run):
-            x, y = x.to(self.device, non_blocking=True), y.to(self.device, non_blocking=True)
+            x, y = moved(x, self.device), moved(y, self.device)
             x = x if self.transform is None else self.transform(x)
             run.given += 1  # counted as received, not as made
             yield x, y

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from dsetpack.augment import Dsa
 from dsetpack.cutmix import Mix, draw_mix
-from dsetpack.device import usable
+from dsetpack.device import moved, usable
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 
@@ -147,7 +147,7 @@ def prepared(
     generator = torch.Generator().manual_seed(seed)
     with closing(_endless(loader)) as batches:
         for images, labels in batches:
-            x, y = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            x, y = moved(images, device), moved(labels, device)
             x = x if augment is None else augment(x, generator)
             mix = draw_mix(recipe.cutmix, x, generator)
             yield (x if mix is None else mix.images(x)), y, mix

@@ -85,6 +85,15 @@ def test_rows_are_kept_and_not_run_again(continual, tmp_path, monkeypatch):
 def test_the_plot_says_what_it_needs(continual, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    (tmp_path / "x.json").write_text(
+        '{"method": "random", "net": "convnet3", "stages": [{"accuracy": 1, "bytes": 1, "images": 1}]}'
+    )
     done = CliRunner().invoke(continual.main, ["--render", "--out", str(tmp_path), "--plot", str(tmp_path / "x.png")])
     assert done.exit_code == 2
     assert "pip install matplotlib" in done.output
+
+
+def test_nothing_to_show_is_said(continual, tmp_path):
+    done = CliRunner().invoke(continual.main, ["--render", "--out", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "no rows in" in done.output

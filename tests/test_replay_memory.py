@@ -259,6 +259,7 @@ BAD = {
     "other classes": (lambda m: m.add(Pack.from_arrays(*arrays([0, 1], 2), classes=5)), "classes"),
     "other shape": (lambda m: m.add(Pack.from_arrays(np.zeros((1, 8, 8), np.uint8), [0], classes=4)), r"\[1, 8, 8\]"),
     "other labels": (lambda m: m.add(soft(kfs([0, 1]))), "soft labels"),
+    "a path": (lambda m: m.add("demo.dpk"), r"pack is a str; a Pack expected, such as dsetpack.open\(path\)"),
     "task twice": (lambda m: m.add(kfs([2, 3]), task="task 0"), "'task 0' is in the memory already"),
     "task twice, codes": (lambda m: m.extend(torch.zeros(1, 2, 3, 3), [1], task="task 0"), "already"),
     "task twice, arrays": (lambda m: m.add_arrays(*arrays([1], 1), task="task 0"), "already"),

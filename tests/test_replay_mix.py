@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from dsetpack import FormatError, Pack
+from dsetpack.device import moved
 from dsetpack.order import epoch_order
 from dsetpack.replay import MixedLoader, ReplayMemory
 from tests.test_replay_memory import arrays, haba, kfs
@@ -229,3 +230,26 @@ def test_packs_that_are_being_learned_have_a_state(memory):
     pack.parts[0].sources.requires_grad_()
     mixed = MixedLoader(new_loader(), pack)
     MixedLoader(new_loader(), pack).load_state_dict(mixed.state_dict())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_a_memory_on_a_gpu_rehearses_on_the_new_ones_device(memory, where):
+    new = [(x.to(where), y.to(where)) for x, y in new_loader()]
+    for (x, y), (like_x, like_y) in zip(
+        MixedLoader(new, memory.pack.to("cuda")), memory.mix(new_loader()), strict=True
+    ):
+        assert x.device.type == y.device.type == where
+        assert torch.allclose(x.cpu(), like_x, atol=1e-5)
+        assert torch.equal(y.cpu(), like_y)
+
+
+def test_only_copies_to_a_gpu_do_not_wait():
+    class Copied(torch.Tensor):
+        def to(self, device, non_blocking):
+            return device.type, non_blocking
+
+    values = torch.zeros(1).as_subclass(Copied)
+    assert moved(values, torch.device("cpu")) == ("cpu", False)  # it may be read at once
+    assert moved(values, torch.device("cuda")) == ("cuda", True)

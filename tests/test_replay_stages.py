@@ -89,8 +89,19 @@ def test_the_first_stage_is_distilled_in_the_memorys_space(own, options, tmp_pat
     for images in own:
         memory.add_stage(images, "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
     assert memory.pack.card.space == space.model
-    with pytest.raises(FormatError, match="pixel space is normalized, the given one is raw: set space=raw"):
+    with pytest.raises(FormatError, match="pixel space is normalized, the given one is raw: .*'space': 'raw'"):
         ReplayMemory("1MB", space=Raw()).add_stage(own[0], "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
+
+
+def test_a_refused_recipe_says_how_it_fits_the_memorys_space(own, tmp_path):
+    memory = ReplayMemory("1MB", classes=NAMES)
+    memory.add_arrays(own[0].images, own[0].labels)
+    with pytest.raises(FormatError, match="is normalized, the pack's is raw: .*'space': 'raw'"):
+        memory.add_stage(own[1], "dm-cpu", settings=DM, cache=tmp_path, ipc=2)
+    with pytest.raises(FormatError, match="the pixel space is the memory's; settings="):
+        memory.add_stage(own[1], "dm-cpu", settings=DM, cache=tmp_path, ipc=2, space="raw")
+    memory.add_stage(own[1], "dm-cpu", settings={**DM, "space": "raw"}, cache=tmp_path, ipc=2)
+    assert memory.tasks == ("0", "1")
 
 
 def test_a_removed_stage_leaves_no_record(data, own, options):

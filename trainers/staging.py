@@ -154,8 +154,8 @@ def check_space(space: SpaceModel, chosen: DistillRecipe, whose: str) -> None:
     kind = f"zca-{space.variant}" if isinstance(space, ZcaSpace) else space.kind
     if kind != chosen.space:
         raise FormatError(
-            f"the recipe's pixel space is {chosen.space}, {whose} is {kind}: set space={kind}, or choose a recipe in "
-            "that space"
+            f"the recipe's pixel space is {chosen.space}, {whose} is {kind}: change the recipe's setting "
+            f"space to {kind} (settings={{'space': '{kind}'}}), or choose a recipe in that space"
         )
 
 

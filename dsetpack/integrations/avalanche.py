@@ -24,6 +24,8 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.pack import Pack
 from dsetpack.replay import ReplayMemory
 
+__all__ = ["ReplayPolicy", "store_images"]
+
 PACKAGE = "avalanche-lib>=0.6"
 Store = Callable[[ReplayMemory, Tensor, Tensor, str], None]
 """Adds a task to a memory: from its images float32 [N, C, H, W], labels int64 [N], and the task's name."""

@@ -20,6 +20,8 @@ from dsetpack.replay.mix import Batches
 from dsetpack.sampler import PairSampler
 from dsetpack.schedule import rank_and_world
 
+__all__ = ["ReplayDataModule"]
+
 _MODULE = "lightning.pytorch" if importlib.util.find_spec("lightning") else "pytorch_lightning"
 LightningDataModule: Any = need_package(_MODULE, "lightning>=2.2").LightningDataModule
 

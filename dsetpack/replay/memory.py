@@ -171,6 +171,8 @@ class ReplayMemory:
             FormatError: it does not fit, the task is there already, or the budget does not hold one source of each
                 class of each task.
         """
+        if not isinstance(pack, Pack):
+            raise FormatError(f"pack is a {type(pack).__name__}; a Pack expected, such as dsetpack.open(path)")
         self._append(pack, self._free_name(task))
 
     def add_arrays(
@@ -253,7 +255,7 @@ class ReplayMemory:
         if budget is not None and "ipc" in options:
             raise FormatError("budget= and ipc= both say how many images a class: give one of them")
         if "space" in options:
-            raise FormatError("the pixel space is the memory's: ReplayMemory(..., space=)")
+            raise FormatError("the pixel space is the memory's; settings={'space': kind} changes the recipe's kind")
         if budget is not None:
             options["ipc"] = self._images_a_class(data, budget)
         before = None if self._contents is None else self.pack
@@ -308,7 +310,7 @@ class ReplayMemory:
         return MixedLoader(new, self.pack, ratio, **options)
 
     def save(self, path: str | os.PathLike[str]) -> int:
-        """Write the memory as one pack, whose parts are its tasks; an existing file is replaced whole or not at all.
+        """Write the memory as one pack, whose stages are its tasks; an existing file is replaced whole or not at all.
 
         The file is never larger than the budget: where sources compress worse than counted, further ones are dropped.
 

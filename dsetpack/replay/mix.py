@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dsetpack.dataset import PairSource, decode, loaded
+from dsetpack.device import moved
 from dsetpack.formats.errors import FormatError
 from dsetpack.schedule import Schedule
 from dsetpack.stream import Batch
@@ -172,7 +173,7 @@ class MixedLoader:
     def _decode(self, epoch: int, places: slice, like: Tensor) -> Batch:
         pairs = np.ascontiguousarray(self._plan.order(epoch)[places])
         x, y = decode(self.memory, pairs, self._plan.seed, epoch)
-        return x.to(like, non_blocking=True), y.to(like.device, non_blocking=True)
+        return moved(x, like.device).to(like.dtype), moved(y, like.device)
 
     def _checked(self, batch: Any) -> Batch:
         card = self.memory.card
