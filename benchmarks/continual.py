@@ -354,27 +354,31 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Accuracy after each stage: a curve for each method, a panel for each network."""
+    """Mean accuracy after each stage: a curve for each method, a panel for each network.
+
+    Without deviations: before the last stage they tell which classes came first, not how sure a difference is.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise click.UsageError(f"--plot needs matplotlib ({error}): pip install matplotlib") from error
     nets = [net for net in NETS if any(r["net"] == net for r in rows)]
-    figure = Figure(figsize=(4.6 * max(1, len(nets)), 3.6), layout="constrained")
-    for number, net in enumerate(nets, 1):
-        axes = figure.add_subplot(1, len(nets), number)
+    figure = Figure(figsize=(4.2 * len(nets) + 2.4, 3.6), layout="constrained")
+    panels = figure.subplots(1, len(nets), squeeze=False, sharey=True)[0]
+    for net, axes in zip(nets, panels, strict=True):
         for method in METHODS:
             curves = [[s["accuracy"] for s in r["stages"]] for r in rows if (r["method"], r["net"]) == (method, net)]
             if not curves:
                 continue
             means = [100 * statistics.fmean(values) for values in zip(*curves, strict=True)]
-            errors = [100 * statistics.stdev(v) if len(v) > 1 else 0.0 for v in zip(*curves, strict=True)]
             seen = [2 * (stage + 1) for stage in range(len(means))]
             style = "--" if method in (*REAL, "all") else "-"
-            axes.errorbar(seen, means, errors, label=NAMES[method], linestyle=style)
-        axes.set(title=net, xlabel="classes seen", ylabel="accuracy on them, %", xticks=[2, 4, 6, 8, 10])
+            axes.plot(seen, means, style, marker=".", color=f"C{METHODS.index(method)}", label=NAMES[method])
+        axes.set(title=net, xlabel="classes seen", xticks=[2, 4, 6, 8, 10])
         axes.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize="small")
+    panels[0].set_ylabel("accuracy on them, %")
+    lines = {line.get_label(): line for axes in panels for line in axes.lines}
+    figure.legend(lines.values(), lines.keys(), loc="outside right center", fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
