@@ -29,6 +29,9 @@ from torch.nn import functional as F
 
 from dsetpack.formats.card import Augmentation, Card
 from dsetpack.formats.errors import FormatError
+from dsetpack.philox import check_seed
+
+HALF = (torch.float16, torch.bfloat16)
 
 
 def augmentation_of(card: Card, choice: Augmentation | Literal["card"] | None) -> Augmentation | None:
@@ -66,15 +69,19 @@ class Dsa:
         """
         if x.ndim != 4 or not x.is_floating_point():
             raise FormatError(f"DSA takes float images [N, C, H, W]; found {x.dtype} {list(x.shape)}")
-        if isinstance(generator, int):
-            generator = torch.Generator().manual_seed(generator)
+        if not isinstance(generator, torch.Generator):
+            generator = torch.Generator().manual_seed(check_seed(generator))
+        if not len(x):
+            return x
+        dtype = x.dtype
+        x = x.float() if dtype in HALF else x  # in 8 or 11 bits, places in an image are pixels off
         draw = _Draw(generator, 1 if siamese else len(x), x)
         ops = self.spec.ops
         if self.spec.mode == "one":
             ops = (ops[draw.choice(len(ops))],)
         for op in ops:
             x = _OPS[op](x, self.spec, draw)
-        return x.contiguous()
+        return x.to(dtype).contiguous()
 
 
 class _Draw:

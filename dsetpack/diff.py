@@ -230,7 +230,7 @@ def _incomparable(a: Pack, b: Pack) -> str | None:
         ("images of shape", list(a.card.shape), list(b.card.shape)),
         ("pairs", len(a), len(b)),
         ("labels", a.card.labels.kind, b.card.labels.kind),
-        ("label columns", *(list(pack.labels.shape[1:]) for pack in (a, b))),
+        ("label columns", *(len(pack.card.classes) if pack.card.labels.kind == "soft" else None for pack in (a, b))),
         ("pixel space", a.card.space.kind, b.card.space.kind),
         ("pixel space", a.card.space.model_dump(), b.card.space.model_dump()),
     ):

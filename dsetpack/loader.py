@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dsetpack.dataset import PairSource, Transform, decode, loaded
-from dsetpack.device import moved
+from dsetpack.device import moved, usable
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.pairs import Int64s
 from dsetpack.sampler import PairIterator, PairSampler
@@ -77,7 +77,7 @@ class PackLoader:
             drop_last=drop_last,
         )
         pack = loaded(pack)
-        self.device = pack.device if device is None else torch.device(device)
+        self.device = pack.device if device is None else usable(device)
         self.batch_size, self.drop_last = self.sampler.batch_size, self.sampler.drop_last
         self.transform = transform
         self.num_workers = num_workers

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from dsetpack.checked import checked
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.device import usable
 from dsetpack.formats import Limits, Reader
@@ -25,7 +26,7 @@ from dsetpack.formats.parts import part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.pack import Pack
 from dsetpack.part import Part
-from dsetpack.spaces import Space, space_from_card
+from dsetpack.spaces import Space, Zca, space_from_card
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -96,7 +97,8 @@ class StoredPack(Pack):
     def __init__(self, reader: Reader, per_class: int | None, origin: str | bytes | None) -> None:
         card = reader.manifest.card
         if per_class is not None:
-            card = card.replace(per_class=per_class)
+            with checked("per_class"):
+                card = card.replace(per_class=per_class)
         sizes = [part_size(entry, card) for entry in reader.manifest.parts]
         if not all(sources for sources, _ in sizes):
             raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
@@ -200,7 +202,11 @@ def contents(pack: Pack) -> tuple[Card, list[Entry], Arrays]:
     Raises:
         FormatError: a generator's labels are some that its file cannot say.
     """
-    tensors: Arrays = {name: _array(t) for name, t in pack.space.tensors().items()}
+    card, space = pack.card, pack.space
+    if isinstance(space, Zca) and space.tensors():  # under our names: another writer's may be those of sources
+        space = space.stored("embed")
+        card = card.replace(space=space.model)
+    tensors: Arrays = {name: _array(t) for name, t in space.tensors().items()}
     entries: list[Entry] = []
     banks: list[Decoder] = []
     several = len(pack.parts) > 1
@@ -218,7 +224,7 @@ def contents(pack: Pack) -> tuple[Card, list[Entry], Arrays]:
             tensors[roles["sources"]] = _array(part.sources)
             tensors[roles["labels"]] = _labels(part.labels, len(pack.card.classes))
         entries.append(_entry(part, roles))
-    return pack.card, entries, tensors
+    return card, entries, tensors
 
 
 def _check_drawn(number: int, part: Part, card: Card) -> None:

@@ -17,6 +17,7 @@ from dsetpack.cutmix import Mix, draw_mix
 from dsetpack.device import moved, usable
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.philox import check_seed
 
 CHECK_EVERY = 25
 """Steps between two looks at the loss: on a GPU each look waits for the device."""
@@ -72,7 +73,7 @@ def train(
             ``mse`` is half the squared error, summed over classes, averaged over the batch (FRePo); hard labels become
             one-hot. ``momentum`` is SGD's; Adam keeps torch's betas.
         augmentation: None trains on the images as they are.
-        seed: any non-negative integer.
+        seed: 0 <= seed < 2**64.
         device: where to train.
         steps: optimiser steps in place of the recipe's length; milestones keep their shares.
         progress: called every ``CHECK_EVERY`` steps and at the end.
@@ -85,7 +86,7 @@ def train(
     """
     if steps is not None and steps < 1:
         raise FormatError(f"steps is {steps}; expected at least 1")
-    device = usable(device)
+    device, seed = usable(device), check_seed(seed)
     start = time.perf_counter()
     was_training = model.training
     with _own_random_state(device, seed):

@@ -224,7 +224,7 @@ class Provenance(Model):
     dataset_digest: Digest | None = None
     method: str | None = None
     settings: dict[str, JsonValue] = Field(default_factory=dict)
-    budget_floats: int | None = None
+    budget_floats: Annotated[int, Field(ge=0, lt=2**63)] | None = None
     software: dict[str, str] = Field(default_factory=dict)
     created: str | None = None
 

@@ -15,7 +15,7 @@ from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest, Tensor
 from dsetpack.formats.model import printable
-from dsetpack.formats.parts import check_card, check_part, part_size
+from dsetpack.formats.parts import check_card, check_part, part_config, part_size
 
 
 def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None:
@@ -43,6 +43,7 @@ def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None
                 with _place(f"part {number}"):
                     check_part(part, manifest)
             _check_pairs(manifest, limits)
+            _check_prepared(manifest, limits)
     except VersionError as error:
         raise VersionError(f"{error}; the file is of format {header.major}.{header.minor}: update dsetpack") from None
 
@@ -76,10 +77,21 @@ def _check_image(manifest: Manifest, limits: Limits) -> None:
 
 
 def _check_pairs(manifest: Manifest, limits: Limits) -> None:
-    """Labels and order of an epoch take 8 bytes a pair, and a few bytes of file can declare any number of pairs."""
-    pairs = sum(sources * slots for sources, slots in (part_size(part, manifest.card) for part in manifest.parts))
-    if 8 * pairs > limits.total:
-        raise LimitError(f"the labels of {_short(pairs)} pairs take 8 bytes each; the limit is {limits.total} bytes")
+    """Labels and order of an epoch take bytes for each pair; few bytes of file can declare any number of pairs."""
+    card = manifest.card
+    each = 8 if card.labels.kind == "hard" else max(8, 4 * len(card.classes))
+    pairs = sum(sources * slots for sources, slots in (part_size(part, card) for part in manifest.parts))
+    if each * pairs > limits.total:
+        raise LimitError(
+            f"the labels of {_short(pairs)} pairs take {each} bytes each; the limit is {limits.total} bytes"
+        )
+
+
+def _check_prepared(manifest: Manifest, limits: Limits) -> None:
+    """What decoders compute once may be far larger than what is stored of them."""
+    prepared = sum(part_config(part).prepared_floats(manifest.card.shape) for part in manifest.parts)
+    if 4 * prepared > limits.total:
+        raise LimitError(f"decoders would prepare {_short(4 * prepared)} bytes; the limit is {limits.total}")
 
 
 def _short(number: int) -> str:

@@ -14,7 +14,8 @@ class Limits:
     Attributes:
         manifest: bytes of the manifest's plain JSON.
         values: commas and opening brackets in it, so about how many values: each may take a kilobyte once parsed.
-        total: bytes of all decoded tensors, of all datasets, and of the labels of all pairs (8 each), separately.
+        total: bytes of all decoded tensors, of all datasets, of the labels of all pairs, and of what decoders
+            prepare, each by itself; see SPEC.md, 10.
         chunk: bytes of one chunk, plain or stored.
     """
 

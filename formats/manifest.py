@@ -113,12 +113,12 @@ class Manifest(Model):
 
     def dump(self) -> bytes:
         """The JSON bytes that the file stores: sorted keys, no white space, defaults left out, UTF-8."""
-        return canonical(self.model_dump(mode="json", exclude_defaults=True))
+        return canonical(self.model_dump(exclude_defaults=True))  # mode "json" would change keys that are no UTF-8
 
     @property
     def content_digest(self) -> str:
         """``sha256:...`` over parts, tensors, encodings and stored bytes: not the card, not offsets."""
-        content = self.model_dump(mode="json", exclude_defaults=True, include={"parts", "tensors", "datasets"})
+        content = self.model_dump(exclude_defaults=True, include={"parts", "tensors", "datasets"})
         for dataset in content["datasets"].values():
             dataset["chunks"] = [chunk["sha256"] for chunk in dataset["chunks"]]
         return "sha256:" + hashlib.sha256(canonical(content)).hexdigest()

@@ -111,6 +111,19 @@ def _check_standardisation(means: Sequence[float], stds: Sequence[float], channe
         raise FormatError(f"space: means {means} and deviations {stds} must be finite, and not 0, as float32")
 
 
+def roles_of(manifest: Manifest) -> dict[str, dict[str, str]]:
+    """For each tensor the roles it plays, each with the place that says so first."""
+    roles: dict[str, dict[str, str]] = {}
+    for number, part in enumerate(manifest.parts):
+        for role, name in part.tensors.items():
+            roles.setdefault(name, {}).setdefault(role, f"part {number}: {role}")
+    space = manifest.card.space
+    if isinstance(space, ZcaSpace):
+        for role, found in (("mean", space.mean), ("matrix", space.matrix)):
+            roles.setdefault(str(found), {}).setdefault("space", f"space {role}")
+    return roles
+
+
 def check_values(role: str, values: NDArray[np.generic], card: Card, name: str) -> None:
     """Check decoded values: labels name classes, and floats are finite where the card says so.
 

@@ -26,7 +26,7 @@ from dsetpack.formats.header import Header
 from dsetpack.formats.keys import TrustedKey, spell_id, trusted
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest
-from dsetpack.formats.parts import check_values
+from dsetpack.formats.parts import check_values, roles_of
 from dsetpack.formats.source import Readable, Source, source
 
 Array = NDArray[Any]
@@ -88,18 +88,26 @@ class Reader:
         return "sha256:" + self.header.digest.hex()
 
     def tensor(self, name: str) -> Array:
-        """A tensor's values in its logical dtype and shape.
+        """A tensor's values in its logical dtype and shape, checked against the card.
 
         Raises:
             KeyError: no such tensor.
-            IntegrityError, FormatError: its bytes are damaged, or do not decode.
+            IntegrityError, FormatError: its bytes are damaged, or do not decode; labels that are no classes; values
+                that are not finite where the card promises it.
         """
+        values = self.decoded(name)
+        for role, place in roles_of(self.manifest).get(name, {}).items():
+            check_values(role, values, self.manifest.card, f"{self.name}: {place}")
+        return values
+
+    def decoded(self, name: str) -> Array:
+        """As ``tensor``, but not checked against the card."""
         if name not in self.manifest.tensors:
             raise KeyError(f"{self.name}: no tensor {name!r}; there are {', '.join(sorted(self.manifest.tensors))}")
         entry = self.manifest.tensors[name]
         values = self.stored(name)
         for step in reversed(index.array_codecs(entry)):
-            values = step.decode(values, np.dtype(entry.dtype), self.tensor)
+            values = step.decode(values, np.dtype(entry.dtype), self.decoded)
         return values
 
     def stored(self, name: str) -> Array:
@@ -118,7 +126,7 @@ class Reader:
 
     def role(self, number: int, role: str) -> Array:
         """The tensor that plays a role in a part, with its values checked against the card."""
-        values = self.tensor(self.manifest.parts[number].tensors[role])
+        values = self.decoded(self.manifest.parts[number].tensors[role])
         check_values(role, values, self.manifest.card, f"{self.name}: part {number}: {role}")
         return values
 

@@ -70,6 +70,7 @@ def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect:
         image = b"".join(reader.blocks())[reader.header.user_block :]
         data = seal(manifest, image)
         check_contents(reader, manifest)
+    Reader(data, verify="all").close()  # another program's HDF5 part may lie otherwise than ours
     write_atomically(path, data)
     return len(data)
 

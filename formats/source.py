@@ -40,12 +40,15 @@ class FileSource(Source):
     """A seekable binary file object."""
 
     def __init__(self, file: BinaryIO, name: str, *, owned: bool) -> None:
+        if isinstance(file, io.TextIOBase):  # type: ignore[unreachable]
+            raise TypeError(f"{name}: a binary file expected; it reads str")
         self.name, self._file, self._owned, self._lock = name, file, owned, threading.Lock()
 
     @override
     def size(self) -> int:
         with self._lock:
-            return self._file.seek(0, os.SEEK_END)
+            self._file.seek(0, os.SEEK_END)
+            return self._file.tell()  # of an mmap, seek returns nothing before Python 3.13
 
     @override
     def read(self, offset: int, length: int) -> bytes:

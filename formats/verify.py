@@ -11,13 +11,12 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.hdf5 import NO_LIBRARY
 from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest
-from dsetpack.formats.parts import check_values
+from dsetpack.formats.parts import check_values, roles_of
 from dsetpack.formats.reader import Reader
 from dsetpack.formats.source import Readable
 
@@ -70,24 +69,11 @@ def check_contents(reader: Reader, manifest: Manifest) -> None:
         DsetpackError: the first problem found.
     """
     reader.check_all()
-    roles = _roles(manifest)
+    roles = roles_of(manifest)
     for name in manifest.tensors:
-        values = reader.tensor(name)
+        values = reader.decoded(name)
         for role, place in roles.get(name, {}).items():
             check_values(role, values, manifest.card, f"{reader.name}: {place}")
-
-
-def _roles(manifest: Manifest) -> dict[str, dict[str, str]]:
-    """For each tensor the roles it plays, each with the place that says so first."""
-    roles: dict[str, dict[str, str]] = {}
-    for number, part in enumerate(manifest.parts):
-        for role, name in part.tensors.items():
-            roles.setdefault(name, {}).setdefault(role, f"part {number}: {role}")
-    space = manifest.card.space
-    if isinstance(space, ZcaSpace):
-        for role, found in (("mean", space.mean), ("matrix", space.matrix)):
-            roles.setdefault(str(found), {}).setdefault("space", f"space {role}")
-    return roles
 
 
 def _check_view(copy: Path, name: str, limits: Limits) -> None:

@@ -326,3 +326,22 @@ def test_the_same_on_cuda(op):
     finally:
         torch.use_deterministic_algorithms(False)
     assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_as_exact_as_its_numbers(dtype):
+    x = batch(512, (1, 64, 64)).to(dtype)
+    for still in ({"ops": ("scale",), "scale": 1.0}, {"ops": ("rotate",), "rotate": 0.0}):
+        found = Dsa(Augmentation(**still))(x, 0)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), x.float(), atol=1e-2, rtol=1e-2)
+    assert torch.equal(Dsa(Augmentation(ops=("flip",), flip=1.0))(x, 0), x.flip(3))
+
+
+def test_seeds_are_integers_of_any_kind_and_batches_may_be_empty():
+    dsa = Dsa(Augmentation(ops=OPS))
+    x = batch().float()
+    assert torch.equal(dsa(x, np.int64(3)), dsa(x, 3))
+    with pytest.raises(FormatError, match="seed"):
+        dsa(x, -1)
+    assert dsa(x[:0], 0).shape == (0, 3, 6, 5)

@@ -14,10 +14,11 @@ import torch
 import dsetpack
 from dsetpack import Augmentation, Card, DsetpackError, FormatError, Labels, Metric, Pack, Part, Provenance, Recipe
 from dsetpack.decoders import decoder
-from dsetpack.formats import Reader
+from dsetpack.formats import Reader, encode
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.kinds import kind_config
 from dsetpack.spaces import Normalized, Raw, Zca
+from dsetpack.store import contents
 
 CLASSES = ("a", "b", "c")
 KINDS = {
@@ -338,6 +339,20 @@ def test_a_space_to_be_refit_is_given_to_the_pack():
     for other in (Raw(), Zca.fit(images.flip(0))):
         with pytest.raises(FormatError, match="not in the space"):
             opened.with_space(other)
+
+
+@pytest.mark.parametrize("names", [("sources", "labels"), ("labels", "space.mean"), ("space.matrix", "space.mean")])
+def test_another_writers_names_of_the_whitening_are_not_ours(names):
+    pack, images = whitened("embed")
+    card, entries, tensors = contents(pack)
+    space = dict(zip(names, (tensors.pop("space.mean"), tensors.pop("space.matrix")), strict=True))
+    roles = {"sources": "a", "labels": "b"}
+    tensors = {roles[role]: tensors[role] for role in roles} | space
+    card = card.replace(space=card.space.model_copy(update={"mean": names[0], "matrix": names[1]}))
+    theirs = dsetpack.open(encode(card, [entries[0].model_copy(update={"tensors": roles})], tensors))
+    again = reopened(theirs)
+    assert torch.equal(again.space.apply(images), pack.space.apply(images))
+    assert torch.equal(again.decode(range(6))[0], pack.decode(range(6))[0])
 
 
 def test_training_uses_the_cards_augmentation_another_or_none():

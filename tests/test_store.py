@@ -70,8 +70,16 @@ def test_a_generators_file_holds_all_classes_alike():
     assert len(dsetpack.open(generator_pack(4).to_bytes(), per_class=4)) == 12
 
 
+def test_a_generators_number_of_images_is_positive():
+    with pytest.raises(FormatError, match="per_class: .*greater than or equal to 1"):
+        dsetpack.open(generator_pack(4).to_bytes(), per_class=0)
+
+
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x"])
 def test_a_device_that_cannot_be_used_is_named_before_the_file_is_read(device):
     with pytest.raises(DsetpackError, match=rf"^device '{device}' cannot be used here \(.+\); use 'cpu'$"):
         dsetpack.open("no such file", device=device)
-    assert dsetpack.open(generator_pack(1, per_class=1).to_bytes(), device="cpu").device == torch.device("cpu")
+    pack = dsetpack.open(generator_pack(1, per_class=1).to_bytes(), device="cpu")
+    assert pack.device == torch.device("cpu")
+    with pytest.raises(DsetpackError, match=rf"device '{device}' cannot be used here"):
+        pack.loader(2, device=device)

@@ -37,3 +37,7 @@ class KindConfig(Model, ABC):
         Raises:
             ValueError: the configuration cannot make images of this shape; the message says why.
         """
+
+    def prepared_floats(self, image: tuple[int, int, int]) -> int:  # noqa: ARG002
+        """How many float32 decoders compute once, before the first image, and keep beside their bank."""
+        return 0

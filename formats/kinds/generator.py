@@ -37,8 +37,8 @@ class Config(KindConfig):
     yields: ClassVar[Literal["space", "raw"]] = "raw"
     has_sources: ClassVar[bool] = False
 
-    width: Annotated[int, Field(ge=1)] = 196
-    noise: Annotated[int, Field(ge=1)] = 100
+    width: Annotated[int, Field(ge=1, lt=2**63)] = 196
+    noise: Annotated[int, Field(ge=1, lt=2**63)] = 100
 
     @override
     def bank_size(self) -> int:

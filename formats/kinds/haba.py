@@ -50,13 +50,13 @@ class Config(KindConfig):
 
     yields: ClassVar[Literal["space", "raw"]] = "space"
 
-    decoders: Annotated[int, Field(ge=1)]
+    decoders: Annotated[int, Field(ge=1, lt=2**63)]
     depth: Annotated[int, Field(ge=0, le=3)] = 1
-    channels: Annotated[int, Field(ge=1)] | None = None
-    source_channels: Annotated[int, Field(ge=1)] | None = None
+    channels: Annotated[int, Field(ge=1, lt=2**63)] | None = None
+    source_channels: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     form: Literal["paper", "released"] = "paper"
     shared: bool = False
-    factor: Annotated[int, Field(ge=1)] = 1
+    factor: Annotated[int, Field(ge=1, lt=2**63)] = 1
 
     @model_validator(mode="after")
     def _released_has_depth_1(self) -> Config:
@@ -75,6 +75,11 @@ class Config(KindConfig):
     def patches(self) -> upsample.Config | None:
         """How small bases are cut out and enlarged; None where a source is one basis."""
         return upsample.Config(factor=self.factor) if self.factor > 1 else None
+
+    @override
+    def prepared_floats(self, image: tuple[int, int, int]) -> int:
+        patches = self.patches()
+        return patches.prepared_floats(image) if patches else 0
 
     def widths(self, image: tuple[int, int, int]) -> tuple[int, ...]:
         """Channels after 0, 1, ... ``depth`` encoder blocks: the source's first, those of ``sigma`` last."""

@@ -28,8 +28,8 @@ class Config(KindConfig):
 
     yields: ClassVar[Literal["space", "raw"]] = "raw"
 
-    decoders: Annotated[int, Field(ge=1)]
-    channels: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=2, max_length=3)]
+    decoders: Annotated[int, Field(ge=1, lt=2**63)]
+    channels: Annotated[tuple[Annotated[int, Field(ge=1, lt=2**63)], ...], Field(min_length=2, max_length=3)]
     kernel: Literal[2, 4] = 2
 
     @override
@@ -43,6 +43,11 @@ class Config(KindConfig):
     @override
     def source_shape(self, image: tuple[int, int, int]) -> tuple[int, ...]:
         return self.channels[0], -(-image[1] // self.scale()), -(-image[2] // self.scale())
+
+    @override
+    def prepared_floats(self, image: tuple[int, int, int]) -> int:
+        block = image[0] * self.scale() ** 2  # what one code pixel becomes, an affine map of its channels
+        return self.decoders * (self.channels[0] + 1) * block if self.kernel == 2 else 0
 
     @override
     def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:

@@ -24,7 +24,7 @@ class Config(KindConfig):
 
     yields: ClassVar[Literal["space", "raw"]] = "space"
 
-    factor: Annotated[int, Field(ge=2)]
+    factor: Annotated[int, Field(ge=2, lt=2**63)]
     align_corners: bool = False
 
     @override
@@ -38,6 +38,10 @@ class Config(KindConfig):
     def patch_size(self, image: tuple[int, int, int]) -> tuple[int, int]:
         """Height and width of a patch: the image's divided by ``factor``, rounded up."""
         return -(-image[1] // self.factor), -(-image[2] // self.factor)
+
+    @override
+    def prepared_floats(self, image: tuple[int, int, int]) -> int:
+        return sum(side * patch for side, patch in zip(image[1:], self.patch_size(image), strict=True))
 
     @override
     def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:

@@ -78,14 +78,35 @@ def drawn() -> Draft:
     return draft(tensors, CARD | {"shape": [1, 8, 8], "per_class": 2}, part)
 
 
-def many_pairs(count: int) -> Draft:
+def many_pairs(count: int, *, soft: bool = False) -> Draft:
     """As many sources as decoders."""
-    tensors = {"sources": np.zeros((count, 1, 1, 1), np.float32), "labels": np.zeros(count, np.uint8)}
+    labels = np.zeros((count, 3), np.float32) if soft else np.zeros(count, np.uint8)
+    tensors = {"sources": np.zeros((count, 1, 1, 1), np.float32), "labels": labels}
     for layer in range(2):
         tensors[f"layers.{layer}.weight"] = np.zeros((count, 1, 1, 2, 2), np.float32)
         tensors[f"layers.{layer}.bias"] = np.zeros((count, 1), np.float32)
     part = {"kind": "kfs", "config": {"decoders": count, "channels": [1, 1]}, "sources": count}
-    return draft(tensors, CARD | {"shape": [1, 4, 4]}, part | {"tensors": {role: role for role in tensors}})
+    card = CARD | {"shape": [1, 4, 4]} | ({"labels": {"kind": "soft"}} if soft else {})
+    return draft(tensors, card, part | {"tensors": {role: role for role in tensors}})
+
+
+def tall_patches() -> Draft:
+    """An image of a megabyte, whose patches are enlarged by a matrix of 32 GiB."""
+    tensors = {"sources": np.zeros((1, 1, 2**17, 2), np.float32), "labels": LABELS[:1]}
+    part = PART | {"kind": "upsample", "config": {"factor": 2}, "sources": 1}
+    return draft(tensors, CARD | {"shape": [1, 2**17, 2]}, part)
+
+
+def narrow_decoder() -> Draft:
+    """Many channels to one to many: less than a megabyte, whose layers in one have 256 GiB."""
+    width = (2**16, 1, 1, 2**14)
+    tensors = {"sources": np.zeros((1, width[0], 1, 1), np.float32), "labels": LABELS[:1]}
+    for layer in range(3):
+        tensors[f"layers.{layer}.weight"] = np.zeros((1, *width[layer : layer + 2], 2, 2), np.float32)
+        tensors[f"layers.{layer}.bias"] = np.zeros((1, width[layer + 1]), np.float32)
+    part = {"kind": "kfs", "config": {"decoders": 1, "channels": list(width[:3])}, "sources": 1}
+    card = CARD | {"shape": [width[3], 8, 8]}
+    return draft(tensors, card, part | {"tensors": {role: role for role in tensors}})
 
 
 @functools.cache
@@ -431,6 +452,10 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     many = lambda m: m.update(card=m["card"] | {"per_class": 10**7}, parts=m["parts"] * 40)  # noqa: E731
     yield edited("per-class-parts", many, "LimitError", "the labels of 1200000000 pairs take 8 bytes each", drawn)
     yield "pairs-huge", many_pairs(2**16).file(), "LimitError", "the labels of 4294967296 pairs take 8 bytes each"
+    soft = many_pairs(2**15, soft=True).file()
+    yield "pairs-huge-soft", soft, "LimitError", "the labels of 1073741824 pairs take 12 bytes each"
+    yield "prepared-upsample", tall_patches().file(), "LimitError", "decoders would prepare 34359738376 bytes"
+    yield "prepared-kfs", narrow_decoder().file(), "LimitError", "decoders would prepare 274882101248 bytes"
 
 
 def contents() -> Iterator[tuple[str, bytes, str, str]]:

@@ -12,6 +12,7 @@ import pytest
 from dsetpack import formats
 from dsetpack.formats import DsetpackError, Limits, Reader
 from dsetpack.formats.hdf5_view import difference
+from dsetpack.formats.seal import recard
 
 FOLDER = Path(__file__).parents[1] / "attacks"
 ATTACKS = json.loads((FOLDER / "attacks.json").read_text())
@@ -92,7 +93,18 @@ def test_limits_are_the_users():
         Reader(path, limits=Limits(total=8 * 2**32 - 1))
 
 
-@pytest.mark.parametrize("name", ["manifest-bomb", "manifest-bomb-lies", "frame-lies", "total", "parts-share-all"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "manifest-bomb",
+        "manifest-bomb-lies",
+        "frame-lies",
+        "total",
+        "parts-share-all",
+        "prepared-upsample",
+        "prepared-kfs",
+    ],
+)
 def test_bombs_take_no_memory(name):
     import resource
 
@@ -100,3 +112,28 @@ def test_bombs_take_no_memory(name):
     with pytest.raises(DsetpackError):
         formats.verify(FOLDER / "files" / f"{name}.dpk", hdf5=False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10  # kilobytes
+
+
+@pytest.mark.parametrize("name", [a["name"] for a in ATTACKS if "promises finite" in a["match"]])
+def test_tensors_are_checked_as_roles_are(name):
+    with Reader(FOLDER / "files" / f"{name}.dpk") as reader:
+        roles = {**reader.manifest.parts[0].tensors, "mean": "mean", "matrix": "matrix"}
+        with pytest.raises(DsetpackError, match="the card promises finite values"):
+            [reader.tensor(tensor) for tensor in roles.values() if tensor in reader.manifest.tensors]
+
+
+def test_a_new_card_never_breaks_the_file(tmp_path):
+    """The part behind the user block is no HDF5, which readers need not notice."""
+    made = attack_builder.honest()
+    made.digest_all()
+    places = [made.manifest["datasets"][name]["chunks"][0] for name in ("sources", "labels")]
+    chunks = [made.tail[place["offset"] : place["offset"] + place["length"]] for place in places]
+    for place, at in zip(places, (0, len(chunks[0])), strict=True):
+        place["offset"] = at
+    made.tail = b"".join(chunks)
+    path = tmp_path / "x.dpk"
+    path.write_bytes(made.file(superblock=False))
+    before, old = path.read_bytes(), Reader(path, verify="all")
+    with pytest.raises(formats.IntegrityError, match="chunk 0: digest"):
+        recard(path, old.manifest.card.replace(title="new"), path)
+    assert path.read_bytes() == before

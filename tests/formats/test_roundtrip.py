@@ -288,8 +288,8 @@ def test_names_that_collide_or_cannot_be():
 
 @pytest.mark.parametrize(
     "extra",
-    [{"x": float("nan")}, {"x": float("inf")}, {"x": "\ud800"}, {"x": 10**5000}],
-    ids=["nan", "infinity", "surrogate", "digits"],
+    [{"x": float("nan")}, {"x": float("inf")}, {"x": "\ud800"}, {"\ud800": 1}, {"x": 10**5000}],
+    ids=["nan", "infinity", "surrogate", "key", "digits"],
 )
 def test_cards_that_json_cannot_hold_are_refused(extra):
     """By the card's model, or by the writer."""

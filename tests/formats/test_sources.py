@@ -2,6 +2,7 @@
 
 import errno
 import io
+import mmap
 import os
 import re
 import subprocess
@@ -279,6 +280,15 @@ def test_things_that_are_no_files():
         Reader(3)
     with pytest.raises(TypeError, match="a binary file expected; it reads str"):
         Reader(io.StringIO("text"))
+
+
+def test_text_files_and_memory_maps(tmp_path):
+    path = tmp_path / "x.dpk"
+    path.write_bytes(images())
+    with path.open(encoding="latin-1") as file, pytest.raises(TypeError, match="a binary file expected; it reads str"):
+        Reader(file)
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        assert Reader(mapped).digest == Reader(path).digest
 
 
 def test_many_threads_read_one_pack(large):
