@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -216,3 +218,16 @@ def test_preview_of_a_generator_shows_draws_of_each_class():
     bank = decoder("generator", config, card.shape, 3).eval()
     pack = Pack(card, [Part("generator", config, bank, None, torch.arange(3).repeat_interleave(4))])
     assert grid(pack).height < 300  # a row a class
+
+
+def test_signs_that_a_code_page_does_not_have():
+    pack = str(Path(__file__).parents[1] / "examples" / "packs" / "fashion-kfs-ipc1.dpk")
+    for command in ("info", "card"):
+        done = subprocess.run(
+            [sys.executable, "-m", "dsetpack", command, pack],
+            capture_output=True,
+            check=False,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout.isascii()

@@ -264,3 +264,13 @@ def test_the_command(tmp_path):
     other = CliRunner().invoke(main, ["audit", str(tmp_path / "sample.dpk"), "--data", "fashion-sample"])
     assert other.exit_code == 1
     assert "fashion-sample is not what the pack was distilled from (sample)" in other.stderr
+
+
+def test_a_network_that_diverged_is_not_attacked():
+    class Lost(nn.Module):
+        def forward(self, x):
+            return torch.full((len(x), 3), torch.nan)
+
+    data = ImageData(torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 2, 0]), ("a", "b", "c"), "zeros")
+    with pytest.raises(DsetpackError, match="answers about zeros are not finite: its training diverged"):
+        answers(Lost(), data, Raw())

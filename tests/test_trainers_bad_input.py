@@ -16,8 +16,9 @@ from click.testing import CliRunner
 import dsetpack
 from dsetpack.cli import main
 from dsetpack.formats.errors import FormatError
+from dsetpack.trainers import distill as distill_module
 from dsetpack.trainers import objectives, parameterizations, registry
-from dsetpack.trainers.data import data_names
+from dsetpack.trainers.data import data_names, load
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.pairs import pairs
 from tests.tiny_methods import COMMON, real, table, tiny
@@ -114,7 +115,7 @@ def test_a_root_without_the_files(name):
 
 SHAPES: list[tuple[str, str, dict[str, Any], tuple[int, ...], str]] = [
     *((o, "images", {}, (4, 4), "convnet3 halves images 3 times: 4×4 is too small, 8 a side") for o in ("dc", "dm", "mtt")),
-    *((o, "images", {}, (16, 4), "frepo3 halves images 3 times: 16×4 is too small") for o in ("frepo", "isa")),
+    *((o, "images", {}, (16, 4), "halves images 3 times: 16×4 is too small") for o in ("frepo", "isa")),
     ("dm", "images", {"objective.network": "vgg11"}, (16, 16), "vgg11 halves images 5 times: 16×16 is too small, 32 a side"),
     ("dm", "images", {"parameterization.init": "herding"}, (4, 4), "convnet3 halves images 3 times: 4×4"),
     ("logits", "generator", {}, (30, 30), "image size 30×30, expected a square with sides 4·2"),
@@ -307,3 +308,19 @@ def finite(state: Any) -> bool:
         return bool(state.isfinite().all())
     inner = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()
     return all(map(finite, inner))
+
+
+@pytest.mark.parametrize(
+    ("on", "changes"),
+    [
+        ("images", {"evaluation.arch": "convnet33"}),
+        ("haba", {"adversary.network": "convnet33"}),
+        ("generator", {"objective.networks": ["convnet3", "convnet33"]}),
+    ],
+)
+def test_a_network_that_there_is_not_is_refused_before_anything_is_learned(on, changes, tmp_path, monkeypatch):
+    monkeypatch.setattr(distill_module, "learn", lambda *_: pytest.fail("learning began"))
+    name = {"images": "dm-cpu", "haba": "haba-cpu", "generator": "dim-cpu"}[on]
+    with pytest.raises(FormatError, match="no network 'convnet33'; nearest is 'convnet3'"):
+        distill(load("fashion-sample"), name, settings=changes, out=tmp_path / "x.dpk")
+    assert not (tmp_path / "x.dpk.run").exists()

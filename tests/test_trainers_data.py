@@ -135,12 +135,32 @@ def test_bad_npz(tmp_path):
     np.savez(path, x_train=np.full((2, 4, 4), 3.0), y_train=np.zeros(2, int))
     with pytest.raises(FormatError, match=r"expected \[0, 1\]"):
         load(path)
-    path.write_bytes(b"PK\x03\x04 and no more of a zip file")
-    with pytest.raises(FormatError, match=r"not a readable .npz"):
+    for no_zip in (b"PK\x03\x04 and no more of a zip file", b"no zip file at all, so numpy takes it for a pickle"):
+        path.write_bytes(no_zip)
+        with pytest.raises(FormatError, match=r"not a .npz file"):
+            load(path)
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    path.with_suffix(".npy").rename(path)
+    with pytest.raises(FormatError, match=r"not a .npz file"):
         load(path)
-    path.write_bytes(b"no zip file at all, so numpy takes it for a pickle")
-    with pytest.raises(FormatError, match="not plain numbers"):
-        load(path)
+    for single in ("x_train", "y_train", "classes"):
+        arrays = {"x_train": np.zeros((2, 4, 4), np.uint8), "y_train": np.zeros(2, int), "classes": np.array(["a"])}
+        np.savez(path, **{**arrays, single: np.array(3)})
+        with pytest.raises(FormatError, match=f"{single} is a single value; an array expected"):
+            load(path)
+
+
+def test_a_damaged_npz(tmp_path):
+    path = tmp_path / "bad.npz"
+    noise = np.random.default_rng(0).integers(0, 4, (200, 8, 8)).astype(np.uint8)
+    np.savez_compressed(path, x_train=noise, y_train=np.zeros(200, int))
+    whole = bytearray(path.read_bytes())
+    for place in range(200, 2000, 100):
+        damaged = whole.copy()
+        damaged[place : place + 20] = bytes(20)
+        path.write_bytes(damaged)
+        with pytest.raises(FormatError, match=r"not a readable .npz file"):
+            load(path)
 
 
 def write_images(root: Path, mode: str, size: tuple[int, int] = (6, 5)) -> dict[str, np.ndarray]:
@@ -151,6 +171,13 @@ def write_images(root: Path, mode: str, size: tuple[int, int] = (6, 5)) -> dict[
         made[name] = np.full(shape, 40 * number + 7, np.uint8)
         Image.fromarray(made[name]).save(root / name / "a.png")
     return made
+
+
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    Image.fromarray(np.array([[0, 400], [8000, 62640]], np.uint16)).save(tmp_path / "cat" / "a.png")
+    with pytest.raises(FormatError, match=r"a.png: pixels of mode I;16 found; 8 bits a channel expected"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])

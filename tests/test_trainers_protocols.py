@@ -36,6 +36,18 @@ def pair(image, classes):
             return x, x
     return Two()
 
+def misspelt(image, classes):
+    class Misspelt(nn.Linear):
+        def forward(self, x):
+            return self.linear(x)
+    return Misspelt(1, 1)
+
+def still(image, classes):
+    class Still(nn.Module):
+        def forward(self, x):
+            return x.flatten(1)[:, :classes]
+    return Still()
+
 def no_module(image, classes):
     return lambda x: x
 
@@ -58,6 +70,7 @@ def card(**fields):
 def own(tmp_path, monkeypatch):
     (tmp_path / "own_nets.py").write_text(OWN)
     (tmp_path / "broken_nets.py").write_text("import does_not_exist_anywhere")
+    (tmp_path / "wrong_nets.py").write_text("def net(")
     monkeypatch.syspath_prepend(tmp_path)
     yield
     sys.modules.pop("own_nets", None)
@@ -163,6 +176,8 @@ def test_a_network_of_ones_own(own):
         ("own_nets:wrong_size", r"cannot take images of \[1, 28, 28\]: .*mat1 and mat2"),
         ("own_nets:wrong_classes", r"makes \[2, 3\] of 2 images; expected logits \[2, 2\]"),
         ("own_nets:pair", r"makes tuple of 2 images; expected logits \[2, 2\]"),
+        ("own_nets:misspelt", r"cannot take images of .*: AttributeError: .*'linear'"),
+        ("own_nets:still", "has nothing to train: it has no parameters"),
         ("own_nets:no_module", "returned function; expected a torch.nn.Module"),
         ("own_nets:fails", "failed: KeyError"),
         ("own_nets:positional", "failed: TypeError"),
@@ -171,6 +186,7 @@ def test_a_network_of_ones_own(own):
         ("own_nets:", "has no ''"),
         ("nowhere_nets:net", "cannot import 'nowhere_nets'"),
         ("broken_nets:net", "cannot import 'broken_nets'.*does_not_exist_anywhere"),
+        ("wrong_nets:net", "cannot import 'wrong_nets' .SyntaxError"),
         (":net", "cannot import ''"),
         (".own_nets:net", "cannot import '.own_nets'"),
     ],

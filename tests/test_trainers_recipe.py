@@ -1,5 +1,7 @@
 """Recipes: bases and merging, changes by name, mistakes that name the nearest setting, pairs that make no sense."""
 
+from pathlib import Path
+
 import pytest
 
 from dsetpack.formats.errors import FormatError
@@ -69,6 +71,7 @@ def test_files_that_are_no_recipes(tmp_path):
         ('method = "x"', "needs a table 'parameterization'"),
         ("[parameterization]\nlr = 1", "parameterization needs a 'name', one of"),
         ('base = "kvs"', "no recipe 'kvs'; nearest is 'kfs'"),
+        ("base = 3", r"\.toml: base is 3; the name of a recipe expected"),
     ):
         path.write_text(text)
         with pytest.raises(FormatError, match=message):
@@ -85,3 +88,12 @@ def test_digits_are_not_mirrored_and_a_card_has_one_length():
     changed = recipe("kfs", {"evaluation.steps": 30}).evaluation
     assert (changed.steps, changed.epochs) == (30, None)
     assert recipe("kfs", {"augmentation": "none"}).augmentation is None
+
+
+def test_a_recipe_is_not_its_own_base(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, base in {"one": "one", "two": "three", "three": "two"}.items():
+        Path(f"{name}.toml").write_text(f'base = "{base}.toml"\n')
+    for name in ("one", "two"):
+        with pytest.raises(FormatError, match=f"{name}.toml: its base is, by way of others or at once, itself"):
+            recipe(f"{name}.toml")

@@ -244,6 +244,14 @@ def test_results_are_kept_and_gone_on_with(monkeypatch, tmp_path):
     assert found == robustness(*arguments)
 
 
+def test_too_few_real_images_are_refused_before_anything_is_trained(monkeypatch):
+    trainer = Trainer(monkeypatch, lead)
+    most = int(torch.bincount(data().labels).min())
+    with pytest.raises(FormatError, match=f"has {most} images of class .*; {most + 1} asked for"):
+        robustness(pack(), data(), data(seed=2), most + 1, Plan(1, rates=()))
+    assert (len(trainer.asked), trainer.real) == (0, 0)
+
+
 def test_results_of_another_measurement_are_refused(monkeypatch, tmp_path):
     path = tmp_path / "found.json"
     Trainer(monkeypatch, lead)

@@ -65,7 +65,10 @@ def answers(model: nn.Module, data: ImageData, space: Space) -> Answers:
             rows.append(torch.cat([label, logits.softmax(1), loss[:, None]], 1).cpu())
             losses.append(loss.cpu())
     model.train(was_training)
-    return Answers(torch.cat(rows).numpy(), torch.cat(losses).numpy())
+    found = Answers(torch.cat(rows).numpy(), torch.cat(losses).numpy())
+    if not (np.isfinite(found.features).all() and np.isfinite(found.loss).all()):
+        raise DsetpackError(f"the network's answers about {data.name} are not finite: its training diverged")
+    return found
 
 
 def _loss(logits: Tensor, label: Tensor) -> Tensor:

@@ -53,9 +53,9 @@ def _callable(arch: str) -> Callable[..., Any]:
     module, _, path = arch.partition(":")
     try:
         found: Any = importlib.import_module(module)
-    except (ImportError, ValueError, TypeError) as error:  # the latter two: empty or relative names
+    except Exception as error:  # also whatever is wrong in the module
         raise FormatError(
-            f"network {arch!r}: cannot import {module!r} ({error}); is its folder on PYTHONPATH?"
+            f"network {arch!r}: cannot import {module!r} ({error!r}); is its folder on PYTHONPATH?"
         ) from error
     for name in path.split("."):
         if not hasattr(found, name):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from dsetpack.trainers.arithmetic import precision
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run, optimise
-from dsetpack.trainers.objectives import Distillation
+from dsetpack.trainers.networks import network
+from dsetpack.trainers.objectives import Distillation, logits
 from dsetpack.trainers.objectives.adversary import Adversarial, hallucinated
 from dsetpack.trainers.parameterizations import Parameterization
 from dsetpack.trainers.recipe import DistillRecipe, SpaceName, as_json, for_data, recipe
@@ -121,6 +122,15 @@ def _learned(
     return synthetic, chosen.model_copy(update={"evaluation": objective.evaluation(chosen.evaluation)})
 
 
+def _networks(chosen: DistillRecipe) -> Iterator[tuple[str, int | None]]:
+    """Names and widths of all networks that a recipe names itself."""
+    yield chosen.evaluation.arch, chosen.evaluation.width
+    if chosen.adversary is not None:
+        yield chosen.adversary.network, chosen.adversary.width
+    if isinstance(chosen.objective, logits.Settings):
+        yield from ((name, chosen.objective.network_width) for name in chosen.objective.networks)
+
+
 def context_for(
     data: ImageData,
     chosen: DistillRecipe,
@@ -142,10 +152,13 @@ def context_for(
         given: what else the result depends on, for checkpoints.
 
     Raises:
-        FormatError: a class without images; an unfinished run is in the folder, and ``resume`` is not set.
+        FormatError: a class without images; a network that there is not, or that cannot take the images; an unfinished
+            run is in the folder, and ``resume`` is not set.
     """
     for label in range(len(data.classes)):
         data.of_class(label)  # refused here: some methods would find out late, some never
+    for name, width in _networks(chosen):
+        network(name, data.shape, len(data.classes), width)
     identity = {"recipe": as_json(chosen), "data": data.digest, "labels": data.labels_digest, **(given or {})}
     if where is not None and not resume:
         for path in sorted(where.glob("*.pt")):

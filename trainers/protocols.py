@@ -238,9 +238,11 @@ def _check_network(made: Evaluation) -> None:
     try:
         with torch.no_grad():
             logits = model(torch.zeros(2, *made.image))
-    except (RuntimeError, ValueError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
+    except Exception as error:  # whatever is wrong in a network of the user's
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise FormatError(f"{arch} cannot take images of {list(made.image)}: {reason}") from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:
         found = list(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise FormatError(f"{arch} makes {found} of 2 images; expected logits {list(expected)}")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise FormatError(f"{arch} has nothing to train: it has no parameters that need a gradient")

@@ -129,14 +129,18 @@ def _unflipped(spec: Augmentation | None) -> Augmentation | None:
     return spec.model_copy(update={"ops": ops}) if spec is not None and ops else None
 
 
-def _load(name: str | Path) -> Table:
+def _load(name: str | Path, above: tuple[Path, ...] = ()) -> Table:
     path = _path(name)
+    if path in above:
+        raise FormatError(f"{path}: its base is, by way of others or at once, itself")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FormatError(f"{path}: not a readable recipe ({error})") from error
     base = table.pop("base", None)
-    return table if base is None else _merged(_load(base), table)
+    if base is not None and not isinstance(base, str):
+        raise FormatError(f"{path}: base is {base!r}; the name of a recipe expected")
+    return table if base is None else _merged(_load(base, (*above, path)), table)
 
 
 def _path(name: str | Path) -> Path:

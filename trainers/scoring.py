@@ -124,6 +124,9 @@ class _Bench:
             raise FormatError(f"{pack.card.title!r} has no recipe in its card, which the scores train by")
         for data in (real, test):
             check_fits(pack, data)
+        for label, name in enumerate(real.classes):
+            if (there := len(real.of_class(label))) < per_class:
+                raise FormatError(f"{real.name} has {there} images of class {name!r}; {per_class} asked for")
         self.pack, self.real, self.test, self.per_class = pack, real, test, per_class
         self.seeds, self.device = range(plan.seeds), device
         self.steps = plan.steps or recipe.steps or len(pack.loader(recipe.batch_size)) * (recipe.epochs or 0)

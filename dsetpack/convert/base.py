@@ -152,5 +152,6 @@ def refuse_experiment(given: Given, layout: str) -> None:
     """``experiment`` is for files that hold several sets. FormatError: it was given."""
     if given.experiment is not None:
         raise FormatError(
-            f"experiment is for layout 'tensors', whose files hold several sets; leave it out for {layout!r}"
+            f"experiment is for files of DC, DSA and DM, which may hold several sets; leave it out for this one "
+            f"(layout {layout!r})"
         )

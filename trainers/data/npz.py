@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,24 @@ def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple
     Raises:
         FormatError: not such a file, or an array is missing; object arrays are refused (they hold pickled code).
     """
+    if not zipfile.is_zipfile(path):
+        raise FormatError(f"{path}: not a .npz file")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in arrays.files]:
                 raise FormatError(f"{path}: no array {missing[0]!r}; it holds {', '.join(sorted(arrays.files))}")
-            classes = tuple(map(str, arrays["classes"])) if "classes" in arrays.files else None
-            return arrays[f"x_{split}"], arrays[f"y_{split}"], classes
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+            found = {key: arrays[key] for key in (f"x_{split}", f"y_{split}", "classes") if key in arrays.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise FormatError(f"{path}: not a readable .npz file ({error})") from error
     except ValueError as error:
         if isinstance(error, FormatError):
             raise
         raise FormatError(f"{path}: an array that is not plain numbers ({error})") from error
+    for key, values in found.items():
+        if not values.ndim:
+            raise FormatError(f"{path}: {key} is a single value; an array expected")
+    classes = tuple(map(str, found["classes"])) if "classes" in found else None
+    return found[f"x_{split}"], found[f"y_{split}"], classes
 
 
 class Npz(Reader):
