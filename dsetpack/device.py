@@ -15,12 +15,10 @@ def usable(device: torch.device | str) -> torch.device:
         DsetpackError: torch knows no such device, or cannot use it here.
     """
     try:
-        found = torch.zeros(1, device=device)
-        found.item()  # "meta" has no values
+        return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:  # NotImplementedError is a RuntimeError
         reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         raise DsetpackError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from error
-    return found.device
 
 
 def moved(values: Tensor, device: torch.device) -> Tensor:

@@ -75,7 +75,7 @@ def test_a_generators_number_of_images_is_positive():
         dsetpack.open(generator_pack(4).to_bytes(), per_class=0)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x", "meta"])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x"])
 def test_a_device_that_cannot_be_used_is_named_before_the_file_is_read(device):
     with pytest.raises(DsetpackError, match=rf"^device '{device}' cannot be used here \(.+\); use 'cpu'$"):
         dsetpack.open("no such file", device=device)
