@@ -88,7 +88,7 @@ def _check_pairs(manifest: Manifest, limits: Limits) -> None:
 
 
 def _check_prepared(manifest: Manifest, limits: Limits) -> None:
-    """What decoders compute once may be far larger than what is stored of them."""
+    """What decoders compute before they make an image may be far larger than what is stored of them."""
     prepared = sum(part_config(part).prepared_floats(manifest.card.shape) for part in manifest.parts)
     if 4 * prepared > limits.total:
         raise LimitError(f"decoders would prepare {_short(4 * prepared)} bytes; the limit is {limits.total}")

@@ -39,5 +39,5 @@ class KindConfig(Model, ABC):
         """
 
     def prepared_floats(self, image: tuple[int, int, int]) -> int:  # noqa: ARG002
-        """How many float32 decoders compute once, before the first image, and keep beside their bank."""
+        """How many float32 decoders compute from their settings and their bank before they make an image."""
         return 0
