@@ -23,7 +23,6 @@ from _plain_objectives import (
 from _plain_regression import FeatureRegression
 from torch import Tensor, nn
 
-from dsetpack.augment import Dsa
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.gan import Adversary, Gan
@@ -32,6 +31,7 @@ from dsetpack.trainers.objectives import Distillation
 from dsetpack.trainers.objectives.logits import LogitMatching
 from dsetpack.trainers.recipe import DistillRecipe
 from dsetpack.trainers.seeds import derive
+from dsetpack.training.augment import Dsa
 
 Made = TypeVar("Made", bound=PlainGan)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from dsetpack.augment import Dsa
+from dsetpack.training.augment import Dsa
 
 
 class Gan(Peer):

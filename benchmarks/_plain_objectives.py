@@ -21,9 +21,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from typing_extensions import override
 
-from dsetpack.augment import Dsa
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.seeds import derive, generator
+from dsetpack.training.augment import Dsa
 
 SEEDS = 2**62
 BATCH = 1000

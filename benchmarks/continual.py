@@ -33,12 +33,12 @@ from rich.table import Table
 from dsetpack import Augmentation, Pack, Recipe
 from dsetpack.replay import ReplayMemory
 from dsetpack.spaces import Normalized
-from dsetpack.train import train
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.evaluate import accuracy
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.recipe import recipe
 from dsetpack.trainers.seeds import derive, generator
+from dsetpack.training.train import train
 
 RUNS = Path("runs/continual")
 NETS = ("convnet3", "resnet10")
@@ -266,7 +266,7 @@ def trained(work: Work, pack: Pack, net: str, seed: int) -> tuple[torch.nn.Modul
 
 def normalized(pack: Pack) -> Pack:
     """Raw images in the normalized space of their own pixels: what the learner knows."""
-    from dsetpack.replay.fit import in_space
+    from dsetpack.replay.compatible import in_space
 
     return in_space(pack, Normalized.fit(torch.cat([part.sources.clamp(0, 1) for part in pack.parts])))
 

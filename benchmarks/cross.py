@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dsetpack
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
 from dsetpack.trainers.baselines import images_within, random_pack
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.evaluate import accuracies

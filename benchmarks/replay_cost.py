@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from dsetpack import Card, Pack, Part
 from dsetpack.decoders import decoder
 from dsetpack.formats.kinds import kind_config
-from dsetpack.loader import PackLoader
+from dsetpack.loading.loader import PackLoader
+from dsetpack.loading.stream import Batch
 from dsetpack.replay import MixedLoader, ReplayMemory
-from dsetpack.stream import Batch
 from dsetpack.trainers.networks import network
 
 CLASSES, TASKS, BATCH, IMAGE = 100, 5, 128, (3, 32, 32)

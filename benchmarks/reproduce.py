@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dsetpack
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
 from dsetpack.trainers.baselines import images_within, measure_random
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.distill import distill

@@ -11,8 +11,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dsetpack.version import __version__ as __version__
+
 if TYPE_CHECKING:
-    from dsetpack.augment import Dsa
     from dsetpack.formats import (
         DsetpackError,
         FormatError,
@@ -33,18 +34,17 @@ if TYPE_CHECKING:
         Recipe,
         ZcaSpace,
     )
-    from dsetpack.pack import Pack
-    from dsetpack.part import Part
+    from dsetpack.pack.pack import Pack
+    from dsetpack.pack.part import Part
+    from dsetpack.pack.store import open_pack as open  # noqa: A004
     from dsetpack.spaces import Normalized, Raw, Space, Zca
-    from dsetpack.store import open_pack as open  # noqa: A004
-
-__version__ = "0.1.0"
+    from dsetpack.training.augment import Dsa
 
 _WHERE = {
-    "open": ("dsetpack.store", "open_pack"),
-    "Pack": ("dsetpack.pack", "Pack"),
-    "Part": ("dsetpack.part", "Part"),
-    "Dsa": ("dsetpack.augment", "Dsa"),
+    "open": ("dsetpack.pack.store", "open_pack"),
+    "Pack": ("dsetpack.pack.pack", "Pack"),
+    "Part": ("dsetpack.pack.part", "Part"),
+    "Dsa": ("dsetpack.training.augment", "Dsa"),
     **{name: ("dsetpack.spaces", name) for name in ("Normalized", "Raw", "Space", "Zca")},
     **{
         name: ("dsetpack.formats", name)

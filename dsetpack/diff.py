@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dsetpack.formats import Reader
 from dsetpack.formats.source import Readable
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.store import open_to_show
 from dsetpack.spaces import Zca
-from dsetpack.store import open_to_show
 
 Array = NDArray[Any]
 Json = dict[str, Any]

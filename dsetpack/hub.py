@@ -19,10 +19,10 @@ from dsetpack.cards import croissant, facts, markdown
 from dsetpack.cards.croissant import dumps
 from dsetpack.cards.facts import base_name
 from dsetpack.cards.markdown import mark
-from dsetpack.extras import need
 from dsetpack.formats import Reader, verify
 from dsetpack.formats.atomic import check_writable, write_atomically
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
 
 __all__ = ["Pulled", "Pushed", "pull", "push"]

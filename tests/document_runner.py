@@ -27,7 +27,7 @@ import release_layouts
 from click.testing import CliRunner
 from fast_recipe import FAST
 
-import dsetpack.train
+import dsetpack.training.train
 from dsetpack.cli import main
 from dsetpack.formats import encodings, kinds
 from dsetpack.trainers import registry
@@ -70,9 +70,9 @@ def prepare(folder: Path) -> None:
 
 def run_page(page: Path, folder: Path, monkeypatch: Any) -> None:
     """Run all blocks of a page in order; what fails says the page and the line."""
-    real = dsetpack.train.train
+    real = dsetpack.training.train.train
     few = lambda *args, **given: real(*args, **{**given, "steps": min(STEPS, given.get("steps") or STEPS)})  # noqa: E731
-    monkeypatch.setattr(dsetpack.train, "train", few)
+    monkeypatch.setattr(dsetpack.training.train, "train", few)
     monkeypatch.chdir(folder)
     prepare(folder)
     with overlay(folder / "package") as add:

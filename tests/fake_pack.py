@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dsetpack.formats.card import Card
-from dsetpack.pairs import PairTable
+from dsetpack.order.pairs import PairTable
 
 # The server then imports torch once, and each worker is a quick fork of it.
 multiprocessing.set_forkserver_preload(["torch", "numpy"])

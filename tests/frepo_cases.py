@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dsetpack.augment import Dsa
 from dsetpack.spaces import Raw
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
@@ -15,6 +14,7 @@ from dsetpack.trainers.objectives import frepo
 from dsetpack.trainers.objectives.base import Distillation
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.seeds import generator
+from dsetpack.training.augment import Dsa
 
 IMAGE, CLASSES = (1, 8, 8), 3
 SMALL = {"width": 4, "pool": 3, "updates": 2, "batch": 16, "online_lr": 1e-2}

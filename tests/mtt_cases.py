@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dsetpack.augment import Dsa
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation, NormalizedSpace
 from dsetpack.formats.kinds.kfs import Config
@@ -16,6 +15,7 @@ from dsetpack.trainers.loop import Group, Run
 from dsetpack.trainers.objectives.mtt import Settings
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.parameterizations.kfs import Kfs
+from dsetpack.training.augment import Dsa
 
 IMAGE, CLASSES = (2, 8, 10), 3
 DSA = Dsa(Augmentation(ops=("color", "crop", "scale"), mode="all"))

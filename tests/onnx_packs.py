@@ -169,4 +169,4 @@ def assert_like_torch(data: bytes, space: Any = "pack", batches: tuple[int, ...]
 
 def _noise(pack: dsetpack.Pack, run: Any) -> np.ndarray | None:
     sizes = [value.shape[1] for value in run.get_inputs() if value.name == "noise"]
-    return dsetpack.philox.noise(5, 2, np.arange(len(pack)), sizes[0]) if sizes else None
+    return dsetpack.order.philox.noise(5, 2, np.arange(len(pack)), sizes[0]) if sizes else None

@@ -9,10 +9,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from dsetpack import augment
-from dsetpack.augment import Dsa
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
+from dsetpack.training import augment
+from dsetpack.training.augment import Dsa
 
 OPS = ("color", "crop", "cutout", "flip", "scale", "rotate")
 OFF = {"brightness": 0, "crop": 0, "cutout": 0, "flip": 0, "scale": 1, "rotate": 0}

@@ -189,10 +189,10 @@ def test_the_mark_is_one_comment_line():
 
 @pytest.mark.parametrize("name", PACKS)
 def test_code_of_a_card_runs(name, tmp_path, monkeypatch):
-    import dsetpack.train
+    import dsetpack.training.train
 
-    real = dsetpack.train.train
-    monkeypatch.setattr(dsetpack.train, "train", lambda *a, **k: real(*a, **{**k, "steps": 1}))
+    real = dsetpack.training.train.train
+    monkeypatch.setattr(dsetpack.training.train, "train", lambda *a, **k: real(*a, **{**k, "steps": 1}))
     monkeypatch.chdir(tmp_path)
     shutil.copy(PACKS[name], tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", cards.markdown(cards.facts(PACKS[name])), re.DOTALL)

@@ -211,7 +211,7 @@ def test_preview_of_a_generator_shows_draws_of_each_class():
     from dsetpack import Card, Pack, Part
     from dsetpack.decoders import decoder
     from dsetpack.formats.kinds import kind_config
-    from dsetpack.preview import grid
+    from dsetpack.preview.grid import grid
 
     config = kind_config("generator")(width=8)
     card = Card(title="g", classes=("a", "b", "c"), shape=(1, 28, 28), per_class=4)

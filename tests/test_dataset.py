@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subset, default_collate
 
-from dsetpack.dataset import PackDataset, decode
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.loading.dataset import PackDataset, decode
 
 sys.path.insert(0, str(Path(__file__).parent))
 from fake_pack import FakePack, epochs_of, pairs_of
@@ -179,7 +179,7 @@ def test_stateful_loader_resumes(workers):
 def test_no_gpu_decoding_in_workers(monkeypatch):
     pack = FakePack(device="meta")
     decode(pack, [0], 0, 0)
-    monkeypatch.setattr("dsetpack.dataset.get_worker_info", lambda: "a worker")
+    monkeypatch.setattr("dsetpack.loading.dataset.get_worker_info", lambda: "a worker")
     decode(FakePack(), [0], 0, 0)
     with pytest.raises(DsetpackError, match=r"pack is on meta.*pack\.to\('cpu'\)"):
         decode(pack, [0], 0, 0)

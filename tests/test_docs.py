@@ -5,37 +5,39 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dsetpack.trainers import objectives, pairs, parameterizations, registry
+from dsetpack.trainers import matches, objectives, parameterizations, registry
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def test_the_table_of_pairs_is_current():
-    text = pairs.PAGE.read_text(encoding="utf-8")
-    assert pairs.rendered(text) == text, "run: python -m dsetpack.trainers.pairs"
+    text = matches.PAGE.read_text(encoding="utf-8")
+    assert matches.rendered(text) == text, "run: python -m dsetpack.trainers.matches"
 
 
 def test_the_table_of_pairs_agrees_with_the_list():
-    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in pairs.table().splitlines() if "|" in line]
+    rows = [
+        [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in matches.table().splitlines() if "|" in line
+    ]
     columns, body = rows[0][1:], rows[2:]
     assert columns == [*registry.names(parameterizations.__name__)]
     assert [row[0] for row in body] == [*registry.names(objectives.__name__)]
     found = {(row[0], on) for row in body for on, cell in zip(columns, row[1:], strict=True) if cell == "yes"}
-    assert found == set(pairs.pairs())
-    reasons = dict(re.findall(r"^(\d+)\. (.+)\.$", pairs.table(), re.MULTILINE))
+    assert found == set(matches.pairs())
+    reasons = dict(re.findall(r"^(\d+)\. (.+)\.$", matches.table(), re.MULTILINE))
     for row in body:
         for on, cell in zip(columns, row[1:], strict=True):
             if cell != "yes":
-                reason = pairs.refusal(row[0], on)
+                reason = matches.refusal(row[0], on)
                 assert reasons[re.fullmatch(r"no \((\d+)\)", cell)[1]] == reason[:1].upper() + reason[1:]
 
 
 def test_only_what_is_between_the_markers_is_written():
-    page = f"before\n{pairs.BEGIN}\nold\n{pairs.END}\nafter\n"
-    new = pairs.rendered(page)
-    assert new.startswith(f"before\n{pairs.BEGIN}\n| objective | ")
-    assert new.endswith(f"{pairs.END}\nafter\n")
-    assert pairs.rendered(new) == new
+    page = f"before\n{matches.BEGIN}\nold\n{matches.END}\nafter\n"
+    new = matches.rendered(page)
+    assert new.startswith(f"before\n{matches.BEGIN}\n| objective | ")
+    assert new.endswith(f"{matches.END}\nafter\n")
+    assert matches.rendered(new) == new
 
 
 def test_links_lead_somewhere():

@@ -10,10 +10,10 @@ import torch
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from dsetpack.dataset import PackDataset
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.loader import PackLoader
-from dsetpack.sampler import PairSampler
+from dsetpack.loading.dataset import PackDataset
+from dsetpack.loading.loader import PackLoader
+from dsetpack.order.sampler import PairSampler
 
 sys.path.insert(0, str(Path(__file__).parent))
 import slow_order

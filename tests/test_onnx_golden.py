@@ -14,9 +14,9 @@ from onnx_packs import assert_close, assert_like_torch
 from spec_decoders import KINDS, RAW
 from spec_reader import SpecReader
 
-from dsetpack import philox
 from dsetpack.onnx import OnnxPack
 from dsetpack.onnx.exporter import model
+from dsetpack.order import philox
 
 FILES = sorted(HERE.glob("golden/v*/*.dpk"))
 SEED, EPOCH = 3, 1

@@ -17,8 +17,8 @@ from dsetpack.decoders import decoder
 from dsetpack.formats import Reader, encode
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.kinds import kind_config
+from dsetpack.pack.store import contents
 from dsetpack.spaces import Normalized, Raw, Zca
-from dsetpack.store import contents
 
 CLASSES = ("a", "b", "c")
 KINDS = {

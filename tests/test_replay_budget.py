@@ -14,8 +14,8 @@ from dsetpack import FormatError, Pack
 from dsetpack.formats import Reader
 from dsetpack.formats.encodings.zstd import Codec as Zstd
 from dsetpack.replay import ReplayMemory
+from dsetpack.replay.contents import Contents
 from dsetpack.replay.shrink import Group, shrink
-from dsetpack.replay.stages import Contents
 from tests.test_replay_memory import SHAPE, arrays, haba, kfs, pack_of
 
 CLASSES = 5

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from dsetpack import FormatError, Pack
-from dsetpack.device import moved
-from dsetpack.order import epoch_order
+from dsetpack.loading.device import moved
+from dsetpack.order.rules import epoch_order
 from dsetpack.replay import MixedLoader, ReplayMemory
 from tests.test_replay_memory import arrays, haba, kfs
 

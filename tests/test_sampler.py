@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsetpack.formats.errors import FormatError, VersionError
-from dsetpack.pairs import PairTable
-from dsetpack.sampler import PairSampler
-from dsetpack.schedule import Schedule, rank_and_world
+from dsetpack.order.pairs import PairTable
+from dsetpack.order.sampler import PairSampler
+from dsetpack.order.schedule import Schedule, rank_and_world
 
 sys.path.insert(0, str(Path(__file__).parent))
 import slow_order

@@ -17,10 +17,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils import worker as torch_worker
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from dsetpack.epochs import EpochBoard
 from dsetpack.formats.errors import FormatError
-from dsetpack.sampler import PairSampler
-from dsetpack.stream import PackStream
+from dsetpack.loading.shared_epoch import EpochBoard
+from dsetpack.loading.stream import PackStream
+from dsetpack.order.sampler import PairSampler
 
 sys.path.insert(0, str(Path(__file__).parent))
 import slow_order

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from dsetpack.augment import Dsa
-from dsetpack.cutmix import draw_mix, interval
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.train import CHECK_EVERY, learning_rates, train
+from dsetpack.training.augment import Dsa
+from dsetpack.training.cutmix import draw_mix, interval
+from dsetpack.training.train import CHECK_EVERY, learning_rates, train
 
 
 class Loader:

@@ -20,7 +20,7 @@ from dsetpack.trainers import distill as distill_module
 from dsetpack.trainers import objectives, parameterizations, registry
 from dsetpack.trainers.data import data_names, load
 from dsetpack.trainers.distill import distill
-from dsetpack.trainers.pairs import pairs
+from dsetpack.trainers.matches import pairs
 from tests.tiny_methods import COMMON, real, table, tiny
 
 OLD = b"what was there before"

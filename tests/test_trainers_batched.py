@@ -11,10 +11,10 @@ from torch import nn
 
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.train import train
 from dsetpack.trainers import batched
 from dsetpack.trainers.batched import batchable, faster_together, train_together, worthwhile
 from dsetpack.trainers.networks import network, network_names
+from dsetpack.training.train import train
 
 IMAGE, CLASSES = (2, 8, 8), 3
 ORDERS = (5, 11, 12)

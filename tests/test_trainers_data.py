@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 import dsetpack
-from dsetpack.arrays import as_images
 from dsetpack.decoders import decoder
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.images import Config
+from dsetpack.pack.arrays import as_images
 from dsetpack.trainers.data import ImageData, data_names, from_torch, load
 from dsetpack.trainers.data.idx import FASHION, read_idx
 

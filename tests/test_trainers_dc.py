@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dsetpack.augment import Dsa
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Raw
@@ -24,6 +23,7 @@ from dsetpack.trainers.objectives import dc
 from dsetpack.trainers.objectives.base import Distillation
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.seeds import derive, generator
+from dsetpack.training.augment import Dsa
 
 Image = tuple[int, int, int]
 IMAGE, CLASSES = (1, 8, 8), 2

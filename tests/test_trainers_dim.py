@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import dsetpack
-from dsetpack import philox
-from dsetpack.augment import Dsa
 from dsetpack.formats.card import Augmentation, NormalizedSpace
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.order import philox
 from dsetpack.spaces import Normalized, Raw, Space
 from dsetpack.trainers import registry
 from dsetpack.trainers.context import Context
@@ -28,6 +27,7 @@ from dsetpack.trainers.objectives.logits import LogitMatching, Teacher, distance
 from dsetpack.trainers.objectives.logits import Settings as Logits
 from dsetpack.trainers.parameterizations.generator import Generator
 from dsetpack.trainers.parameterizations.generator import Settings as GeneratorSettings
+from dsetpack.training.augment import Dsa
 
 IMAGE, CLASSES = (1, 8, 8), 2
 TINY = GeneratorSettings(width=6, noise=8, per_class=3, lr=1e-3)

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dsetpack.augment import Dsa
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
@@ -24,6 +23,7 @@ from dsetpack.trainers.objectives.dm import DistributionMatching
 from dsetpack.trainers.objectives.means import BatchMeans, NetworkPool, RealMeans, class_means
 from dsetpack.trainers.parameterizations.images import Images
 from dsetpack.trainers.parameterizations.kfs import Kfs
+from dsetpack.training.augment import Dsa
 
 IMAGE, CLASSES = (1, 8, 8), 2
 UNUSED = torch.zeros(CLASSES, 1)

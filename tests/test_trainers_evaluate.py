@@ -12,7 +12,6 @@ import dsetpack
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Normalized, Raw
-from dsetpack.train import train
 from dsetpack.trainers.baselines import images_within, measure_random, random_pack, stored_bytes
 from dsetpack.trainers.batched import train_together
 from dsetpack.trainers.data import ImageData
@@ -20,6 +19,7 @@ from dsetpack.trainers.evaluate import _share, accuracies, accuracy, evaluate, f
 from dsetpack.trainers.predictors import ridge_predictor
 from dsetpack.trainers.protocols import COMMON, COMMON_AUGMENTATION, plan
 from dsetpack.trainers.seeds import derive
+from dsetpack.training.train import train
 
 RECIPE = Recipe(steps=12, batch_size=8, lr=0.05, width=4)
 

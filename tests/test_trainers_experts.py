@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dsetpack.augment import Dsa
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.spaces import Raw
 from dsetpack.trainers import experts as experts_module
@@ -18,6 +17,7 @@ from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.experts import Experts, ExpertSettings
 from dsetpack.trainers.objectives.means import NetworkPool
 from dsetpack.trainers.objectives.mtt import Student
+from dsetpack.training.augment import Dsa
 from tests.mtt_cases import CLASSES, DSA, IMAGE, SMALL, Pixels, context, images
 
 EXPERTS = ExpertSettings(count=3, epochs=4, batch=8, lr=0.1)

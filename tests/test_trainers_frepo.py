@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsetpack.augment import Dsa
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import DsetpackError, FormatError
@@ -22,6 +21,7 @@ from dsetpack.trainers.objectives import frepo, isa
 from dsetpack.trainers.objectives.base import Distillation
 from dsetpack.trainers.parameterizations.kfs import Kfs
 from dsetpack.trainers.seeds import generator
+from dsetpack.training.augment import Dsa
 from tests.frepo_cases import CLASSES, IMAGE, SMALL, built, context, images, same
 
 

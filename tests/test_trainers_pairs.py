@@ -17,8 +17,8 @@ from dsetpack.trainers.checkpoint import load_checkpoint
 from dsetpack.trainers.distill import context_for, distill
 from dsetpack.trainers.evaluate import fresh
 from dsetpack.trainers.loop import Run, Schedule
+from dsetpack.trainers.matches import pairs, refusal
 from dsetpack.trainers.objectives.adversary import Adversarial
-from dsetpack.trainers.pairs import pairs, refusal
 from dsetpack.trainers.parameterizations import Parameterization
 from dsetpack.trainers.recipe import DistillRecipe, as_json
 from dsetpack.trainers.seeds import derive, generator

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack.pack import Pack
-from dsetpack.part import Part
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.evaluate import accuracies

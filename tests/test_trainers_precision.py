@@ -8,7 +8,7 @@ import torch
 from dsetpack.trainers.arithmetic import current, precision
 from dsetpack.trainers.distill import context_for, learn
 from dsetpack.trainers.loop import Run
-from dsetpack.trainers.pairs import pairs
+from dsetpack.trainers.matches import pairs
 from tests.tiny_methods import real, tiny
 
 CPU = torch.device("cpu")

@@ -61,7 +61,7 @@ def command(
     scikit-learn: pip install 'dsetpack[audit]'.
     """
     import dsetpack
-    from dsetpack.device import usable
+    from dsetpack.loading.device import usable
     from dsetpack.trainers.attacks import ATTACKS
     from dsetpack.trainers.audit import audit, known_members
     from dsetpack.trainers.data import load

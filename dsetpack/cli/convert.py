@@ -11,7 +11,7 @@ from dsetpack.cli.declared import SPACES, DeclaredSpace
 from dsetpack.formats.presets import PRESETS as ENCODINGS
 
 if TYPE_CHECKING:
-    from dsetpack.pack import Pack
+    from dsetpack.pack.pack import Pack
     from dsetpack.trainers.data import ImageData
 
 

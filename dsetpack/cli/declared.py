@@ -71,9 +71,9 @@ class DeclaredSpace:
         return self._whitened(data), data
 
     def _normalized(self) -> Space:
-        from dsetpack.checked import checked
         from dsetpack.convert import published
         from dsetpack.formats.card import NormalizedSpace
+        from dsetpack.formats.errors import checked
         from dsetpack.spaces import Normalized
 
         mean, std = self.mean, self.std

@@ -54,9 +54,9 @@ def command(
     """
     if recipe is not None and method is not None:
         raise click.UsageError("--recipe names a method already: leave out --method")
-    from dsetpack.device import usable
     from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import FormatError
+    from dsetpack.loading.device import usable
     from dsetpack.trainers import parallel
     from dsetpack.trainers.data import load
     from dsetpack.trainers.distill import distill

@@ -101,9 +101,9 @@ def command(
     The network after the last step counts; the mean and the standard deviation over seeds are printed.
     """
     import dsetpack
-    from dsetpack.device import usable
     from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.seal import recard
+    from dsetpack.loading.device import usable
     from dsetpack.trainers.data import load
     from dsetpack.trainers.evaluate import measure
     from dsetpack.trainers.protocols import NAMES, check_data, plan
@@ -221,9 +221,8 @@ def _tests(test: ImageData, corruptions: list[str]) -> list[ImageData]:
 
 def _recipe(card: Card, data: str, protocol: str, changes: dict[str, Any]) -> Recipe | None:
     """The protocol's recipe with some fields changed; None for its own."""
-    from dsetpack.checked import checked
     from dsetpack.formats.card import Recipe
-    from dsetpack.formats.errors import FormatError
+    from dsetpack.formats.errors import FormatError, checked
     from dsetpack.trainers.protocols import defaults
     from dsetpack.trainers.recipe import nearest
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dsetpack.pack import Pack
+    from dsetpack.pack.pack import Pack
 
 
 def fitted(pack: Pack, data: str, root: Path | None) -> Pack:

@@ -44,8 +44,8 @@ def command(file: str, out: Path, rows: int | None, columns: int) -> None:
 
 def _picture(file: str, out: Path, rows: int | None, columns: int) -> str:
     from dsetpack.formats.atomic import write_atomically
-    from dsetpack.preview import ROWS, grid
-    from dsetpack.store import open_to_show
+    from dsetpack.pack.store import open_to_show
+    from dsetpack.preview.grid import ROWS, grid
 
     image, data = grid(open_to_show(file), rows or ROWS, columns), io.BytesIO()
     image.save(data, format="PNG")
@@ -55,7 +55,7 @@ def _picture(file: str, out: Path, rows: int | None, columns: int) -> str:
 
 def _page(file: str, out: Path, rows: int | None, columns: int) -> str:
     from dsetpack.formats.atomic import write_atomically
-    from dsetpack.preview_html import SOURCES, page
+    from dsetpack.preview.page import SOURCES, page
 
     data = page(file, rows or SOURCES, columns).encode()
     write_atomically(out, data)

@@ -26,7 +26,7 @@ def command(file: str, data: str, root: Path | None, seeds: int, device: str) ->
     Prints the card's value, the new one, and their difference in standard errors; the status is 1 beyond three.
     """
     import dsetpack
-    from dsetpack.device import usable
+    from dsetpack.loading.device import usable
     from dsetpack.trainers.data import load
     from dsetpack.trainers.reproduce import LIMIT, reproduce, settle
 

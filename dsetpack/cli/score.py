@@ -81,8 +81,8 @@ def command(
     images. How many is said before they start.
     """
     import dsetpack
-    from dsetpack.device import usable
     from dsetpack.formats import Reader
+    from dsetpack.loading.device import usable
     from dsetpack.trainers.baselines import images_within
     from dsetpack.trainers.data import load
     from dsetpack.trainers.real import with_its_space

@@ -25,7 +25,7 @@ from dsetpack.convert._published import PUBLISHED, Published, published
 from dsetpack.convert.base import Given, Layout
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
 from dsetpack.spaces import Space, as_space
 
 __all__ = [

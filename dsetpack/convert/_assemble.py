@@ -10,19 +10,18 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
-import dsetpack
-from dsetpack.arrays import HIGHEST, LOWEST, as_images
-from dsetpack.checked import checked
 from dsetpack.convert._files import sha256
 from dsetpack.convert._labels import class_names, labels_of, unpacked_labels
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
-from dsetpack.formats.errors import FormatError, LimitError
-from dsetpack.pack import Pack
-from dsetpack.part import Part
+from dsetpack.formats.errors import FormatError, LimitError, checked
+from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, Zca, space_from_card
+from dsetpack.version import __version__
 
 
 def assemble(found: Found, given: Given, layout: str) -> Pack:
@@ -200,7 +199,7 @@ def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels
         method=found.method,
         settings={"converted": converted},
         budget_floats=floats + (labels.numel() if labels.ndim == 2 else 0),
-        software={"dsetpack": dsetpack.__version__},
+        software={"dsetpack": __version__},
     )
 
 

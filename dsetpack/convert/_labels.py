@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsetpack.arrays import as_labels
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._npz import as_tensor, load_npy
 from dsetpack.convert._published import PUBLISHED, published
@@ -15,6 +14,7 @@ from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
+from dsetpack.pack.arrays import as_labels
 
 TOLERANCE = 1e-3
 """How far the sum of a row of probabilities may lie from 1, and that of centred targets from 0."""

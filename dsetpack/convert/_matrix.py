@@ -8,11 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsetpack.checked import checked
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._npz import as_tensor, headers, load_npz
 from dsetpack.formats.card import ZcaSpace
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, checked
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.spaces import Zca, data_digest

@@ -15,11 +15,10 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.checked import checked
 from dsetpack.convert._files import check_size
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError, LimitError
+from dsetpack.formats.errors import FormatError, LimitError, checked
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.spaces import Raw

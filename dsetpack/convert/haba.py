@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.checked import checked
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, checked
 from dsetpack.formats.kinds.haba import Config
 from dsetpack.formats.model import printable
 

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.checked import checked
 from dsetpack.convert._files import check_size, tensor_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
-from dsetpack.extras import need
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
 from dsetpack.unpack.base import CARD
 from dsetpack.unpack.safetensors import NAME

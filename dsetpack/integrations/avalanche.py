@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dsetpack.dataset import PackDataset, Transform
-from dsetpack.extras import need_package
 from dsetpack.formats.errors import FormatError
-from dsetpack.pack import Pack
+from dsetpack.formats.extras import need_package
+from dsetpack.loading.dataset import PackDataset, Transform
+from dsetpack.pack.pack import Pack
 from dsetpack.replay import ReplayMemory
 
 __all__ = ["ReplayPolicy", "store_images"]

@@ -11,14 +11,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
-from dsetpack.extras import need_package
 from dsetpack.formats.errors import FormatError
-from dsetpack.loader import PackLoader
-from dsetpack.pack import Pack
+from dsetpack.formats.extras import need_package
+from dsetpack.loading.loader import PackLoader
+from dsetpack.order.sampler import PairSampler
+from dsetpack.order.schedule import rank_and_world
+from dsetpack.pack.pack import Pack
 from dsetpack.replay import MixedLoader, ReplayMemory
 from dsetpack.replay.mix import Batches
-from dsetpack.sampler import PairSampler
-from dsetpack.schedule import rank_and_world
 
 __all__ = ["ReplayDataModule"]
 

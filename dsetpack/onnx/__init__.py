@@ -20,15 +20,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from dsetpack.extras import need
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.extras import need
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
 from dsetpack.onnx.runtime import OnnxPack
 from dsetpack.onnx.stream import OnnxStream
 
 if TYPE_CHECKING:
-    from dsetpack.pack import Pack
+    from dsetpack.pack.pack import Pack
 
 __all__ = ["OnnxPack", "OnnxStream", "export"]
 

@@ -45,7 +45,7 @@ class Info(Model):
         space: ``pack`` or ``raw``, the space of the images.
         decoder_only: a bank alone.
         epoch_rule: ``paired`` or ``product``.
-        parts: their sizes, in order; pairs are numbered as in ``dsetpack.order``.
+        parts: their sizes, in order; pairs are numbered as in ``dsetpack.order.rules``.
         noise: z, the length of the noise that generators take; None where there is none.
     """
 

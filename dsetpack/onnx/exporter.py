@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from typing_extensions import TypeIs
 
-import dsetpack
-from dsetpack.checked import checked
 from dsetpack.formats import Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, checked
 from dsetpack.formats.manifest import ITEMSIZE
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
@@ -21,9 +19,10 @@ from dsetpack.onnx import envelope
 from dsetpack.onnx.build import Builder, Entry
 from dsetpack.onnx.graph import FLOAT, INT64, info
 from dsetpack.onnx.spaces import Floats, Space
+from dsetpack.version import __version__
 
 if TYPE_CHECKING:
-    from dsetpack.pack import Pack
+    from dsetpack.pack.pack import Pack
 
 LARGEST = 2**31 - 2**20
 """Bytes of an ONNX file at most: protobuf's bound, less room for the graph."""
@@ -127,7 +126,7 @@ def _model(
         parts=parts,
         noise=builder.noise() if parts else None,
     )
-    made = builder.graph.model(inputs, outputs, dsetpack.__version__, envelope.metadata(described, card))
+    made = builder.graph.model(inputs, outputs, __version__, envelope.metadata(described, card))
     return envelope.seal(made.SerializeToString(deterministic=True))
 
 

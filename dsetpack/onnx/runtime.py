@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dsetpack import philox
-from dsetpack.extras import need
 from dsetpack.formats.card import RawSpace
 from dsetpack.formats.card import Space as SpaceModel
 from dsetpack.formats.errors import DsetpackError, FormatError, LimitError
+from dsetpack.formats.extras import need
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.onnx import envelope, external
-from dsetpack.pairs import PairTable
+from dsetpack.order import philox
+from dsetpack.order.pairs import PairTable
 
 if TYPE_CHECKING:
     from dsetpack.onnx.stream import OnnxStream
-    from dsetpack.sampler import PairSampler
+    from dsetpack.order.sampler import PairSampler
 
 Floats = NDArray[np.float32]
 Labels = NDArray[Any]
@@ -139,7 +139,7 @@ class OnnxPack:
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
         """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
-        from dsetpack.sampler import PairSampler
+        from dsetpack.order.sampler import PairSampler
 
         return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
 

@@ -9,7 +9,7 @@ from dsetpack.onnx.runtime import Floats, Labels
 
 if TYPE_CHECKING:
     from dsetpack.onnx.runtime import OnnxPack
-    from dsetpack.sampler import PairSampler
+    from dsetpack.order.sampler import PairSampler
 
 
 class OnnxStream:

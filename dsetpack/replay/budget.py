@@ -23,9 +23,9 @@ from dsetpack.formats import Manifest, Reader, encode
 from dsetpack.formats.header import user_block_size
 from dsetpack.formats.manifest import compress
 from dsetpack.formats.presets import EncodingChoice
-from dsetpack.pack import Pack
-from dsetpack.part import Part
-from dsetpack.store import contents
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part
+from dsetpack.pack.store import contents
 
 CHUNK = 80
 """Bytes that a further chunk of a dataset costs in manifest and structure."""

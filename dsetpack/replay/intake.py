@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from dsetpack.combine import unmeasured
 from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.presets import Preset
-from dsetpack.pack import Pack
-from dsetpack.part import Part
-from dsetpack.replay import fit
+from dsetpack.pack.combine import unmeasured
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part
+from dsetpack.pack.store import open_pack
+from dsetpack.replay import compatible
 from dsetpack.replay.budget import Size, distinct, measure
-from dsetpack.replay.stages import Bank, Contents, Stage, same_bank
-from dsetpack.store import open_pack
+from dsetpack.replay.contents import Bank, Contents, Stage, same_bank
 
 
 def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, card_of_all: bool) -> Contents:
@@ -31,7 +31,7 @@ def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, c
         FormatError: other images, labels or epochs than those there are.
     """
     if before is not None:
-        fit.check_alike(pack, before.card)
+        compatible.check_alike(pack, before.card)
     data = pack.to_bytes(encoding)
     stored, sizes = open_pack(data), measure(pack, data)
     held = list(before.banks) if before else []
@@ -81,7 +81,7 @@ def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank], enc
 def _card(before: Contents, pack: Pack, card: Card) -> Card:
     """The card with one stage more; what the first stages did not say of training, the new one may."""
     return unmeasured(card).replace(
-        epoch_rule=fit.epoch_rule(before.parts, before.card.epoch_rule, pack.parts, pack.card.epoch_rule),
+        epoch_rule=compatible.epoch_rule(before.parts, before.card.epoch_rule, pack.parts, pack.card.epoch_rule),
         recipe=card.recipe or pack.card.recipe,
         augmentation=card.augmentation if card.recipe else pack.card.augmentation,
         extra=before.card.extra,

@@ -14,24 +14,23 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dsetpack.arrays import as_codes, as_labels, class_names
-from dsetpack.checked import checked
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, checked
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
-from dsetpack.loader import PackLoader
-from dsetpack.pack import Pack
-from dsetpack.replay import fit, saved
+from dsetpack.loading.loader import PackLoader
+from dsetpack.pack.arrays import as_codes, as_labels, class_names
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.store import open_pack
+from dsetpack.replay import compatible, notes
 from dsetpack.replay.budget import measure
+from dsetpack.replay.contents import Contents, hard
 from dsetpack.replay.intake import appended, reopened
 from dsetpack.replay.mix import Batches, MixedLoader
 from dsetpack.replay.shrink import BALANCES, Balance
-from dsetpack.replay.stages import Contents, hard
 from dsetpack.replay.units import parse_bytes
 from dsetpack.spaces import Space, as_space
-from dsetpack.store import open_pack
 
 Task = str | int
 FLOAT_BYTES: dict[Preset, float] = {"exact": 4, "f16": 2, "int8": 1, "int4": 0.5}
@@ -164,7 +163,7 @@ class ReplayMemory:
 
         Args:
             pack: with the memory's classes, image shape and kind of labels. Of another pixel space it is converted
-                where the images stay the same: see ``fit.in_space``. Decoders that the memory holds are shared.
+                where the images stay the same: see ``compatible.in_space``. Decoders that the memory holds are shared.
             task: its name; by default its number.
 
         Raises:
@@ -250,7 +249,7 @@ class ReplayMemory:
                 f"data is a {type(data).__name__}; images that a method can distil expected, such as "
                 "dsetpack.trainers.data.ImageData(images, labels, classes, name)"
             )
-        fit.check_classes(data.classes, self._known_classes())  # not after hours of work
+        compatible.check_classes(data.classes, self._known_classes())  # not after hours of work
         self._check_begins(data)
         if budget is not None and "ipc" in options:
             raise FormatError("budget= and ipc= both say how many images a class: give one of them")
@@ -352,22 +351,22 @@ class ReplayMemory:
             FormatError: no budget, or it does not hold the file, or a part has no sources; and as ``dsetpack.open``.
         """
         with Reader(where, verify="all", limits=limits) as reader:
-            fit.check_stored([part.kind for part in reader.manifest.parts])
+            compatible.check_stored([part.kind for part in reader.manifest.parts])
             data, name = b"".join(reader.blocks()), reader.name
         pack = open_pack(data, limits=limits)
-        notes = saved.read(pack, name, budget, encoding)
-        encoded = pack.to_bytes(notes.encoding)
+        kept = notes.read(pack, name, budget, encoding)
+        encoded = pack.to_bytes(kept.encoding)
         if len(encoded) != len(data):  # the file has another encoding: count what save will write
             data, pack = encoded, open_pack(encoded)
-        made = cls(notes.budget, encoding=notes.encoding, balance=notes.balance)
-        contents = reopened(pack, data, notes.tasks)
+        made = cls(kept.budget, encoding=kept.encoding, balance=kept.balance)
+        contents = reopened(pack, data, kept.tasks)
         made._keep(made._noted(contents, made._budget).within(made._budget, made._balance))
         return made
 
     def _append(self, pack: Pack, name: str, *, card_of_all: bool = False) -> None:
         """Add a task. All is computed before anything changes."""
-        fit.check_classes(pack.card.classes, self._known_classes())
-        pack = fit.in_space(fit.with_sources(pack), self.space or pack.space)
+        compatible.check_classes(pack.card.classes, self._known_classes())
+        pack = compatible.in_space(compatible.with_sources(pack), self.space or pack.space)
         contents = appended(self._contents, pack, name, self._encoding, card_of_all)
         contents = self._noted(contents, self._budget).counted(self._encoding)
         self._keep(contents.within(self._budget, self._balance))
@@ -376,11 +375,11 @@ class ReplayMemory:
         """With what ``open`` has to know in the card."""
         tasks = tuple(stage.task for stage in contents.stages)
         with checked("what the memory's file says"):
-            notes = saved.Notes(
+            kept = notes.Notes(
                 budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks,
-                classes=saved.classes_digest(contents.parts),
+                classes=notes.classes_digest(contents.parts),
             )  # fmt: skip
-        return replace(contents, card=saved.write(contents.card, notes))
+        return replace(contents, card=notes.write(contents.card, kept))
 
     def _keep(self, contents: Contents) -> None:
         self._contents, self._pack = contents, None

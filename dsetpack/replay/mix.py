@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsetpack.dataset import PairSource, decode, loaded
-from dsetpack.device import moved
 from dsetpack.formats.errors import FormatError
-from dsetpack.schedule import Schedule
-from dsetpack.stream import Batch
+from dsetpack.loading.dataset import PairSource, decode, loaded
+from dsetpack.loading.device import moved
+from dsetpack.loading.stream import Batch
+from dsetpack.order.schedule import Schedule
 
 STATE_VERSION = 3
 

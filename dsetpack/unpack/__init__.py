@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
 from dsetpack.unpack.base import new_folder
 
 __all__ = ["form_names", "unpack"]

@@ -18,7 +18,7 @@ from torch import Tensor
 from dsetpack.formats.atomic import SUFFIX
 from dsetpack.formats.card import Card, RawSpace, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
 
 CARD = "dsetpack.card"
 """The metadata key of a card's JSON in a safetensors file."""

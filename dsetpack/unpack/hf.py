@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from dsetpack.extras import need
-from dsetpack.pack import Pack
+from dsetpack.formats.extras import need
+from dsetpack.pack.pack import Pack
 from dsetpack.unpack.base import labels, pictures
 
 NAME = "data/train-00000-of-00001.parquet"

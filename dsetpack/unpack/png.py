@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from dsetpack.pack import Pack
+from dsetpack.pack.pack import Pack
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE, labels, pictures, unpacked_card
 
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dsetpack.extras import need
-from dsetpack.pack import Pack
+from dsetpack.formats.extras import need
+from dsetpack.pack.pack import Pack
 from dsetpack.unpack.base import CARD, batches, raw_batches, unpacked_card
 
 NAME = "images.safetensors"

@@ -26,7 +26,7 @@ from onnx_packs import CASES, HABA, KFS, LISTS, NORMALIZED, assert_close, mixed,
 import dsetpack
 from dsetpack.cli import main
 from dsetpack.onnx import export
-from dsetpack.philox import noise
+from dsetpack.order.philox import noise
 
 PACK = ROOT / "examples" / "packs" / "fashion-kfs-ipc1.dpk"
 PACKS = {f"{case}, int8": pack_of(*CASES[case], encoding="int8") for case in CASES} | {

@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 from preview_packs import EVIL, KFS, SAMPLE, evil, generator, large
 
-from dsetpack.preview_html import page
+from dsetpack.preview.page import page
 
 PAGES = {"kfs": KFS, "sample": SAMPLE, "evil": evil(), "generator": generator(), "large": large()}
 NODE = Path(os.environ.get("NODE_FOLDER") or ROOT / "examples" / "browser").absolute()

@@ -1,85 +1,12 @@
-"""What the formats floor needs, and what it must never import."""
+"""What the formats floor needs to run, and what it never loads."""
 
-import ast
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from format_packs import images, part_of
 
 from dsetpack import formats
-
-ROOT = Path(__file__).parents[2]
-FLOORS = {"dsetpack.formats": 0, "dsetpack": 1, "dsetpack.trainers": 2, "dsetpack.cli": 3, "dsetpack.__main__": 3}
-"""From the ground up; ``dsetpack`` is what lies beside the others."""
-
-
-def floor(module):
-    """The floor a module lives on; -1 outside the house."""
-    homes = [name for name in FLOORS if module == name or module.startswith(f"{name}.")]
-    return FLOORS[max(homes, key=len)] if homes else -1
-
-
-def modules():
-    """Every module of the package: its name and its file. The folders themselves, not the links to them."""
-    for folder, prefix in (
-        ("formats", "dsetpack.formats"),
-        ("trainers", "dsetpack.trainers"),
-        ("dsetpack", "dsetpack"),
-    ):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            parts = path.relative_to(ROOT / folder).with_suffix("").parts
-            if folder == "dsetpack" and parts[0] in ("formats", "trainers"):
-                continue
-            name = ".".join((prefix, *parts)).removesuffix(".__init__")
-            yield name, path
-
-
-def imported(path, name):
-    """Names of all modules that a file imports, anywhere in it but under ``if TYPE_CHECKING``."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    skipped = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            skipped |= set(map(id, (inner for part in node.body for inner in ast.walk(part))))
-    for node in ast.walk(tree):
-        if id(node) in skipped:
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{name}: relative imports do not survive the links; use absolute ones"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def test_imports_go_downwards_only():
-    seen = 0
-    for name, path in modules():
-        mine = floor(name)
-        for target in imported(path, name):
-            if target.split(".")[0] == "dsetpack":
-                seen += 1
-                assert floor(target) <= mine, f"{name} imports {target}, which is a floor above"
-            assert target.split(".")[0] not in ("formats", "trainers"), f"{name} imports {target}: not its full name"
-    assert seen > 50
-
-
-def test_the_walls_hold():
-    assert floor("dsetpack.formats.reader") == 0
-    assert floor("dsetpack.pack") == floor("dsetpack") == 1
-    assert floor("dsetpack.trainers.loop") == 2
-    assert floor("dsetpack.cli.info") == 3
-    assert floor("numpy") == -1
-
-
-def test_formats_import_no_heavy_library():
-    allowed = {"numpy", "pydantic", "typing_extensions", "zstandard", "h5py", "fsspec", "cryptography", "dsetpack"}
-    for name, path in modules():
-        if floor(name) == 0:
-            for target in imported(path, name):
-                top = target.split(".")[0]
-                assert top in allowed or top in sys.stdlib_module_names, f"{name} imports {target}"
 
 
 def run(code, *arguments):

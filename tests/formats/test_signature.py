@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "v1.0" / "signed.dpk"
-SPEC = (Path(__file__).parents[2] / "formats" / "SPEC.md").read_text(encoding="utf-8")
+SPEC = (Path(__file__).parents[2] / "dsetpack" / "formats" / "SPEC.md").read_text(encoding="utf-8")
 VECTORS = [  # RFC 8032, section 7.1: secret key, public key, message, signature
     (
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",

@@ -22,10 +22,12 @@ from spec_decoders import KINDS as DECODERS
 from spec_decoders import RAW
 from spec_reader import SpecReader, canonical
 
-from dsetpack import augment, formats, philox
+from dsetpack import formats
 from dsetpack.formats import Reader, writer
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.manifest import canonical as ours
+from dsetpack.order import philox
+from dsetpack.training import augment
 
 ROOT = Path(__file__).parents[2]
 SPEC = (ROOT / "formats" / "SPEC.md").read_text(encoding="utf-8")

@@ -1,0 +1,154 @@
+"""``PackDataset``: every pair of a pack as a map-style dataset for stock loaders."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, SupportsIndex
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, get_worker_info
+
+from dsetpack.formats.card import Card
+from dsetpack.formats.errors import DsetpackError
+from dsetpack.loading.shared_epoch import shared
+from dsetpack.order.pairs import PairTable
+from dsetpack.order.philox import check_epoch, check_seed
+
+Indices = Sequence[int] | NDArray[np.integer[Any]] | Tensor
+Transform = Callable[[Tensor], Tensor]
+Sample = tuple[Tensor, int | Tensor]
+
+
+class PairSource(Protocol):
+    """What datasets and loaders need of a pack: ``dsetpack.Pack``, or anything that decodes pairs."""
+
+    @property
+    def table(self) -> PairTable:
+        """Its pairs."""
+
+    @property
+    def card(self) -> Card:
+        """What it is."""
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every pair: int64 [len], or float32 [len, classes]."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it decodes."""
+
+    def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str) -> PairSource:
+        """The same on a device; this one stays where it is."""
+
+    def decode(self, pairs: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
+        """Images float32 [n, C, H, W] in the pack's space, and their labels: int64 [n] or float32 [n, classes]."""
+
+
+def loaded(pack: PairSource) -> PairSource:
+    """The pack with its tensors in memory: forked workers must not read one file or one connection together."""
+    _ = pack.device  # a pack opened from a file reads its tensors when first asked about them
+    return pack
+
+
+def decode(pack: PairSource, pairs: Indices, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+    """Decode for reading: no gradients, and never on a GPU from inside a worker process.
+
+    Raises:
+        DsetpackError: the pack lives on another device than the CPU and this is a worker process.
+    """
+    if pack.device.type != "cpu" and get_worker_info() is not None:
+        raise DsetpackError(
+            f"the pack is on {pack.device}, and this is a DataLoader worker: worker processes cannot share a GPU "
+            "context. Decode in the main process (num_workers=0, or pack.loader(device=...)), or give the workers "
+            "pack.to('cpu')"
+        )
+    with torch.no_grad():
+        return pack.decode(pairs, seed=seed, epoch=epoch)
+
+
+class PackDataset(Dataset[Sample]):
+    """All pairs of a pack, in the order of their numbers: ``dataset[i]`` is pair ``i``.
+
+    Works with a stock ``DataLoader`` like any other map-style dataset. Loaders fetch a whole batch by one call
+    (``__getitems__``), decoded at once. It holds no file, no position and no generator, so it pickles and forks; which
+    pairs come when is the sampler's business (``pack.sampler()`` for the order and resume that dsetpack promises).
+
+    An item is ``(x, y)``: x float32 [C, H, W] in the pack's space, after ``transform``; y a Python int where labels are
+    hard (a batch collates to int64 [B]), or float32 [classes] where they are soft ([B, classes]).
+
+    Args:
+        pack: the pack; on the CPU where worker processes are used. Its tensors are read now if they still
+            are in a file.
+        transform: applied to each image [C, H, W] on its own.
+        seed: of the noise, where a part is a generator; nothing else here is random. 0 <= seed < 2**64.
+
+    Raises:
+        FormatError: the seed is out of its range.
+    """
+
+    def __init__(self, pack: PairSource, transform: Transform | None = None, *, seed: int = 0) -> None:
+        self.pack = loaded(pack)
+        self.transform = transform
+        self.seed = check_seed(seed)
+        self._epoch: int | Tensor = 0
+
+    @property
+    def targets(self) -> list[int] | Tensor:
+        """The label of each item: a list of ints, or float32 [len, classes]."""
+        labels = self.pack.labels
+        return labels if labels.is_floating_point() else labels.tolist()
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names; a hard label is an index into them."""
+        return list(self.pack.card.classes)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch whose noise a generator decodes; 0 until ``set_epoch``."""
+        return int(self._epoch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Give generators the fresh noise of an epoch; other kinds do not notice.
+
+        Call it before each epoch, and before the first where workers are persistent: they see later changes through
+        shared memory, which this call sets up.
+
+        Raises:
+            FormatError: not in 0..2**32-1.
+        """
+        number = check_epoch(epoch)
+        if isinstance(self._epoch, Tensor):
+            self._epoch.fill_(number)
+        else:
+            self._epoch = shared(torch.tensor(number))
+
+    def __len__(self) -> int:
+        return len(self.pack)
+
+    def __getitem__(self, index: SupportsIndex) -> Sample:
+        return self.__getitems__([operator.index(index)])[0]
+
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Sample]:
+        """The items of many indices, decoded by one call.
+
+        Raises:
+            IndexError: an index outside -len..len-1.
+        """
+        images, labels = decode(self.pack, [self._pair(index) for index in indices], self.seed, self.epoch)
+        x = images.unbind(0) if self.transform is None else [self.transform(image) for image in images.unbind(0)]
+        y = labels.unbind(0) if labels.is_floating_point() else labels.tolist()
+        return list(zip(x, y, strict=True))
+
+    def _pair(self, index: SupportsIndex) -> int:
+        number, length = operator.index(index), len(self)
+        if not -length <= number < length:
+            raise IndexError(f"index {number} is out of range: the pack has {length} pairs")
+        return number % length

@@ -1,0 +1,1 @@
+"""What comes when, and which noise: pure functions of (seed, epoch, position). Never torch."""

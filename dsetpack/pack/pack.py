@@ -1,0 +1,359 @@
+"""The pack: a factorized dataset in memory, which decodes (source, decoder) pairs on the fly."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from dsetpack.formats.card import Augmentation, Card, Recipe
+from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.presets import EncodingChoice
+from dsetpack.loading.device import usable
+from dsetpack.order.pairs import PairTable
+from dsetpack.pack.decode import decode_batch
+from dsetpack.pack.part import Part
+from dsetpack.spaces import Space, as_space, same_space, space_from_card
+from dsetpack.training.augment import augmentation_of
+
+if TYPE_CHECKING:
+    from dsetpack.loading.dataset import PackDataset
+    from dsetpack.loading.loader import PackLoader
+    from dsetpack.loading.stream import PackStream
+    from dsetpack.order.sampler import PairSampler
+    from dsetpack.pack.combine import Which
+    from dsetpack.training.train import Progress, Report
+
+Pairs = Sequence[int] | NDArray[np.integer[Any]] | Tensor
+Transform = Callable[[Tensor], Tensor]
+MATERIALIZE_BATCH = 1024
+
+
+class Pack:
+    """A factorized dataset: parts of sources × decoders, with the card that says how to use them.
+
+    Attributes:
+        card: what the pack is.
+        table: which pair number is which (part, source, slot).
+        digest: ``sha256:...`` of the file it was opened from; None for a pack made in memory.
+        origin: that file, where it can be opened again: absolute path, URL or bytes; else None.
+    """
+
+    origin: str | bytes | None = None
+
+    def __init__(self, card: Card, parts: Iterable[Part], space: Space | None = None, digest: str | None = None):
+        """Put a pack together.
+
+        Args:
+            card: what it is; class count, image shape and label kind must fit the parts.
+            parts: at least one.
+            space: the pixel space, where the card alone cannot make it (an embedded ZCA).
+
+        Raises:
+            FormatError: a part or the space does not fit the card.
+        """
+        self._parts = tuple(parts)
+        self._space = space_from_card(card.space, {}) if space is None else as_space(space)
+        if self._space.model != card.space:
+            raise FormatError(f"the card's space is another than {self._space!r}: make it with space=space.model")
+        if not self._parts:
+            raise FormatError("a pack needs at least one part")
+        for number, part in enumerate(self._parts):
+            _check_part(number, part, card)
+        self._begin(card, [(len(part), part.slots) for part in self._parts], digest)
+
+    def _begin(self, card: Card, sizes: Sequence[tuple[int, int]], digest: str | None) -> None:
+        self.card, self.digest = card, digest
+        self.table = PairTable(sizes)
+        self._decoded: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts; read and checked when first used where the pack was opened from a file."""
+        return self._parts
+
+    @property
+    def space(self) -> Space:
+        """The pixel space of decoded images; ``space.apply`` maps raw images in [0, 1] into it."""
+        return self._space
+
+    @classmethod
+    def from_arrays(
+        cls,
+        images: ArrayLike | Tensor,
+        labels: ArrayLike | Tensor,
+        *,
+        classes: Sequence[str] | int | None = None,
+        space: Space | None = None,
+        **card: Any,
+    ) -> Pack:
+        """A pack of plain images. The arrays are copied.
+
+        Args:
+            images: uint8 in 0..255 or floats in the pack's space, [N, C, H, W] or [N, H, W]. Raw floats are in [0, 1];
+                learned ones may lie in [-2, 3].
+            labels: hard integers [N] or [N, 1], or soft floats [N, classes].
+            classes: class names, or how many; by default as many as the labels say.
+            space: the pixel space of float images, such as ``Normalized.fit(images)``; by default raw.
+            **card: further fields of the card (``title``, ``recipe``, ...).
+
+        Raises:
+            FormatError: shapes, dtypes or values that do not fit, labels outside the classes, or unknown fields.
+        """
+        from dsetpack.pack.arrays import images_pack
+
+        return images_pack(images, labels, classes=classes, space=space, **card)
+
+    @staticmethod
+    def merge(*packs: Pack, **card: Any) -> Pack:
+        """Several packs as one, on the first one's device: their parts one after another.
+
+        Args:
+            *packs: of the same image shape, classes, pixel space, label kind and epoch rule. Stages are numbered on:
+                those of a pack follow those of the packs before it.
+            **card: fields in which the new card differs from the first pack's; it has no metrics.
+
+        Raises:
+            FormatError: no packs, or packs that do not go together; names the field.
+        """
+        from dsetpack.pack.combine import merge
+
+        return merge(packs, card)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        kinds = " + ".join(f"{len(p)} × {p.slots} {p.kind}" for p in self.parts)
+        return f"Pack({self.card.title!r}, {kinds} = {len(self)} images {list(self.card.shape)})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it decodes."""
+        return self.parts[0].labels.device
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every pair: int64 [len], or float32 [len, classes]."""
+        return torch.cat([part.labels.repeat_interleave(part.slots, 0) for part in self.parts])
+
+    def decode(self, pairs: Pairs, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
+        """Decode any pairs in one batched call, differentiable in sources and banks.
+
+        Args:
+            pairs: B pair numbers in 0..len-1, in any order, repeats allowed.
+            seed, epoch: which noise a generator draws; others ignore them.
+
+        Returns:
+            images float32 [B, C, H, W] in the pack's space, and labels int64 [B] or float32 [B, classes].
+
+        Raises:
+            IndexError: a number that is no pair.
+        """
+        numbers = np.asarray(pairs.cpu() if isinstance(pairs, Tensor) else pairs)
+        if numbers.ndim != 1:
+            raise IndexError(f"pair numbers must be a list, found shape {list(numbers.shape)}")
+        if self._decoded is None:
+            return decode_batch(self, numbers, (seed, epoch))
+        self.table.locate(numbers)  # refuses what is no pair
+        rows = torch.from_numpy(numbers.astype(np.int64)).to(self.device)  # uint8 would be a mask
+        images, labels = self._decoded
+        return images[rows], labels[rows]
+
+    def dataset(self, transform: Transform | None = None, *, seed: int = 0) -> PackDataset:
+        """A map-style dataset over all pairs, for any stock ``DataLoader``."""
+        from dsetpack.loading.dataset import PackDataset
+
+        return PackDataset(self, transform=transform, seed=seed)
+
+    def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
+        """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
+        from dsetpack.order.sampler import PairSampler
+
+        return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
+
+    def loader(self, batch_size: int, **options: Any) -> PackLoader:
+        """Batches (images, labels) decoded on the pack's device, exactly resumable; see ``PackLoader``.
+
+        Images come as they are; ``Dsa(pack.card.augmentation)(x, generator)`` augments a batch as ``train`` does.
+        """
+        from dsetpack.loading.loader import PackLoader
+
+        return PackLoader(self, batch_size, **options)
+
+    def stream(self, batch_size: int, **options: Any) -> PackStream:
+        """An iterable dataset of whole batches for ``DataLoader(..., batch_size=None)``; see ``PackStream``."""
+        from dsetpack.loading.stream import PackStream
+
+        return PackStream(self, batch_size, **options)
+
+    def select(
+        self, *, classes: Which | Iterable[Which] | None = None, parts: Which | Iterable[Which] | None = None
+    ) -> Pack:
+        """Some of it; its card has no metrics, which were measured on the whole.
+
+        Args:
+            classes: keep only sources of these classes, by number or name; class numbers stay as they are.
+            parts: keep only these parts, by number or name.
+
+        Raises:
+            FormatError: nothing is left, or no such class or part.
+        """
+        from dsetpack.pack.combine import select
+
+        return select(self, classes, parts)
+
+    def to(self, device: torch.device | str) -> Pack:
+        """The pack on a device; the one it is called on stays where it is.
+
+        Raises:
+            DsetpackError: torch cannot use the device here.
+        """
+        device = usable(device)
+        if device == self.device:
+            return self
+        banks = {id(part.decoder): part.decoder for part in self.parts}
+        moved_banks = {key: copy.deepcopy(bank).to(device) for key, bank in banks.items()}
+        parts = [part.to(device, moved_banks[id(part.decoder)]) for part in self.parts]
+        moved = Pack(self.card, parts, self.space.to(device), self.digest)
+        moved.origin = self.origin
+        if self._decoded is not None:
+            images, labels = self._decoded
+            moved._decoded = images.to(device), labels.to(device)
+        return moved
+
+    def materialize(self, device: torch.device | str | None = None) -> Pack:
+        """The same pack with all images decoded once and kept: faster epochs for ``len × C × H × W × 4`` bytes.
+
+        A generator's images are those of seed 0, epoch 0, the same every epoch.
+        """
+        made = copy.copy(self.to(device or self.device))
+        batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // MATERIALIZE_BATCH)))
+        with torch.no_grad():
+            images = torch.cat([made.decode(numbers)[0] for numbers in batches])
+        made._decoded = images, made.labels
+        return made
+
+    def train(
+        self,
+        model: nn.Module,
+        *,
+        seed: int = 0,
+        recipe: Recipe | None = None,
+        augmentation: Augmentation | Literal["card"] | None = "card",
+        device: torch.device | str | None = None,
+        steps: int | None = None,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Train a network on the pack, in place, by the card's own recipe and augmentation or by others.
+
+        Args:
+            model: images [B, C, H, W] in the pack's space to logits [B, classes].
+            seed: of order and augmentation.
+            recipe: by default the card's.
+            augmentation: by default the card's; None for none.
+            device: where to train; by default where the pack is.
+            steps: optimiser steps instead of the recipe's length.
+            progress: called now and then with steps done, all steps, and the mean loss since the last call.
+
+        Returns:
+            ``loss`` (mean of at most the last 25 steps), ``steps`` and ``seconds``.
+
+        Raises:
+            FormatError: the card has no recipe and none is given, or the labels do not fit model or loss.
+            DsetpackError: the loss became NaN or infinite, or torch cannot use the device here.
+        """
+        from dsetpack.training.train import train
+
+        recipe = recipe or self.card.recipe
+        if recipe is None:
+            raise FormatError(f"{self.card.title!r} has no recipe in its card; pass recipe=dsetpack.Recipe(...)")
+        target = device or self.device
+        return train(
+            model,
+            self.to(target),
+            recipe=recipe,
+            augmentation=augmentation_of(self.card, augmentation),
+            seed=seed,
+            device=target,
+            steps=steps,
+            progress=progress,
+        )
+
+    def save(self, path: str | os.PathLike[str], encoding: EncodingChoice = "exact") -> int:
+        """Write the pack in one step; an existing file is replaced whole or not at all.
+
+        Args:
+            path: a ``.dpk`` file.
+            encoding: ``exact``, ``f16``, ``int8``, ``int4``, or choices by tensor name or role.
+
+        Returns:
+            the file's size in bytes.
+        """
+        from dsetpack.formats.writer import write
+        from dsetpack.pack.store import contents
+
+        return write(path, *contents(self), encoding=encoding)
+
+    def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
+        """The bytes that ``save`` writes."""
+        from dsetpack.formats.writer import encode
+        from dsetpack.pack.store import contents
+
+        return encode(*contents(self), encoding=encoding)
+
+    def to_onnx(self, path: str | os.PathLike[str], **options: Any) -> int:
+        """Write an ONNX model that decodes without torch and dsetpack; see ``dsetpack.onnx.export``."""
+        from dsetpack.onnx import export
+
+        return export(self, path, **options)
+
+    def replace_card(self, **changes: Any) -> Pack:
+        """The same pack with some fields of its card changed.
+
+        Raises:
+            FormatError: unknown fields, or values that fit neither the card nor the pack.
+        """
+        with checked("card"):
+            card = self.card.replace(**changes)
+        return Pack(card, self.parts, self.space)
+
+    def with_space(self, space: Space) -> Pack:
+        """The same pack with its own pixel space given: from ``Zca.refit``, or to be stored in another way.
+
+        Raises:
+            FormatError: another space than the pack's.
+        """
+        if not same_space(as_space(space).model, self.card.space):
+            raise FormatError(f"the pack's images are not in the space {space!r}, but in {self.space!r}")
+        if space.model != self.card.space:
+            return Pack(self.card.replace(space=space.model), self.parts, space.to(self.device))
+        made = Pack(self.card, self.parts, space.to(self.device), self.digest)
+        made.origin = self.origin
+        return made
+
+
+def _check_part(number: int, part: Part, card: Card) -> None:
+    classes, hard = len(card.classes), card.labels.kind == "hard"
+    if hard != (part.labels.ndim == 1):
+        raise FormatError(f"part {number}: labels of shape {list(part.labels.shape)}, the card says {card.labels.kind}")
+    if not hard and part.labels.shape[1] != classes:
+        raise FormatError(f"part {number}: {part.labels.shape[1]} label columns for {classes} classes")
+    if hard and len(part.labels) and not 0 <= int(part.labels.min()) <= int(part.labels.max()) < classes:
+        raise FormatError(f"part {number}: labels {part.labels.min()}..{part.labels.max()} for {classes} classes")
+    if part.sources is not None:
+        expected = part.config.source_shape(card.shape)
+        if tuple(part.sources.shape[1:]) != expected:
+            raise FormatError(
+                f"part {number}: sources of shape {list(part.sources.shape[1:])}, {list(expected)} expected"
+            )
+    made = (tuple(part.decoder.image), part.decoder.classes)
+    if made != (card.shape, classes):
+        found, wanted = (f"images {list(image)} of {count} classes" for image, count in (made, (card.shape, classes)))
+        raise FormatError(f"part {number}: its decoders make {found}; {wanted} expected")

@@ -1,0 +1,65 @@
+"""A pack as one HTML page that needs nothing else: pictures, bytes, card, results. No network, no trust in the card.
+
+``page.html`` is the frame, ``page.css`` and ``page.js`` go into it; Python adds escaped text and ``data:`` pictures.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from string import Template
+
+from dsetpack.cards.facts import facts
+from dsetpack.formats.source import Readable
+from dsetpack.pack.store import open_to_show
+from dsetpack.preview.bytes_bar import bar_and_table
+from dsetpack.preview.card import card_list, results_table, summary
+from dsetpack.preview.escape import paragraphs, text
+from dsetpack.preview.gallery import sections, view_rules
+from dsetpack.preview.pictures import draw
+from dsetpack.version import __version__
+
+SOURCES, DECODERS = 40, 12
+
+
+def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> str:
+    """Make the page.
+
+    Args:
+        where: path, bytes, binary file object or fsspec URL of a pack; every byte of it is checked first.
+        sources, decoders: at most so many are shown, and fewer where pictures are large; the page says how many.
+
+    Returns:
+        HTML, in UTF-8 some 100 kB to 6 MB. The same pack gives the same page.
+
+    Raises:
+        DsetpackError: not a sound pack, or its space cannot be inverted before it is fitted again.
+        OSError: not readable.
+    """
+    told = facts(where)
+    shown = draw(open_to_show(where, told.digest), sources, decoders)
+    style, script = _file("page.css") + view_rules(shown.parts), _file("page.js")
+    return Template(_file("page.html")).substitute(
+        title=text(told.card.title),
+        description=paragraphs(told.card.description),
+        summary=summary(told),
+        gallery=sections(shown),
+        bytes=bar_and_table(told),
+        results=results_table(told.card),
+        card=card_list(told),
+        version=text(__version__),
+        style=style,
+        style_hash=_hash(style),
+        script=script,
+        script_hash=_hash(script),
+    )
+
+
+def _file(name: str) -> str:
+    return (files("dsetpack.preview") / name).read_text(encoding="utf-8")
+
+
+def _hash(inline: str) -> str:
+    """What a content security policy calls this text; only elements with exactly it may style the page, or run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()

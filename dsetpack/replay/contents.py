@@ -1,0 +1,213 @@
+"""``Contents``: what a memory holds, as an immutable value: tasks, their parts and sizes, and banks that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dsetpack.decoders import Decoder
+from dsetpack.formats.card import Card
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.presets import EncodingChoice, Preset
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part
+from dsetpack.replay.budget import Size, Sizes, distinct, overhead
+from dsetpack.replay.shrink import Balance, Group, shrink
+from dsetpack.spaces import Space
+
+ROUNDING = 2e-6
+"""Of a decoder's largest value; see ``same_bank``."""
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Decoders that the memory holds, and their bytes in the file."""
+
+    decoder: Decoder
+    stored: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One task: its name, its parts and their sizes."""
+
+    task: str
+    parts: tuple[Part, ...]
+    sizes: tuple[Size, ...]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a memory holds.
+
+    Attributes:
+        card: of the pack that all stages make together.
+        space: its pixel space; ``space_bytes`` are what its tensors cost.
+        stages: task by task; the parts of task n have stage n.
+        banks: all decoders.
+        fixed: bytes of the file that are neither values nor labels, once counted; see ``counted``.
+    """
+
+    card: Card
+    space: Space
+    space_bytes: int
+    stages: tuple[Stage, ...]
+    banks: tuple[Bank, ...]
+    fixed: int = 0
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts in the order of the file."""
+        return tuple(part for stage in self.stages for part in stage.parts)
+
+    @property
+    def sizes(self) -> tuple[Size, ...]:
+        """The size of each part."""
+        return tuple(size for stage in self.stages for size in stage.sizes)
+
+    @property
+    def bytes(self) -> int:
+        """What the file is counted to have."""
+        return self.fixed + sum(size.of(len(part)) for part, size in zip(self.parts, self.sizes, strict=True))
+
+    def pack(self) -> Pack:
+        """All of it as one pack."""
+        return Pack(self.card, self.parts, self.space)
+
+    def without(self, task: str) -> Contents | None:
+        """The same without a task and the banks that it alone uses; None where it is the only one."""
+        gone = next(number for number, stage in enumerate(self.stages) if stage.task == task)
+        left = [*self.stages[:gone], *self.stages[gone + 1 :]]
+        stages = tuple(
+            replace(stage, parts=tuple(replace(part, stage=number) for part in stage.parts))
+            for number, stage in enumerate(left)
+        )
+        used = {id(part.decoder) for stage in stages for part in stage.parts}
+        banks = tuple(bank for bank in self.banks if id(bank.decoder) in used)
+        card = _without_record(self.card, gone, len(self.stages))
+        return replace(self, card=card, stages=stages, banks=banks) if stages else None
+
+    def counted(self, encoding: EncodingChoice) -> Contents:
+        """The same, with ``fixed`` counted."""
+        banks = sum(bank.stored for bank in self.banks)
+        return replace(self, fixed=overhead(self.pack(), encoding) + banks + self.space_bytes)
+
+    def remeasured(self, sizes: Sizes, length: int) -> Contents:
+        """The same with what its own file of ``length`` bytes was found to hold."""
+        found = iter(sizes.parts)
+        stages = tuple(replace(stage, sizes=tuple(next(found) for _ in stage.parts)) for stage in self.stages)
+        stored = {id(bank): size for bank, size in zip(distinct(self.parts), sizes.banks, strict=True)}
+        banks = tuple(replace(bank, stored=stored[id(bank.decoder)]) for bank in self.banks)
+        fixed = length - sum(size.stored for size in sizes.parts)
+        return replace(self, stages=stages, banks=banks, space_bytes=sizes.space, fixed=fixed)
+
+    def within(self, limit: int, balance: Balance) -> Contents:
+        """As much as ``limit`` bytes hold; sources go as ``shrink`` says.
+
+        Raises:
+            FormatError: one source of each class of each task is more.
+        """
+        if self.bytes <= limit:
+            return self
+        rounding = len(self.parts)
+        kept = self._shrunk([size.each for size in self.sizes], limit - self.fixed - rounding, balance)
+        if kept.bytes > limit:
+            raise FormatError(
+                f"a budget of {limit:,} bytes does not hold one source of each class of each task: that takes "
+                f"{kept.bytes:,} bytes, of which {kept.fixed:,} are decoders and the file's structure; raise the "
+                "budget, remove a task, or choose a smaller encoding or smaller sources"
+            )
+        return kept
+
+    def at_most(self, images: int, balance: Balance) -> Contents:
+        """With no more than so many decoded images.
+
+        Raises:
+            FormatError: one source of each class of each task makes more.
+        """
+        if sum(len(part) * part.slots for part in self.parts) <= images:
+            return self
+        kept = self._shrunk([part.slots for part in self.parts], images, balance)
+        if (found := sum(len(part) * part.slots for part in kept.parts)) > images:
+            raise FormatError(
+                f"{images} images do not hold one source of each class of each task, which make {found}; ask for more, "
+                "or remove a task"
+            )
+        return kept
+
+    def _shrunk(self, costs: Sequence[float], limit: float, balance: Balance) -> Contents:
+        groups, members = list[Group](), list[Tensor]()
+        for part, cost in zip(self.parts, costs, strict=True):
+            for label, places in by_class(part).items():
+                groups.append(Group(part.stage, label, len(places), _values(part), cost))
+                members.append(places)
+        counts = shrink(groups, balance, limit)
+        kept = iter([places[:count] for places, count in zip(members, counts, strict=True)])
+        stages = tuple(
+            replace(stage, parts=tuple(_take(part, [next(kept) for _ in by_class(part)]) for part in stage.parts))
+            for stage in self.stages
+        )
+        return replace(self, stages=stages)
+
+
+def _take(part: Part, places: Sequence[Tensor]) -> Part:
+    """Only the sources in some places, in their order."""
+    chosen = torch.cat(list(places)).sort().values
+    return part if len(chosen) == len(part) else part.take(chosen)
+
+
+def _values(part: Part) -> int:
+    assert part.sources is not None
+    return part.sources[0].numel()
+
+
+def _without_record(card: Card, number: int, stages: int) -> Card:
+    """The card without what it records of one distilled stage, where it has a record of each."""
+    settings = dict(card.provenance.settings)
+    records = settings.get("stages")
+    if not isinstance(records, list) or len(records) != stages:
+        return card
+    settings["stages"] = [*records[:number], *records[number + 1 :]]
+    return card.replace(provenance=card.provenance.model_copy(update={"settings": settings}))
+
+
+def by_class(part: Part) -> dict[int, Tensor]:
+    """The places of each class's sources, int64, in order."""
+    labels = hard(part)
+    return {label: torch.nonzero(labels == label)[:, 0] for label in sorted(set(labels.tolist()))}
+
+
+def hard(part: Part) -> Tensor:
+    """The class of each source, int64 [N]; of soft labels the largest."""
+    return part.labels if part.labels.ndim == 1 else part.labels.argmax(1)
+
+
+def same_bank(one: Decoder, other: Decoder, encoding: Preset) -> bool:
+    """Whether two banks, both as their files hold them, are one bank: of equal settings, and with equal values.
+
+    Each time that an int8 or int4 tensor is encoded anew, its scales are rounded anew (measured: by 2e-7 of the largest
+    value). Such values are equal here within a small part of an 8-bit step of their decoder, or ``ROUNDING`` of them.
+    """
+    if (type(one), one.config, one.image, one.classes) != (type(other), other.config, other.image, other.classes):
+        return False
+    mine, others = one.state_dict(), other.state_dict()
+    if mine.keys() != others.keys() or any(mine[name].shape != others[name].shape for name in mine):
+        return False
+    coded = encoding in ("int8", "int4")
+    return all(_same_bits(mine[name], others[name]) or (coded and _close(mine[name], others[name])) for name in mine)
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    return one.cpu().numpy().tobytes() == other.cpu().numpy().tobytes()
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.ndim < 2:  # too small for codes
+        return False
+    each, others = one.flatten(1), other.flatten(1)  # [decoders, values]: scales are the decoders' own
+    span = others.max(1).values - others.min(1).values
+    allowed = span / 255 / 50 + ROUNDING * others.abs().max(1).values
+    return bool(((each - others).abs().max(1).values <= allowed).all())

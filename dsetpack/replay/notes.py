@@ -1,0 +1,85 @@
+"""What a memory's file says beside its tensors, in the card's ``extra``: budget, encoding, balance, names of tasks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from dsetpack.formats.card import Card, Positive
+from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.model import Model
+from dsetpack.formats.presets import Preset
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part
+from dsetpack.replay.contents import hard
+from dsetpack.replay.units import parse_bytes
+
+KEY = "replay"
+"""In ``card.extra``."""
+
+
+class Notes(Model):
+    """What ``ReplayMemory.open`` has to know.
+
+    Attributes:
+        budget: in bytes.
+        encoding, balance: as for ``ReplayMemory``.
+        tasks: the name of each stage.
+        classes: a digest of the classes that each stage has, by which the notes know their own pack; shrinking keeps
+            every class of every task.
+    """
+
+    budget: Positive
+    encoding: Preset = "int8"
+    balance: Literal["class", "task"] = "class"
+    tasks: tuple[Annotated[str, Field(min_length=1)], ...]
+    classes: str | None = None
+
+
+def write(card: Card, notes: Notes) -> Card:
+    """The card with the notes."""
+    return card.replace(extra={**card.extra, KEY: json.loads(notes.model_dump_json())})
+
+
+def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | None) -> Notes:
+    """The notes in a pack's card; of a pack that no memory wrote, tasks are called by their stages.
+
+    Args:
+        pack: from the file ``name``.
+        budget, encoding: in place of the file's. With a budget the notes of a memory of other stages do not matter:
+            they are left over where a memory's pack was selected from or merged.
+
+    Raises:
+        FormatError: no budget, damaged notes, or not one task a stage.
+    """
+    stages = sorted({part.stage for part in pack.parts})
+    found = pack.card.extra.get(KEY)
+    if found is None and budget is None:
+        raise FormatError(f"{name}: no memory wrote this file, so it names no budget: say budget=")
+    values = found if isinstance(found, dict) else {"tasks": [str(stage) for stage in stages]}
+    asked = {} if budget is None else {"budget": parse_bytes(budget)}
+    with checked(f"{name}: card.extra.{KEY}"):
+        notes = Notes.model_validate({**values, **asked, **({} if encoding is None else {"encoding": encoding})})
+    fits = notes.classes in (None, classes_digest(pack.parts))
+    if (count := len(set(notes.tasks))) == len(notes.tasks) == len(stages) and fits:
+        return notes
+    if budget is not None:
+        return notes.model_copy(update={"tasks": tuple(map(str, stages))})
+    stale = f"{len(stages)} stages" + (" of other classes" if count == len(stages) else "")
+    raise FormatError(
+        f"{name}: card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say "
+        "budget= to open it with tasks that are called by their stages"
+    )
+
+
+def classes_digest(parts: Sequence[Part]) -> str:
+    """16 hexadecimal digits over the classes of each stage."""
+    found: dict[int, set[int]] = {}
+    for part in parts:
+        found.setdefault(part.stage, set()).update(hard(part).tolist())
+    told = [sorted(found[stage]) for stage in sorted(found)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]

@@ -1,0 +1,214 @@
+"""How much a network trained on a pack tells about who was in the real data: membership inference, as in ISA.
+
+ISA (Crucial-sample distillation, section 3.3, table 5; FRePo's experiment) distils 10,000 images of MNIST and attacks
+two kinds of networks, those trained on the distilled images and those trained on the 10,000 themselves, with as many
+test images as non-members. Dong, Zhao and Lyu (ICML 2022) asked first whether distillation protects members.
+
+An AUC near 0.5 says that these attacks fail, not that nothing leaks: Carlini, Feldman and Nasr ("No free lunch in
+'Privacy for free'", 2022) show why, and stronger attacks train many networks of their own.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from dsetpack.formats.card import Augmentation, Recipe
+from dsetpack.formats.errors import FormatError
+from dsetpack.loading.device import usable
+from dsetpack.pack.pack import Pack
+from dsetpack.trainers.attacks import ATTACKS, LEAST, Attack, answers, attacker, attacks
+from dsetpack.trainers.data import ImageData
+from dsetpack.trainers.evaluate import accuracy, fresh
+from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.real import RealImages
+from dsetpack.trainers.scoring import check_fits
+from dsetpack.trainers.seeds import derive, generator
+from dsetpack.training.train import Loadable, train
+
+COUNT = 10_000
+"""Members, and non-members: ISA's."""
+EPOCHS = 100
+"""Passes over the members that a network trained on them makes, unless the pack's recipe is longer (inferred)."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """What the attacks make of networks trained in one way; each tuple has a value for each seed.
+
+    Attributes:
+        accuracy: on all test images, fractions.
+        auc: by attack; 0.5 is guessing.
+        steps: optimiser steps of each network.
+    """
+
+    accuracy: tuple[float, ...]
+    auc: dict[Attack, tuple[float, ...]]
+    steps: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Networks trained on the pack, and on the members themselves, under the same attacks.
+
+    Attributes:
+        count: members, and as many non-members.
+        known: the card names the real images, and they are those.
+    """
+
+    pack: Leak
+    real: Leak
+    count: int
+    known: bool
+
+
+def known_members(pack: Pack, members: ImageData) -> bool:
+    """Whether the card pins the images that the pack was distilled from; False where it is silent.
+
+    Raises:
+        FormatError: it pins others: members must be images that the pack was made from.
+    """
+    pinned = pack.card.provenance.dataset_digest
+    if pinned is not None and pinned != members.digest:
+        made_from = pack.card.provenance.dataset or "other images"
+        raise FormatError(
+            f"{members.name} is not what the pack was distilled from ({made_from}): its images have the digest "
+            f"{members.digest}, the card's provenance says {pinned}; an audit needs those very images as members"
+        )
+    return pinned is not None
+
+
+def audit(
+    pack: Pack,
+    members: ImageData,
+    test: ImageData,
+    *,
+    count: int = COUNT,
+    seeds: int = 3,
+    steps: int | None = None,
+    real_steps: int | None = None,
+    real_augment: bool = False,
+    names: Sequence[Attack] = ATTACKS,
+    device: torch.device | str | None = None,
+    show: bool | None = None,
+) -> Audit:
+    """Attack networks trained on a pack, and networks trained on its members.
+
+    Each seed has its own network, attackers, members and non-members, drawn at random and equally many; so the spread
+    over seeds is also that of the draw. Both kinds of networks start from the same weights and train by the card's
+    recipe: on the pack with its augmentation, on the members with hard labels, by cross-entropy, and without
+    augmentation and CutMix, which keep networks from memorising, unless ``real_augment``.
+
+    Args:
+        pack: with a recipe; its space must be ready.
+        members: the images it was distilled from, all of them.
+        test: images that were never trained on.
+        count: members and non-members, at most; fewer where ``members`` or ``test`` has fewer.
+        seeds: networks of each kind: 0, 1, ...
+        steps: of those on the pack; by default the recipe's.
+        real_steps: of those on members; by default 100 passes over them, and at least as many as on the pack.
+        real_augment: train on members with the card's augmentation and CutMix, too.
+        names: which attacks.
+        device: where to train; by default where the pack is.
+        show: progress; None: only on a terminal.
+
+    Raises:
+        FormatError: no recipe, data that do not fit the pack, members of another digest than the card's, or too few.
+        DsetpackError: an attack needs scikit-learn, which is not installed.
+    """
+    known = known_members(pack, members)
+    recipe = _recipe(pack, steps)
+    for data in (members, test):
+        check_fits(pack, data)
+    for name in names:
+        if name != "threshold":
+            attacker(name)  # to fail now and not after the first training
+    size = min(count, len(members), len(test))
+    if size < LEAST or seeds < 1:
+        raise FormatError(f"{size} members and {seeds} seeds; expected at least {LEAST} and 1")
+    bench = _Bench(pack, members, test, size, names, usable(device or pack.device))
+    augmentation = pack.card.augmentation
+    on_members = _real_recipe(recipe, real_steps, size, real_augment)
+    with Meter("audit", 2 * seeds, show) as meter:
+        on_pack = bench.leak(lambda _: bench.moved, recipe, augmentation, range(seeds), meter, 0)
+        on_real = bench.leak(
+            lambda chosen: RealImages(chosen, bench.moved.space),
+            on_members,
+            augmentation if real_augment else None,
+            range(seeds),
+            meter,
+            seeds,
+        )
+    return Audit(on_pack, on_real, size, known)
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What all networks are attacked with."""
+
+    pack: Pack
+    members: ImageData
+    others: ImageData
+    size: int
+    names: Sequence[Attack]
+    device: torch.device
+
+    @cached_property
+    def moved(self) -> Pack:
+        """The pack where networks train."""
+        return self.pack.to(self.device)
+
+    @cached_property
+    def test(self) -> ImageData:
+        """All test images where networks train."""
+        return self.others.to(self.device)
+
+    def leak(
+        self,
+        images: Callable[[ImageData], Loadable],
+        recipe: Recipe,
+        augmentation: Augmentation | None,
+        seeds: Sequence[int],
+        meter: Meter,
+        done: int,
+    ) -> Leak:
+        """Train a network for each seed on ``images`` of its members, and attack it."""
+        right: list[float] = []
+        found: dict[Attack, list[float]] = {name: [] for name in self.names}
+        for seed in seeds:
+            members, others = (self._draw(data, seed) for data in (self.members, self.others))
+            model = fresh(self.pack, recipe, seed)
+            order = derive(seed, "order")
+            train(model, images(members), recipe=recipe, augmentation=augmentation, seed=order, device=self.device)
+            right.append(accuracy(model, self.test, self.moved.space))
+            said = [answers(model, data, self.moved.space) for data in (members, others)]
+            for name, value in attacks(said[0], said[1], self.names, derive(seed, "attack")).items():
+                found[name].append(value)
+            worst = max((statistics.fmean(values) for values in found.values()), default=math.nan)
+            meter.update(done + len(right), f"accuracy {statistics.fmean(right):.2%}, AUC up to {worst:.3f}")
+        return Leak(tuple(right), {name: tuple(values) for name, values in found.items()}, recipe.steps or 0)
+
+    def _draw(self, data: ImageData, seed: int) -> ImageData:
+        """A random ``size`` of them, the same for each kind of network."""
+        order = torch.randperm(len(data), generator=generator(seed, "audit"))[: self.size]
+        return data.take(order.to(data.images.device)).to(self.device)
+
+
+def _recipe(pack: Pack, steps: int | None) -> Recipe:
+    """The card's, its length in steps."""
+    recipe = pack.card.recipe
+    if recipe is None:
+        raise FormatError(f"{pack.card.title!r} has no recipe in its card, which the audit trains by")
+    total = steps or recipe.steps or len(pack.loader(recipe.batch_size)) * (recipe.epochs or 0)
+    return recipe.model_copy(update={"steps": total, "epochs": None})
+
+
+def _real_recipe(recipe: Recipe, steps: int | None, members: int, augment: bool) -> Recipe:
+    total = steps or max(recipe.steps or 0, EPOCHS * math.ceil(members / recipe.batch_size))
+    changes = {"steps": total, "loss": "cross_entropy", "cutmix": recipe.cutmix if augment else 0.0}
+    return recipe.model_copy(update=changes)

@@ -1,0 +1,123 @@
+"""What a pack has to beat: random real images in as many bytes, trained on just as long and as carefully."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dsetpack.formats.card import Augmentation, Recipe
+from dsetpack.pack.pack import Pack
+from dsetpack.spaces import Space
+from dsetpack.trainers.data import ImageData
+from dsetpack.trainers.evaluate import accuracies
+from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.seeds import derive
+
+RATES = (0.3, 1.0, 3.0)
+"""Times the recipe's learning rate: the three that a baseline may choose from."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Random real images, measured.
+
+    Attributes:
+        per_class: images of each class.
+        bytes: of a file with them (uint8 + zstd), mean over subsets.
+        accuracy, std: over subsets, at the best learning rate.
+        lr: that learning rate.
+        subsets: how many random subsets.
+    """
+
+    per_class: int
+    bytes: int
+    accuracy: float
+    std: float | None
+    lr: float
+    subsets: int
+
+
+def random_pack(data: ImageData, per_class: int, seed: int, space: Space | None = None) -> Pack:
+    """Random real images as a pack of kind ``images``; without ``space`` raw ones, which are stored as 8-bit pixels."""
+    chosen = data.take(data.draw(per_class, derive(seed, "random images")))
+    images = chosen.images if space is None else space.apply(chosen.raw())
+    return Pack.from_arrays(images, chosen.labels, classes=data.classes, space=space, title="random real images")
+
+
+def stored_bytes(data: ImageData, per_class: int, seed: int = 0) -> int:
+    """The size of a file with so many random real images of each class."""
+    return len(random_pack(data.to("cpu"), per_class, seed).to_bytes())
+
+
+def images_within(data: ImageData, size: int, seed: int = 0) -> int:
+    """How many random real images of each class a file of at most ``size`` bytes holds; at least 1, however small."""
+    most = int(torch.bincount(data.labels, minlength=len(data.classes)).min())
+    low, high = 1, 1
+    while high < most and stored_bytes(data, high, seed) <= size:
+        low, high = high, min(2 * high, most)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if stored_bytes(data, middle, seed) <= size else (low, middle - 1)
+    return low
+
+
+def measure_random(
+    data: ImageData,
+    test: ImageData,
+    per_class: int,
+    *,
+    recipe: Recipe,
+    augmentation: Augmentation | None,
+    space: Space,
+    subsets: int = 3,
+    rates: Sequence[float] = RATES,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    show: bool | None = None,
+) -> Baseline:
+    """Train on several random subsets at several learning rates; the best rate on the test images counts.
+
+    That choice favours the baseline: a pack is measured at one learning rate.
+
+    Args:
+        data, test: real images.
+        per_class: images of each class in a subset.
+        recipe: its learning rate is multiplied by each of ``rates``; give it ``steps``: small sets then train as long.
+        augmentation: as for the pack.
+        space: the pixel space of the pack.
+        subsets: how many; each trains one network for each rate.
+        seed: of subsets and networks.
+        device: where to train.
+        show: progress; None: only on a terminal.
+    """
+    packs = [random_pack(data, per_class, derive(seed, n), space) for n in range(subsets)]
+    sizes = [stored_bytes(data, per_class, derive(seed, n)) for n in range(subsets)]
+    found: dict[float, list[float]] = {}
+    with Meter(f"{per_class} real a class", len(rates), show) as meter:
+        for done, rate in enumerate(rates):
+            changed = recipe.model_copy(update={"lr": recipe.lr * rate})
+            found[changed.lr] = [
+                accuracies(
+                    pack,
+                    test,
+                    seeds=[derive(seed, n)],
+                    recipe=changed,
+                    augmentation=augmentation,
+                    device=device,
+                    show=False,
+                )[0]
+                for n, pack in enumerate(packs)
+            ]
+            meter.update(done + 1, f"accuracy {max(map(statistics.fmean, found.values())):.2%}")
+    best = max(found, key=lambda lr: statistics.fmean(found[lr]))
+    return Baseline(
+        per_class=per_class,
+        bytes=round(statistics.fmean(sizes)),
+        accuracy=statistics.fmean(found[best]),
+        std=statistics.stdev(found[best]) if subsets > 1 else None,
+        lr=best,
+        subsets=subsets,
+    )

@@ -1,0 +1,90 @@
+"""Corrupted test sets: clean images damaged in named ways at five levels, as CIFAR-10-C has them.
+
+Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR 2019.
+HaBa (fig. 10) reports the mean accuracy over all 19 corruptions of CIFAR-10-C for each level. Here are 15 of them by
+their names there, made from any clean images, with the published values at each level (``make_cifar_c.py`` of
+hendrycks/robustness); lengths in pixels grow with the shorter side, 32 there. Left out are frost (it needs photographs
+of frost), snow, spatter and glass blur. The images are not CIFAR-10-C's: random numbers, borders and rounding differ.
+
+A corruption's own function says what it computes and what its values mean:
+
+- noise: ``gaussian_noise``, ``shot_noise``, ``impulse_noise``, ``speckle_noise``;
+- blur: ``gaussian_blur``, ``defocus_blur``, ``motion_blur``, ``zoom_blur``;
+- tone: ``fog``, ``brightness``, ``contrast``, ``saturate`` (images with 3 channels only);
+- resampling: ``elastic_transform``, ``pixelate``, ``jpeg_compression`` (1 or 3 channels).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.data.corruptions import blur, noise, resampling, tone
+from dsetpack.trainers.data.corruptions.base import Corruption, Draws
+from dsetpack.trainers.data.reader import ImageData
+
+CORRUPTIONS: dict[str, Corruption] = {
+    **noise.CORRUPTIONS,
+    **blur.CORRUPTIONS,
+    **tone.CORRUPTIONS,
+    **resampling.CORRUPTIONS,
+}
+"""Every corruption by its name in CIFAR-10-C."""
+
+LEVELS = (1, 2, 3, 4, 5)
+"""From mild to severe."""
+
+_AT_ONCE = 500
+
+
+def corrupted(data: ImageData, name: str, level: int, seed: int = 0) -> ImageData:
+    """The same images, damaged; labels and classes stay.
+
+    Each image is a function of itself, ``name``, ``level``, ``seed`` and its index in ``data``: the same alone or among
+    others, and the same random numbers at every level.
+
+    Args:
+        data: clean images, uint8 or float32.
+        name: of ``CORRUPTIONS``.
+        level: 1 (mildest) to 5 (severest).
+        seed: any integer; it does not matter where nothing is random.
+
+    Returns:
+        data of the same dtype, uint8 rounded to the nearest, on the same device. Its name is
+        ``<data's>:<name>:<level>``, with ``:seed=<seed>`` after it unless that is 0; its digest is of the new images.
+
+    Raises:
+        FormatError: unknown name or level, or images of a number of channels for which it is not defined.
+    """
+    corruption = _known(name)
+    if level not in LEVELS:
+        raise FormatError(f"corruption level {level!r}; expected an integer from {LEVELS[0]} to {LEVELS[-1]}")
+    channels = data.shape[0]
+    if corruption.channels is not None and channels not in corruption.channels:
+        accepted = " or ".join(map(str, corruption.channels))
+        raise FormatError(f"{data.name} has images of {channels} channels; {name} is defined for {accepted}")
+    values = corruption.levels[LEVELS.index(level)]
+    parts = []
+    for start in range(0, len(data), _AT_ONCE):
+        indices = range(start, min(start + _AT_ONCE, len(data)))
+        x = data.raw(slice(indices.start, indices.stop)).cpu()
+        parts.append(_stored(corruption.apply(x, values, Draws(seed, name, indices)), data.images.dtype))
+    tail = f":seed={seed}" if seed else ""
+    return replace(data, images=torch.cat(parts).to(data.images.device), name=f"{data.name}:{name}:{level}{tail}")
+
+
+def _known(name: str) -> Corruption:
+    if name not in CORRUPTIONS:
+        near = difflib.get_close_matches(name, CORRUPTIONS, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise FormatError(f"no corruption {name!r}; known are {', '.join(CORRUPTIONS)}{hint}")
+    return CORRUPTIONS[name]
+
+
+def _stored(x: Tensor, dtype: torch.dtype) -> Tensor:
+    x = x.clamp(0, 1)
+    return (x * 255).round().byte() if dtype == torch.uint8 else x

@@ -1,0 +1,115 @@
+"""IDX files, the form of MNIST and Fashion-MNIST: gzipped or not.
+
+An IDX file is a big-endian header (two zero bytes, a type code, the number of axes, then each axis as a uint32)
+followed by the values; http://yann.lecun.com/exdb/mnist/ describes it. Images and labels are unsigned bytes (0x08).
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.data.reader import ImageData, Reader, either, from_arrays
+
+BYTES = 0x08
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+FOLDERS = {
+    "fashion-mnist": ("", "fashion-mnist", "FashionMNIST/raw", "raw"),
+    "mnist": ("", "mnist", "MNIST/raw", "raw"),
+}
+"""Where the files may lie under a root: as downloaded, or as torchvision puts them."""
+FASHION = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+)  # fmt: skip
+DIGITS = tuple("0123456789")
+
+
+def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
+    """The array in an IDX file of unsigned bytes with so many axes; gzip is recognised by its content.
+
+    Raises:
+        FormatError: not such a file: wrong magic, truncated, or bytes left over.
+    """
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            return _values(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file, path, axes)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise FormatError(f"{path}: the gzip stream is damaged or cut off ({error}); fetch the file again") from error
+
+
+def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
+    magic = file.read(4)
+    expected = bytes((0, 0, BYTES, axes))
+    if magic != expected:
+        raise FormatError(f"{path}: begins with {magic.hex(' ')}; an IDX file of {axes} axes with {expected.hex(' ')}")
+    header = file.read(4 * axes)
+    if len(header) < 4 * axes:
+        raise FormatError(f"{path}: ends inside its header: {4 + len(header)} bytes, {4 + 4 * axes} expected")
+    shape = struct.unpack(f">{axes}I", header)
+    size = math.prod(shape)
+    values = file.read(size + 1)
+    if len(values) != size:
+        found = f"only {len(values)}" if len(values) < size else "more"
+        raise FormatError(f"{path}: the header says {list(shape)} = {size} bytes; {found} follow")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+class Idx(Reader):
+    """MNIST and Fashion-MNIST by name, and any folder with files of their names."""
+
+    names: ClassVar[tuple[str, ...]] = tuple(sorted(FOLDERS))
+
+    @override
+    def load(self, name: str, root: Path | None, split: str) -> ImageData:
+        if root is None:
+            raise FormatError(f"{name} needs its files: give the folder that holds {FILES['train'][0]}.gz as --root")
+        for folder in FOLDERS[name]:
+            if all(_find(root / folder, file) for file in FILES[split]):
+                return self._read(root / folder, split, name, FASHION if name == "fashion-mnist" else DIGITS)
+        folders = [root / folder for folder in FOLDERS[name]]
+        raise FormatError(f"{name}: no {' and '.join(FILES[split])} (with or without .gz) in {either(folders)}")
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return path.is_dir() and any(_find(path, file) for pair in FILES.values() for file in pair)
+
+    @override
+    def read(self, path: Path, split: str) -> ImageData:
+        if missing := [file for file in FILES[split] if not _find(path, file)]:
+            raise FormatError(f"{path}: no {missing[0]} (with or without .gz)")
+        return self._read(path, split, path.name, None)
+
+    def _read(self, folder: Path, split: str, name: str, classes: tuple[str, ...] | None) -> ImageData:
+        images, labels = (_find(folder, file) for file in FILES[split])
+        assert images is not None
+        assert labels is not None
+        x, y = read_idx(images, 3), read_idx(labels, 1)
+        if len(x) != len(y):
+            raise FormatError(f"{images} has {len(x)} images, {labels} {len(y)} labels: they do not belong together")
+        return from_arrays(x, y, name, classes)
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The file with or without ``.gz``; torchvision's spelling with a dot counts, too."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (folder / f"{spelling}.gz", folder / spelling):
+            if path.is_file():
+                return path
+    return None
+
+
+READERS = (Idx(),)

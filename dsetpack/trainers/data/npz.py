@@ -1,0 +1,75 @@
+"""``.npz`` files with ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras and many scripts write them."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.data.reader import ImageData, Reader, from_arrays
+
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
+    """One split of an ``.npz`` file.
+
+    Args:
+        path: the file. Classes are called what an array ``classes`` in it says, or by their numbers; in one called
+            ``cifar10.npz`` as CIFAR-10's.
+        split: ``train`` or ``test``.
+        name: of the data; by default the file's.
+
+    Raises:
+        FormatError: see ``arrays_of``.
+    """
+    images, labels, classes = arrays_of(path, split)
+    known = classes or (CIFAR10 if path.stem == "cifar10" else None)
+    return from_arrays(images, labels, name or path.stem, known)
+
+
+def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
+    """Images, labels and, where there is an array ``classes``, class names.
+
+    Raises:
+        FormatError: not such a file, or an array is missing; object arrays are refused (they hold pickled code).
+    """
+    if not zipfile.is_zipfile(path):
+        raise FormatError(f"{path}: not a .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in arrays.files]:
+                raise FormatError(f"{path}: no array {missing[0]!r}; it holds {', '.join(sorted(arrays.files))}")
+            found = {key: arrays[key] for key in (f"x_{split}", f"y_{split}", "classes") if key in arrays.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise FormatError(f"{path}: not a readable .npz file ({error})") from error
+    except ValueError as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(f"{path}: an array that is not plain numbers ({error})") from error
+    for key, values in found.items():
+        if not values.ndim:
+            raise FormatError(f"{path}: {key} is a single value; an array expected")
+    classes = tuple(map(str, found["classes"])) if "classes" in found else None
+    return found[f"x_{split}"], found[f"y_{split}"], classes
+
+
+class Npz(Reader):
+    """Any ``.npz`` file."""
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return path.is_file() and path.suffix == ".npz"
+
+    @override
+    def read(self, path: Path, split: str) -> ImageData:
+        return read_npz(path, split)
+
+
+READERS = (Npz(),)

@@ -1,0 +1,59 @@
+"""Real images in our own format: the shipped ``fashion-sample``, and any pack of kind ``images``."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from typing_extensions import override
+
+from dsetpack.formats.card import RawSpace
+from dsetpack.formats.errors import FormatError
+from dsetpack.pack.store import open_pack
+from dsetpack.trainers.data.reader import ImageData, Reader
+
+SAMPLE = "fashion-sample"
+
+
+class Packs(Reader):
+    """Packs of raw images with hard labels, in parts named ``train`` and ``test``."""
+
+    names: ClassVar[tuple[str, ...]] = (SAMPLE,)
+
+    @override
+    def load(self, name: str, root: Path | None, split: str) -> ImageData:
+        with resources.as_file(resources.files("dsetpack") / "data" / f"{SAMPLE}.dpk") as path:
+            return read_pack(path, split, name)
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return path.is_file() and path.suffix == ".dpk"
+
+    @override
+    def read(self, path: Path, split: str) -> ImageData:
+        return read_pack(path, split, path.stem)
+
+
+def read_pack(path: Path, split: str, name: str) -> ImageData:
+    """The part called ``split`` of a pack; for ``train``, a pack's only part counts whatever its name.
+
+    Raises:
+        FormatError: the pack holds something else than raw images with hard labels, or has no such part.
+    """
+    pack = open_pack(path)
+    if not isinstance(pack.card.space, RawSpace) or any(part.kind != "images" for part in pack.parts):
+        raise FormatError(f"{path}: not a pack of raw real images, but of {', '.join(p.kind for p in pack.parts)}")
+    only = len(pack.parts) == 1 and split == "train"
+    chosen = pack.parts[0] if only else next((p for p in pack.parts if p.name == split), None)
+    if chosen is None or chosen.sources is None or chosen.labels.ndim != 1:
+        raise FormatError(f"{path}: no part {split!r} with hard labels; its parts are {[p.name for p in pack.parts]}")
+    pixels = (chosen.sources * 255).round()
+    # the same digest as the files that the pixels came from, where they were 8-bit pixels
+    exact = bool(torch.isclose(pixels / 255, chosen.sources, rtol=0, atol=1e-6).all())
+    images = pixels.to(torch.uint8) if exact else chosen.sources
+    return ImageData(images, chosen.labels, pack.card.classes, name)
+
+
+READERS = (Packs(),)

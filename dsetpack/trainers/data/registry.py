@@ -1,0 +1,78 @@
+"""``load``: data by name or by path, through whichever reader knows it."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.data.reader import ImageData, Reader, check_split
+
+ROOT = "DSETPACK_DATA"
+"""The environment variable that names the folder of data sets."""
+_NO_READERS = ("base", "registry", "make_sample")
+
+
+@cache
+def _readers() -> tuple[Reader, ...]:
+    package = __name__.rpartition(".")[0]
+    folder = [str(Path(__file__).parent)]
+    modules = sorted(m.name for m in pkgutil.iter_modules(folder) if m.name not in _NO_READERS)
+    found = [getattr(importlib.import_module(f"{package}.{name}"), "READERS", ()) for name in modules]
+    return tuple(sorted((reader for readers in found for reader in readers), key=lambda reader: reader.last))
+
+
+def data_names() -> tuple[str, ...]:
+    """The data sets that ``load`` knows by name, sorted."""
+    return tuple(sorted(name for reader in _readers() for name in reader.names))
+
+
+def load(name_or_path: str | Path, root: str | Path | None = None, split: str = "train") -> ImageData:
+    """Read real images.
+
+    Args:
+        name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images a
+            class (or ``train`` and ``test`` folders of those), a folder of IDX files, a ``.dpk`` of images, or the
+            folder with the files of a data set known by name.
+        root: for a name: the folder that holds the data set's files, or a folder of that name with them. By default the
+            environment variable ``DSETPACK_DATA``.
+        split: ``train`` or ``test``.
+
+    Raises:
+        FormatError: unknown name, missing files, or files that are not what they should be. The message says what was
+            looked for and where.
+    """
+    check_split(split)
+    by_name = {name: reader for reader in _readers() for name in reader.names}
+    if str(name_or_path) in by_name:
+        name = str(name_or_path)
+        return by_name[name].load(name, _root(root), split)
+    path = Path(name_or_path)
+    if not path.exists():
+        raise FormatError(_unknown(str(name_or_path), tuple(by_name)))
+    for reader in _readers():
+        if reader.accepts(path):
+            return reader.read(path, split)
+    raise FormatError(
+        f"{path}: not a form of data known here; expected an .npz or .dpk file, a folder of IDX files, "
+        "or a folder with one sub-folder of images a class"
+    )
+
+
+def _root(root: str | Path | None) -> Path | None:
+    root = root or os.environ.get(ROOT)
+    if root is None:
+        return None
+    if not Path(root).is_dir():
+        raise FormatError(f"{root}: no such folder; --root (or {ROOT}) names the folder that holds the data")
+    return Path(root)
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{name!r} is neither a data set known by name ({', '.join(sorted(names))}) nor an existing path{hint}"

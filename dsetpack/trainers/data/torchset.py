@@ -1,0 +1,69 @@
+"""Any torch map-style dataset of (image, label): torchvision's, or your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.data.reader import ImageData
+
+
+class MapStyle(Protocol):
+    """What is needed of it."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+def from_torch(dataset: MapStyle, *, name: str | None = None, classes: Sequence[str] | None = None) -> ImageData:
+    """Read a whole dataset into memory.
+
+    Args:
+        dataset: items (image, label, ...): image a PIL image, uint8 or float [H, W] or [H, W, 1 or 3] array, or tensor
+            [C, H, W]; floats in [0, 1], so leave normalisation out. Every image of one shape; label an integer.
+        name: what to call it; by default its class's name.
+        classes: class names; by default its attribute ``classes``, or numbers.
+
+    Raises:
+        FormatError: empty, or items that are not this.
+    """
+    name = name or type(dataset).__name__
+    if not len(dataset):
+        raise FormatError(f"{name} is empty")
+    images: list[Tensor] = []
+    labels: list[int] = []
+    for index in range(len(dataset)):
+        item = dataset[index]
+        if not isinstance(item, Sequence) or len(item) < 2:
+            raise FormatError(f"{name}[{index}] is a {type(item).__name__}; expected (image, label)")
+        images.append(_image(item[0], f"{name}[{index}]"))
+        labels.append(int(item[1]))
+        if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
+            found, first = (f"{i.dtype} {list(i.shape)}" for i in (images[-1], images[0]))
+            raise FormatError(f"{name}[{index}] is {found}; the first image is {first}: all must be alike")
+    known = classes or getattr(dataset, "classes", None) or [str(c) for c in range(max(labels) + 1)]
+    return ImageData(torch.stack(images), torch.tensor(labels), tuple(map(str, known)), name)
+
+
+def _image(value: Any, where: str) -> Tensor:
+    """uint8 or float32 [C, H, W]."""
+    if isinstance(value, Tensor):
+        image = value[None] if value.ndim == 2 else value
+    else:
+        array = np.asarray(value)
+        if array.ndim == 2:
+            array = array[None]
+        elif array.ndim == 3 and array.shape[-1] in (1, 3):
+            array = array.transpose(2, 0, 1)
+        if array.dtype.kind not in "uf":
+            raise FormatError(f"{where}: an image of dtype {array.dtype}; expected uint8 or floats in [0, 1]")
+        image = torch.from_numpy(np.ascontiguousarray(array))
+    if image.ndim != 3:
+        raise FormatError(f"{where}: an image of shape {list(image.shape)}; expected [C, H, W]")
+    return image if image.dtype == torch.uint8 else image.float()

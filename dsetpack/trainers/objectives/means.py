@@ -1,0 +1,247 @@
+"""The real side of distribution matching: class means of random networks' embeddings, computed once and kept on disk.
+
+KFS section 3.2, "Full batch training": the means over *all* real images for each network, stored with what makes the
+network again. Weights would cost 1.2 MB a network; a seed costs nothing and gives the same weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from typing_extensions import override
+
+from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.errors import FormatError
+from dsetpack.spaces import Space
+from dsetpack.trainers import parallel
+from dsetpack.trainers.arithmetic import current
+from dsetpack.trainers.data import ImageData
+from dsetpack.trainers.networks import Network, network
+from dsetpack.trainers.objectives.isa import crucial_mean
+from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.seeds import derive, generator
+from dsetpack.training.augment import Dsa
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
+
+BATCH = 1000
+FILES = 100
+"""Files in one folder."""
+
+
+@dataclass(frozen=True)
+class NetworkPool:
+    """Randomly initialised networks 0, 1, ... count - 1, each a function of (seed, number).
+
+    Attributes:
+        name, width: as for ``network``.
+        count: how many different ones; step t uses number t modulo ``count``.
+        seed: of all of them.
+        image, classes: what they are made for.
+    """
+
+    name: str
+    width: int | None
+    count: int
+    seed: int
+    image: tuple[int, int, int]
+    classes: int
+
+    def build(self, number: int, device: torch.device | str) -> Network:
+        """Network ``number`` modulo ``count``, without gradients on its weights, in training mode."""
+        seed = derive(self.seed, "network", number % self.count)
+        return network(self.name, self.image, self.classes, self.width, seed=seed).requires_grad_(False).to(device)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of network 0's weights: changes with anything that changes the networks, torch's initialisers too."""
+        digest = hashlib.sha256()
+        for name, value in self.build(0, "cpu").state_dict().items():
+            digest.update(name.encode() + value.numpy().tobytes())
+        return digest.hexdigest()
+
+
+def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space, batch: int = BATCH) -> Tensor:
+    """Mean embedding of each class over all images, float32 [classes, features]; summed in float64.
+
+    Args:
+        embed: images [B, C, H, W] in ``space`` to features [B, F].
+        data: every class needs an image.
+        space: applied to the raw images first.
+        batch: images at a time.
+
+    Raises:
+        FormatError: a class has no image.
+    """
+    classes = len(data.classes)
+    count = torch.bincount(data.labels, minlength=classes)
+    if missing := (count == 0).nonzero().flatten().tolist():
+        raise FormatError(f"{data.name} has no image of class {data.classes[missing[0]]!r}")
+    total: Tensor | None = None
+    with torch.no_grad():
+        for x, y in data.batches(batch):
+            # a product instead of index_add: the same sum in the same order on every device
+            part = F.one_hot(y, classes).double().T @ embed(space.apply(x)).double()
+            total = part if total is None else total + part
+    assert total is not None
+    return (total / count[:, None]).float()
+
+
+def in_full(features: Tensor) -> Tensor:
+    """Features whose sums are not rounded to half precision, as they are or in float32."""
+    return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
+
+
+class Means(ABC):
+    """The real side of distribution matching.
+
+    Attributes:
+        pool: the networks.
+        augment: siamese augmentation of both sides; one draw for each network of the pool.
+        follows: whether they depend on the synthetic set's.
+    """
+
+    pool: NetworkPool
+    augment: Dsa | None = None
+    follows: bool = False
+
+    @abstractmethod
+    def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
+        """Class means float [classes, features] of the embeddings by ``built``, which is the network of ``step``.
+
+        ``synthetic`` are the synthetic set's; None will do where these do not follow them.
+        """
+
+    def augmenter(self, step: int) -> Callable[[Tensor], Tensor]:
+        """The augmentation of both sides at a step."""
+        augment = self.augment
+        if augment is None:
+            return lambda x: x
+        seed = derive(self.pool.seed, "siamese", step % self.pool.count)
+        return lambda x: augment(x, seed, siamese=True)
+
+
+class BatchMeans(Means):
+    """Means over random real images of each class, other ones each step: DM as released.
+
+    Args:
+        pool: the networks.
+        context: whose images to draw, and how to augment them.
+        size: how many of each class; all where there are fewer.
+        drop: the share of them to leave out, the easiest first; see ``isa.crucial_mean``.
+    """
+
+    def __init__(self, pool: NetworkPool, context: Context, size: int, drop: float = 0.0) -> None:
+        self.pool, self.context, self.augment = pool, context, context.augment
+        self.size, self.drop = size, drop
+        self.follows = drop > 0
+
+    @override
+    def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
+        drawn, augment = generator(self.context.seed, "real", step), self.augmenter(step)
+        with torch.no_grad():
+            batches = (self.context.real_batch(self.size, drawn, c)[0] for c in range(self.context.classes))
+            features = (in_full(built.embed(augment(x))) for x in batches)
+            if synthetic is None:
+                return torch.stack([f.mean(0) for f in features])
+            return torch.stack([crucial_mean(f, mean, self.drop) for f, mean in zip(features, synthetic, strict=True)])
+
+
+class RealMeans(Means):
+    """Class means of every network of a pool, computed when first asked for (or all at once) and cached on disk.
+
+    The cache holds one ``.npy`` file a network, each written in one step: an interrupted computation goes on where it
+    was. Its folder is named by a key over data, labels, pixel space, the networks themselves and the precision.
+
+    Args:
+        pool: the networks.
+        data: real training images, on the device that shall compute.
+        space: the pixel space they are matched in.
+        cache: folder for all caches; None keeps the means in memory only.
+        augment: of both sides.
+    """
+
+    def __init__(
+        self,
+        pool: NetworkPool,
+        data: ImageData,
+        space: Space,
+        cache: Path | None = None,
+        augment: Dsa | None = None,
+    ) -> None:
+        self.pool, self.data, self.space, self.augment = pool, data, space, augment
+        self.folder = None if cache is None else cache / self.key()
+        self._kept: dict[int, Tensor] = {}
+
+    def key(self) -> str:
+        """40 hexadecimal digits that name the cache's folder."""
+        parts: dict[str, Any] = {
+            "version": 1,
+            "data": self.data.digest,
+            "labels": self.data.labels_digest,
+            "space": self.space.model.model_dump(mode="json"),
+            "network": [self.pool.name, self.pool.width, self.pool.seed, self.pool.fingerprint()],
+        }
+        if self.augment is not None:
+            parts["augment"] = self.augment.spec.model_dump(mode="json")
+        if (products := current(self.data.images.device)) != "float32":
+            parts["precision"] = products
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
+
+    def prepare(self, show: bool | None = None) -> None:
+        """Compute all that is missing, with progress. Ctrl-C loses at most the network at work.
+
+        Several processes share the networks out.
+        """
+        missing = [n for n in parallel.mine(self.pool.count) if self._stored(n) is None]
+        with Meter("real means", len(missing), False if parallel.rank() else show) as meter:
+            for done, number in enumerate(missing):
+                self._compute(number, self.pool.build(number, self.data.images.device))
+                meter.update(done + 1)
+        parallel.wait()
+
+    @override
+    def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
+        number = step % self.pool.count
+        found = self._stored(number)
+        return self._compute(number, built) if found is None else found.to(self.data.images.device)
+
+    def _compute(self, number: int, built: Network) -> Tensor:
+        augment = self.augmenter(number)
+        means = class_means(lambda x: built.embed(augment(x)), self.data, self.space)
+        if self.folder is None:
+            self._kept[number] = means
+            return means
+        buffer = io.BytesIO()
+        np.save(buffer, means.cpu().numpy(), allow_pickle=False)
+        path = self._path(self.folder, number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, buffer.getvalue())
+        return means
+
+    def _stored(self, number: int) -> Tensor | None:
+        if self.folder is None or number in self._kept:
+            return self._kept.get(number)
+        path = self._path(self.folder, number)
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # not there, or damaged: compute it again
+            return None
+        if values.dtype != np.float32 or values.ndim != 2 or len(values) != len(self.data.classes):
+            return None
+        return torch.from_numpy(values)
+
+    @staticmethod
+    def _path(folder: Path, number: int) -> Path:
+        return folder / f"{number // FILES:04d}" / f"{number % FILES:02d}.npy"

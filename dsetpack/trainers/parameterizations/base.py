@@ -1,0 +1,160 @@
+"""What every parameterization can do."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.kinds import KindConfig
+from dsetpack.formats.model import Model
+from dsetpack.pack.part import Part
+from dsetpack.spaces import Space
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
+    from dsetpack.trainers.loop import Group
+
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Budget(Model):
+    """Where the floats go.
+
+    Attributes:
+        allowed: ipc · C · H · W · classes.
+        sources: a class.
+        source_floats, decoder_floats: spent on sources (with learned labels) and on decoders.
+    """
+
+    allowed: int
+    sources: int
+    source_floats: int
+    decoder_floats: int
+
+    @property
+    def used(self) -> int:
+        """All floats stored."""
+        return self.source_floats + self.decoder_floats
+
+    @property
+    def over(self) -> float:
+        """Over-parameterisation: used / allowed - 1; negative where floats are left."""
+        return self.used / self.allowed - 1
+
+
+class Settings(Model, ABC):
+    """What a parameterization depends on. A file of this package calls its own ``Settings``; its name is the file's.
+
+    Attributes:
+        name: of the parameterization.
+        sources: sources a class; None for as many as fit the budget.
+        over_parameterisation: how far sources and decoders may exceed the budget, as a share of it. Papers do (KFS's
+            example by 19%) and say so; the default does not.
+    """
+
+    name: str
+    sources: Positive | None = None
+    over_parameterisation: Annotated[float, Field(ge=0)] = 0.0
+
+    @abstractmethod
+    def config(self, image: tuple[int, int, int]) -> KindConfig:
+        """The part's configuration for images (C, H, W)."""
+
+    @abstractmethod
+    def build(self, context: Context) -> Parameterization:
+        """The set that learning starts from, on the context's device, after whatever must be trained before."""
+
+    def budget(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
+        """How many sources a class a budget of ``ipc`` images a class buys, and what that costs.
+
+        Raises:
+            FormatError: not even one source a class fits, or the number asked for does not.
+        """
+        config = self.config(image)
+        return self.budget_for(image, classes, ipc, sum(map(math.prod, config.bank_shapes(image, classes).values())))
+
+    def budget_for(self, image: tuple[int, int, int], classes: int, ipc: int, bank: int) -> Budget:
+        """``budget`` with decoders that cost ``bank`` floats: 0 where others have paid for them."""
+        config = self.config(image)
+        source = math.prod(config.source_shape(image)) * classes
+        allowed = ipc * math.prod(image) * classes
+        limit = math.floor(allowed * (1 + self.over_parameterisation) + 1e-6)
+        fits = (limit - bank) // source
+        sources = self.sources or max(fits, 1)
+        if sources > fits:
+            more = f" (+{self.over_parameterisation:.0%}: {limit})" if self.over_parameterisation else ""
+            decoders = f" and {config.bank_size()} decoders" if bank else ""
+            raise FormatError(
+                f"{sources} sources a class of {list(config.source_shape(image))}{decoders} of {self.name} are "
+                f"{sources * source + bank} floats; {ipc} images a class are {allowed}{more}: raise ipc, take fewer or "
+                "smaller sources or decoders, or allow over_parameterisation"
+            )
+        return Budget(allowed=allowed, sources=sources, source_floats=sources * source, decoder_floats=bank)
+
+
+class Parameterization(nn.Module, ABC):
+    """A synthetic set as learnable parameters. Pairs are numbered as in a pack: source · decoders + decoder.
+
+    Attributes:
+        space: the pixel space that images come in.
+        labels: int64 [P], the label of every pair (of learned labels: the class it began with).
+        epoch_rule: what an epoch over it is; see the card.
+        per_class: images a class and epoch, of a generator.
+    """
+
+    epoch_rule: ClassVar[Literal["paired", "product"]] = "product"
+
+    space: Space
+    labels: Tensor
+    per_class: int | None = None
+
+    @abstractmethod
+    def images(self, pairs: Tensor | None = None) -> Tensor:
+        """Differentiable images float [n, C, H, W] in ``space``.
+
+        Args:
+            pairs: pair numbers int64 [n]; None for all of them in order, by the fast path.
+        """
+
+    def targets(self, pairs: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        """Learned labels float [n, classes] of these pairs, differentiable; None where labels are hard."""
+        return None
+
+    def batch(self, generator: torch.Generator, size: int | None = None, label: int | None = None) -> Tensor:
+        """Pairs for one step of a student, or for matching one class: int64 [n], on the set's device.
+
+        Args:
+            generator: on the CPU.
+            size: how many, drawn without replacement; None (or at least as many as there are) for all, in order.
+            label: only of this class.
+        """
+        host = self.labels.cpu()
+        pairs = torch.arange(len(host)) if label is None else torch.nonzero(host == label)[:, 0]
+        if size is not None and size < len(pairs):
+            pairs = pairs[torch.randperm(len(pairs), generator=generator)[:size]]
+        return pairs.to(self.device)
+
+    @abstractmethod
+    def groups(self) -> Sequence[Group]:
+        """The parameters to optimise, with their learning rates."""
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """The set as parts of a pack: detached copies on the CPU."""
+
+    def floats(self) -> int:
+        """How many numbers it stores: what papers count as a budget."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+        return self.labels.device

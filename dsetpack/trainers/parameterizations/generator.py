@@ -1,0 +1,164 @@
+"""A conditional generator in place of images (DiM, Wang et al. 2023, section 3.3): label and noise make an image.
+
+The set has no images of its own: an objective draws new ones each step, and a pack new ones each epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+from typing_extensions import override
+
+from dsetpack.decoders import Decoder, decoder
+from dsetpack.formats.kinds.generator import Config
+from dsetpack.order import philox
+from dsetpack.pack.part import Part
+from dsetpack.spaces import Raw, Space
+from dsetpack.trainers.loop import Group
+from dsetpack.trainers.parameterizations import base
+from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
+from dsetpack.trainers.seeds import derive
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
+
+KIND = "generator"
+
+
+class Settings(base.Settings):
+    """DiM's generator. Its size does not depend on the budget, and far exceeds a usual one.
+
+    At 3×32×32 and the paper's width it learns 3,559,363 numbers and keeps 9,016 running statistics: as many floats as
+    116 images a class of 10 classes. DiM compares by images drawn instead ("INPC": ``per_class``); so ``budget`` states
+    the cost and refuses nothing.
+
+    Attributes:
+        width: channels of every hidden layer (released code; the paper's figure names 194 and 196).
+        noise: K, length of the noise; its first entries are overwritten by the label's one-hot, as released. The paper
+            (Eq. 4) concatenates the label instead.
+        per_class: images a class and epoch (INPC); None for the budget's images a class.
+        lr: while an objective uses it. The release's rate of matching; the paper states 1e-4, for the GAN before.
+    """
+
+    name: Literal["generator"] = "generator"
+    width: Positive = 196
+    noise: Positive = 100
+    per_class: Positive | None = None
+    lr: Annotated[float, Field(gt=0)] = 5e-6
+
+    @model_validator(mode="after")
+    def _no_sources(self) -> Settings:
+        if self.sources is not None:
+            raise ValueError("'sources': a generator stores none; 'per_class' says how many images it draws")
+        return self
+
+    @override
+    def config(self, image: tuple[int, int, int]) -> Config:
+        return Config(width=self.width, noise=self.noise)
+
+    @override
+    def budget(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
+        """What it costs, running statistics included; no budget is too small."""
+        shapes = self.config(image).bank_shapes(image, classes)
+        return Budget(
+            allowed=ipc * math.prod(image) * classes,
+            sources=0,
+            source_floats=0,
+            decoder_floats=sum(math.prod(shape) for shape in shapes.values()),
+        )
+
+    @override
+    def build(self, context: Context) -> Generator:
+        image = context.data.shape
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derive(context.seed, KIND))
+            bank = decoder(KIND, self.config(image), image, context.classes)
+        per_class = self.per_class or context.ipc
+        return Generator(bank, context.space, per_class=per_class, lr=self.lr).to(context.device)
+
+
+class Generator(Parameterization):
+    """A generator that learns, with batch statistics in training mode, in which it begins.
+
+    Args:
+        bank: a decoder of kind ``generator``.
+        space: the pixel space that its images come in.
+        per_class: images a class and epoch; pairs are numbered class by class.
+        lr: learning rate of ``groups``.
+    """
+
+    per_class: int
+
+    def __init__(self, bank: Decoder, space: Space, *, per_class: int, lr: float = 5e-6) -> None:
+        super().__init__()
+        self.bank, self.space, self.per_class, self._lr = bank, space, per_class, lr
+        self.register_buffer("labels", torch.arange(bank.classes).repeat_interleave(per_class), persistent=False)
+        self.train()
+
+    @property
+    def config(self) -> Config:
+        """The generator's own."""
+        return cast(Config, self.bank.config)
+
+    @property
+    def learned(self) -> list[torch.nn.Parameter]:
+        """The generator's parameters."""
+        return list(self.bank.parameters())
+
+    def raw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """``draw`` before the pixel space: values in [0, 1]."""
+        noise = torch.randn(len(labels), *self.bank.source_shape, generator=generator)
+        return self._decode(noise, labels)
+
+    def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Fresh differentiable images [B, C, H, W] in ``space``.
+
+        In training mode they share the batch's statistics, which move the running ones; B is then at least 2.
+
+        Args:
+            labels: int64 [B], on the set's device.
+            generator: of the noise, on the CPU.
+        """
+        return self.in_space(self.raw(labels, generator))
+
+    @override
+    def images(self, pairs: Tensor | None = None) -> Tensor:
+        """The images that a pack decodes for these pairs with its default noise (seed 0, epoch 0).
+
+        With running statistics, whatever the mode: a preview neither depends on its batch nor changes anything.
+        """
+        chosen = torch.arange(len(self.labels), device=self.device) if pairs is None else pairs
+        noise = torch.from_numpy(philox.noise(0, 0, chosen.cpu().numpy(), self.bank.source_shape[0]))
+        was_training = self.bank.training
+        self.bank.eval()
+        images = self._decode(noise, self.labels[chosen])
+        self.bank.train(was_training)
+        return self.in_space(images)
+
+    def _decode(self, noise: Tensor, labels: Tensor) -> Tensor:
+        sources = self.bank.label_noise(noise.to(next(self.bank.parameters())), labels)
+        return self.bank.one(sources, 0)
+
+    def in_space(self, raw: Tensor) -> Tensor:
+        """Images with values in [0, 1], mapped into ``space``."""
+        return raw if isinstance(self.space, Raw) else self.space.apply(raw)
+
+    @override
+    def groups(self) -> Sequence[Group]:
+        return [Group(name=KIND, params=self.learned, lr=self._lr)]
+
+    @override
+    def parts(self) -> list[Part]:
+        bank = decoder(KIND, self.config, self.bank.image, self.bank.classes)
+        bank.load_state_dict({key: value.detach().cpu() for key, value in self.bank.state_dict().items()})
+        return [Part(KIND, self.config, bank.requires_grad_(False), None, self.labels.cpu().clone())]
+
+    @override
+    def floats(self) -> int:
+        """Numbers stored: learned ones and running statistics, without which nothing can be decoded."""
+        return sum(value.numel() for value in self.bank.state_dict().values())

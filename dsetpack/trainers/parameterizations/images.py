@@ -1,0 +1,175 @@
+"""Plain learned pixels, and with FRePo learned labels: what DC, DSA, DM, MTT, FRePo and ISA optimise.
+
+Without an objective, and started from real images, this is a selection (random, herding, k-center, forgetting) as a
+set. Nothing is clipped while learning: none of these methods does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import override
+
+from dsetpack.decoders import decoder
+from dsetpack.decoders.base import take
+from dsetpack.formats.kinds.images import Config
+from dsetpack.pack.part import Part
+from dsetpack.spaces import Space
+from dsetpack.trainers import selections
+from dsetpack.trainers.loop import Group
+from dsetpack.trainers.parameterizations import base
+from dsetpack.trainers.parameterizations.base import Parameterization
+from dsetpack.trainers.seeds import generator
+
+if TYPE_CHECKING:
+    from dsetpack.trainers.context import Context
+
+KIND = "images"
+Rate = Annotated[float, Field(gt=0)]
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+Init = Literal["noise", "random", "herding", "k-center", "forgetting"]
+
+
+class Settings(base.Settings):
+    """Images in the pixel space, one source an image; ``ipc`` of each class fill the budget.
+
+    Attributes:
+        init: what images start from. ``noise`` is standard normal in the space (DC); the others are real images, see
+            ``dsetpack.trainers.selections``.
+        lr: of the pixels. 0.1 in DC and DSA; DM 1, MTT 100 to 1000, FRePo 3e-4 (by LAMB).
+        momentum: of the pixels' SGD, 0.5 in DC, DSA, DM and MTT; None for the schedule's. Other optimisers have none.
+        labels: ``hard``, or ``learned`` along with the pixels (FRePo, ISA). Learned ones do not count in the budget,
+            because the papers do not count them.
+        lr_labels: of learned labels; None for ``lr``, as in FRePo.
+        label_scale: learned labels start as (one-hot - 1/classes) / label_scale; None for √(classes / 10), the release
+            of FRePo.
+        selection: the network that picks real images.
+    """
+
+    name: Literal["images"] = "images"
+    init: Init = "random"
+    lr: Rate = 0.1
+    momentum: Momentum | None = 0.5
+    labels: Literal["hard", "learned"] = "hard"
+    lr_labels: Rate | None = None
+    label_scale: Rate | None = None
+    selection: selections.Settings = selections.Settings()
+
+    @override
+    def config(self, image: tuple[int, int, int]) -> Config:
+        return Config()
+
+    @override
+    def build(self, context: Context) -> Images:
+        count = self.budget(context.data.shape, context.classes, context.ipc).sources
+        if self.init == "noise":
+            images, labels = noise(context, count)
+        else:
+            images, labels = selections.real_images(self.init, context, count, self.selection)
+        return Images(
+            images,
+            labels,
+            context.space,
+            context.classes,
+            lr=self.lr,
+            momentum=self.momentum,
+            targets=centred(labels, context.classes, self.label_scale) if self.labels == "learned" else None,
+            lr_labels=self.lr_labels,
+        )
+
+
+class Images(Parameterization):
+    """Learned images, with hard or learned labels.
+
+    Args:
+        sources: float32 [N, C, H, W] in the space.
+        labels: int64 [N].
+        space: the pixel space.
+        classes: how many.
+        lr, momentum: of the pixels.
+        targets: the learned labels to start from, float32 [N, classes]; None for hard labels.
+        lr_labels: of the learned labels; None for ``lr``.
+    """
+
+    def __init__(
+        self,
+        sources: Tensor,
+        labels: Tensor,
+        space: Space,
+        classes: int,
+        *,
+        lr: float = 0.1,
+        momentum: float | None = None,
+        targets: Tensor | None = None,
+        lr_labels: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.sources = nn.Parameter(sources.detach().clone())
+        self.rows = None if targets is None else nn.Parameter(targets.detach().clone())
+        self.space = space
+        self.register_buffer("labels", labels, persistent=False)
+        self._classes, self._lr, self._lr_labels, self._momentum = classes, lr, lr_labels or lr, momentum
+
+    @override
+    def images(self, pairs: Tensor | None = None) -> Tensor:
+        return take(self.sources, pairs)
+
+    @override
+    def targets(self, pairs: Tensor | None = None) -> Tensor | None:
+        return None if self.rows is None else take(self.rows, pairs)
+
+    @override
+    def groups(self) -> Sequence[Group]:
+        found = [group("images", self.sources, self._lr, self._momentum)]
+        return found if self.rows is None else [*found, group("labels", self.rows, self._lr_labels, self._momentum)]
+
+    @override
+    def parts(self) -> list[Part]:
+        """One part of kind ``images``; learned labels are float32 [N, classes], the card must call them soft."""
+        sources = copied(self.sources)
+        labels = self.labels.cpu() if self.rows is None else copied(self.rows)
+        channels, height, width = sources.shape[1:]
+        bank = decoder(KIND, Config(), (channels, height, width), self._classes)
+        return [Part(KIND, Config(), bank, sources, labels)]
+
+    @override
+    def floats(self) -> int:
+        """The pixels alone: papers do not count labels, learned or not."""
+        return self.sources.numel()
+
+
+def centred(labels: Tensor, classes: int, scale: float | None = None) -> Tensor:
+    """Where learned labels start: (one-hot - 1/classes) / scale, float32 [N, classes], rows that sum to 0.
+
+    Args:
+        labels: int64 [N].
+        classes: how many.
+        scale: None for √(classes / 10), as in the release of FRePo.
+    """
+    return (F.one_hot(labels, classes).float() - 1 / classes) / (scale or math.sqrt(classes / 10))
+
+
+def noise(context: Context, count: int) -> tuple[Tensor, Tensor]:
+    """Standard normal images float32 [classes · count, C, H, W], and labels int64, class by class."""
+    drawn = torch.randn(context.classes * count, *context.data.shape, generator=generator(context.seed, "noise images"))
+    labels = torch.arange(context.classes).repeat_interleave(count)
+    return drawn.to(context.device), labels.to(context.device)
+
+
+def group(name: str, parameter: nn.Parameter, lr: float, momentum: float | None) -> Group:
+    """One parameter as a group; momentum None leaves it to the schedule."""
+    made = Group(name=name, params=[parameter], lr=lr)
+    if momentum is not None:
+        made["momentum"] = momentum
+    return made
+
+
+def copied(parameter: Tensor) -> Tensor:
+    """A detached float32 copy on the CPU."""
+    return parameter.detach().to("cpu", torch.float32, copy=True)

@@ -1,0 +1,1 @@
+"""Training a network on a pack by its recipe: the loop, DSA and CutMix."""
