@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
 
+from benchmarks.cases.continual import SMOKE
+from benchmarks.cases.memories import Work, memory_after
+from benchmarks.measure import continual
 from dsetpack.trainers.data import load
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
-
-@pytest.fixture
-def continual(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    module = importlib.import_module("continual")
-    yield module
-    sys.modules.pop("continual", None)
-
-
-def work(continual, tmp_path):
+def work(tmp_path):
     data = load("fashion-sample")
-    return continual.Work(data, load("fashion-sample", split="test"), continual.SMOKE, tmp_path, torch.device("cpu"))
+    return Work(data, load("fashion-sample", split="test"), SMOKE, tmp_path, torch.device("cpu"))
 
 
-def test_orders_cover_all_classes_once_and_differ_by_seed(continual, tmp_path):
-    own = work(continual, tmp_path)
+def test_orders_cover_all_classes_once_and_differ_by_seed(tmp_path):
+    own = work(tmp_path)
     orders = [own.order(seed) for seed in range(3)]
     assert all(sorted(label for stage in order for label in stage) == list(range(10)) for order in orders)
     assert all(len(stage) == 2 for order in orders for stage in order)
@@ -40,24 +31,24 @@ def test_orders_cover_all_classes_once_and_differ_by_seed(continual, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["kfs", "random", "herding"])
-def test_every_method_has_the_same_bytes_and_its_own_classes(continual, tmp_path, method):
-    own = work(continual, tmp_path)
+def test_every_method_has_the_same_bytes_and_its_own_classes(tmp_path, method):
+    own = work(tmp_path)
     for stage in range(2):
-        memory = continual.memory_after(own, method, 1, stage, {})
+        memory = memory_after(own, method, 1, stage, {})
         budget = own.budget(2 * (stage + 1))
         [path] = (tmp_path / "fashion-sample-smoke").glob(f"{method}-1-*/stage-{stage}.dpk")
         assert 0.8 * budget < path.stat().st_size <= budget == 8 * 784 * 2 * (stage + 1)
         seen = {label for classes in own.order(1)[: stage + 1] for label in classes}
         assert set(memory.targets.tolist()) == seen
-    again = continual.memory_after(own, method, 1, 1, log := {})
+    again = memory_after(own, method, 1, 1, log := {})
     assert not log  # taken from the disk
     assert torch.equal(again.targets, memory.targets)
     other = replace(own, scale=replace(own.scale, per_class=9))
-    continual.memory_after(other, method, 1, 0, log)
+    memory_after(other, method, 1, 0, log)
     assert log  # another budget has other memories
 
 
-def test_rows_are_kept_and_not_run_again(continual, tmp_path, monkeypatch):
+def test_rows_are_kept_and_not_run_again(tmp_path, monkeypatch):
     arguments = ["--data", "fashion-sample", "--smoke", "--only", "random", "--net", "convnet3", "--seeds", "1"]
     arguments += ["--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "rows")]
     done = CliRunner().invoke(continual.main, arguments, catch_exceptions=False)
@@ -82,7 +73,7 @@ def test_rows_are_kept_and_not_run_again(continual, tmp_path, monkeypatch):
         assert f"was measured with {name} {value!r}, here it is" in refused.output
 
 
-def test_the_plot_says_what_it_needs(continual, tmp_path, monkeypatch):
+def test_the_plot_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     (tmp_path / "x.json").write_text(
@@ -93,7 +84,7 @@ def test_the_plot_says_what_it_needs(continual, tmp_path, monkeypatch):
     assert "pip install matplotlib" in done.output
 
 
-def test_nothing_to_show_is_said(continual, tmp_path):
+def test_nothing_to_show_is_said(tmp_path):
     done = CliRunner().invoke(continual.main, ["--render", "--out", str(tmp_path)])
     assert done.exit_code == 2
     assert "no rows in" in done.output

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-import _precision
-import objectives
-from _memory import Memory
-from _objective_cases import ROWS, SIZES, set_up
-
+from benchmarks.cases import precision
+from benchmarks.cases.objective_sizes import SIZES
+from benchmarks.cases.objectives import ROWS, set_up
+from benchmarks.measure import objectives
+from benchmarks.memory import Memory
 from dsetpack.trainers.data.registry import load
 from dsetpack.trainers.objectives import dm
 
@@ -68,10 +64,10 @@ def test_memory_counts_what_is_live_at_most():
 def test_what_bfloat16_does_to_the_loss_is_measured():
     whole = load("fashion-sample")
     index = torch.cat([whole.of_class(label)[:5] for label in range(10)])
-    found = _precision.effect("dm", whole.take(index), steps=2)
-    assert found["tf32"] == _precision.NOT_MEASURED
+    found = precision.effect("dm", whole.take(index), steps=2)
+    assert found["tf32"] == precision.NOT_MEASURED
     assert found["float32"]["change"] == 0 != found["bf16"]["change"]
     assert abs(found["bf16"]["change"]) < 0.05
-    assert [line.split(":")[0] for line in _precision.effect_lines({"dm": found})] == [
+    assert [line.split(":")[0] for line in precision.effect_lines({"dm": found})] == [
         f"dm, {exact}" for exact in ("float32", "tf32", "bf16")
     ]

@@ -210,8 +210,9 @@ def test_a_failed_save_leaves_file_and_memory_as_they_were(broken, tmp_path, mon
 
 KILLER = """
 import json, sys, pathlib
-sys.path[:0] = [sys.argv[1], sys.argv[1] + "/benchmarks"]
-import kill, torch
+sys.path.insert(0, sys.argv[1])
+import torch
+from benchmarks.measure import kill
 torch.set_num_threads(1)
 from dsetpack.replay import ReplayMemory
 from tests.test_replay_memory import arrays

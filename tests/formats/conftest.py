@@ -5,7 +5,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
-for folder in (Path(__file__).parent, Path(__file__).parents[1] / "attacks", Path(__file__).parents[2] / "benchmarks"):
+for folder in (Path(__file__).parent, Path(__file__).parents[1] / "attacks"):
     sys.path.insert(0, str(folder))
 
 settings.register_profile(

@@ -41,7 +41,7 @@ def test_write_returns_the_size_and_leaves_one_file(tmp_path):
 @posix
 @pytest.mark.parametrize("save", ["pack", "file"])
 def test_killed_at_any_instant(save, tmp_path):
-    import kill
+    from benchmarks.measure import kill
 
     found = kill.kill_test(kill.SAVES[save], 12, tmp_path)
     assert found["kills"] == 12

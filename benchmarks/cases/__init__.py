@@ -1,0 +1,1 @@
+"""What the commands measure: packs, settings, and the implementations that dsetpack is compared with."""

@@ -1,0 +1,1 @@
+"""Straightforward implementations, as one would write them without dsetpack."""

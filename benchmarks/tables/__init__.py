@@ -1,0 +1,1 @@
+"""The tables of README.md and docs/results.md, rendered from ``benchmarks/results``."""

@@ -1,0 +1,51 @@
+"""Render the tables of README.md and docs/results.md from ``benchmarks/results``.
+
+    python benchmarks/tables/render.py [--check]
+
+Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``. A test checks that all tables are current.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from benchmarks.tables.accuracy import ablations, continual, cross, fashion, methods, paper
+from benchmarks.tables.cost import container, decode, objectives, onnx_decode, replay_cost, runtime
+
+ROOT = Path(__file__).parents[2]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+ACCURACY = (fashion, methods, ablations, cross, paper, continual)
+COST = (objectives, container, decode, runtime, onnx_decode, replay_cost)
+TABLES: dict[str, Callable[[], str]] = {make.__name__: make for make in (*ACCURACY, *COST)}
+
+
+def rendered(text: str) -> str:
+    """A page with all its tables rendered anew."""
+    return MARKED.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if a page is not current.")
+def main(check: bool) -> None:
+    """Render the tables of README.md and docs/results.md from benchmarks/results."""
+    stale = False
+    for page in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = rendered(old)
+        if old == new:
+            continue
+        stale = True
+        if not check:
+            page.write_text(new, encoding="utf-8")
+        click.echo(f"{page.relative_to(ROOT)}: {'not current' if check else 'rendered'}")
+    sys.exit(1 if check and stale else 0)
+
+
+if __name__ == "__main__":
+    main()
