@@ -1,4 +1,4 @@
-"""Bytes and seconds of a .dpk file beside torch.save, safetensors, npz and h5py+gzip.
+"""Bytes and seconds of a .dpk file compared with torch.save, safetensors, npz and h5py+gzip.
 
     python benchmarks/measure/container.py
 

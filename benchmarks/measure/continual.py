@@ -9,11 +9,11 @@ The file of a memory (``ReplayMemory``, int8) may have the bytes of 20 uint8 ima
 stored as 8-bit pixels and compressed, so that about 35 images of Fashion-MNIST fit. ``uncompressed`` is what the papers
 compare with: 20 random images per class. A seed decides the order of the classes and everything else that is random.
 
-Each combination of a method, a network and a seed is one JSON file in ``results/continual-DATA-SCALE``. It holds, for
-each stage (``stages``), the classes, the accuracy, and the bytes and images of the memory, and the settings of the run.
-A file is written when its combination is done, and a combination whose file exists is skipped: a run that was stopped
+Each combination of a method, a network and a seed is one JSON file in ``results/continual-DATA-SCALE``. It holds the
+settings of the run and, for each stage (``stages``), the classes, the accuracy, and the bytes and images of the memory.
+A file is written when its combination is done, and a combination whose file exists is skipped. A run that was stopped
 thus continues, and several processes can share the work by ``--only``. A file of a run with other settings is refused.
-Memories are kept in ``runs/continual``, in folders whose names have a digest of all that the memories depend on.
+Memories are kept in ``runs/continual``, in folders that are named by a digest of everything the memories depend on.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from benchmarks.cases.continual import METHODS, NETS, SCALES
 from benchmarks.cases.memories import Work, memory_after, only
 from benchmarks.tables.curves import draw
 from dsetpack import Augmentation, Pack, Recipe
+from dsetpack.replay.compatible import in_space
 from dsetpack.spaces import Normalized
 from dsetpack.trainers.data import load
 from dsetpack.trainers.evaluate import accuracy
@@ -47,7 +48,11 @@ DSA = Augmentation(ops=("color", "crop", "cutout", "flip", "scale", "rotate"))
 
 
 def trained(work: Work, pack: Pack, net: str, seed: int) -> tuple[torch.nn.Module, Any]:
-    """Train a network from scratch on a pack; returns it and its pixel space, which is never the raw one."""
+    """Train a network from scratch on a pack.
+
+    Returns:
+        The network and the pixel space it expects; like all spaces that methods make, it is normalized.
+    """
     kept = pack if pack.card.space.kind != "raw" else normalized(pack)
     shape, classes, width = pack.card.shape, len(pack.card.classes), work.scale.widths.get(net)
     model = network(net, shape, classes, width, seed=derive(seed, "weights"))
@@ -59,9 +64,7 @@ def trained(work: Work, pack: Pack, net: str, seed: int) -> tuple[torch.nn.Modul
 
 
 def normalized(pack: Pack) -> Pack:
-    """A pack of raw images in the normalized space of these images, since a learner knows no others."""
-    from dsetpack.replay.compatible import in_space
-
+    """Convert a pack of raw images to the normalized space of its own images, the only ones a learner knows."""
     return in_space(pack, Normalized.fit(torch.cat([part.sources.clamp(0, 1) for part in pack.parts])))
 
 

@@ -1,4 +1,4 @@
-"""Accuracy of packs made with ConvNet-3 on other architectures, beside random real images in as many bytes.
+"""Accuracy of packs made with ConvNet-3 on other architectures, compared with random real images in as many bytes.
 
     python benchmarks/measure/cross.py --root FOLDER [--pack FILE ...] [--seeds 2]
 
@@ -77,7 +77,7 @@ def main(
     threads: int | None,
     out: Path | None,
 ) -> None:
-    """Test packs on several architectures, beside random real images in as many bytes."""
+    """Test packs on several architectures, compared with random real images in as many bytes."""
     environment = common.environment(common.start(device, threads))
     folder = out or common.RESULTS / f"cross-{device}"
     for arch in nets or tuple(NETS):

@@ -1,4 +1,4 @@
-"""Decode time per image by decoder kind, beside three ways to do without dsetpack.
+"""Decode time per image by decoder kind, compared with three ways to make images without dsetpack.
 
     python benchmarks/measure/decode.py [--device cuda] [--threads 1]
 
@@ -139,7 +139,7 @@ def _digits(value: float) -> str:
 def main(
     device: str, threads: int | None, repeats: int, out: Path | None, image: str, batch: int, only: str | None
 ) -> None:
-    """Measure the decode time per image of every decoder kind, beside three ways to do without dsetpack."""
+    """Measure the decode time per image of every decoder kind, and three ways to make images without dsetpack."""
     chosen = start(device, threads)
     console = Console()
     if not console.is_terminal:

@@ -1,4 +1,4 @@
-"""Accuracy of KFS on all of Fashion-MNIST with the ``cpu`` preset, beside random real images in as many bytes.
+"""Accuracy of KFS on all of Fashion-MNIST with the ``cpu`` preset, compared with random real images in as many bytes.
 
     python benchmarks/measure/fashion.py --root FOLDER [--ipc 1] [--ipc 10] [--jobs 2]
 
@@ -197,7 +197,7 @@ def _difference(exact: list[float], other: list[float]) -> dict[str, float]:
 @click.option("--render", is_flag=True, help="Train nothing: write and show what is there.")
 @click.option("--out", default=OUT, type=click.Path(path_type=Path), help="JSON file for the results.")
 def main(root: str, budgets: tuple[int, ...], jobs: int, render: bool, out: Path) -> None:
-    """Measure KFS on all of Fashion-MNIST, beside random real images in as many bytes."""
+    """Measure KFS on all of Fashion-MNIST, compared with random real images in as many bytes."""
     device = common.start("cpu", None)
     results: dict[str, Any] = {"environment": common.environment(device), "budgets": []}
     for ipc in budgets:

@@ -1,4 +1,4 @@
-"""Seconds per step and peak memory of each method, beside a straightforward implementation in the same run.
+"""Seconds per step and peak memory of each method, compared with a straightforward implementation in the same run.
 
     python benchmarks/measure/objectives.py [--device cuda] [--size paper] [--only KFS] [--threads 1]
 
@@ -298,7 +298,7 @@ def main(
     seconds: float,
     exact: Precision,
 ) -> None:
-    """Measure seconds per step and peak memory of each method, beside a straightforward implementation."""
+    """Measure seconds per step and peak memory of each method, compared with a straightforward implementation."""
     chosen, console = start(device, threads), Console()
     if not console.is_terminal:
         console = Console(width=120)

@@ -1,4 +1,4 @@
-"""Decode time per image of an exported pack: ``OnnxPack`` beside torch, and beside one call of onnxruntime per image.
+"""Decode time per image of an exported pack: ``OnnxPack``, compared with torch and with one call per image.
 
     python benchmarks/measure/onnx_decode.py [--device cuda] [--threads 1] [--encoding int8]
 

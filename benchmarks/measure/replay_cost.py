@@ -1,4 +1,4 @@
-"""Seconds of a training step with rehearsal from a memory, beside rehearsal from decoded tensors in RAM.
+"""Seconds of a training step with rehearsal from a memory, compared with rehearsal from decoded tensors in RAM.
 
     python benchmarks/measure/replay_cost.py [--device cuda]
 
@@ -123,7 +123,7 @@ def measure(name: str, device: torch.device, repeats: int, seconds: float) -> di
 @common.options
 @click.option("--seconds", default=60.0, show_default=True, help="Longest time of one measurement.")
 def main(device: str, threads: int | None, repeats: int, out: Path | None, seconds: float) -> None:
-    """Measure a training step with rehearsal from a memory, beside rehearsal from decoded tensors."""
+    """Measure a training step with rehearsal from a memory, compared with rehearsal from decoded tensors."""
     chosen = common.start(device, threads)
     results: dict[str, Any] = {"environment": common.environment(chosen), "goal": GOAL, "memories": {}}
     for name in KINDS:

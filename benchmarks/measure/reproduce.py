@@ -1,4 +1,4 @@
-"""Accuracy of the recipes of a table, beside random real images in as many bytes.
+"""Accuracy of the recipes of a table, compared with random real images in as many bytes.
 
     python benchmarks/measure/reproduce.py --table fashion-cpu --root FOLDER
 

@@ -1,4 +1,4 @@
-"""Seconds that a pack costs: import, opening, the first batch, and training steps beside decoded tensors.
+"""Seconds that a pack costs: import, opening, the first batch, and training steps compared with decoded tensors.
 
     python benchmarks/measure/runtime.py [--device cuda]
 
@@ -133,7 +133,7 @@ def _endless(pack: Pack) -> Iterator[tuple[Tensor, Tensor]]:
 @click.command()
 @common.options
 def main(device: str, threads: int | None, repeats: int, out: Path | None) -> None:
-    """Measure import, opening, the first batch, and training steps beside decoded tensors."""
+    """Measure import, opening, the first batch, and training steps compared with decoded tensors."""
     chosen = common.start(device, threads)
     results = {
         "environment": common.environment(chosen),

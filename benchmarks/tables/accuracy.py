@@ -14,7 +14,7 @@ from dsetpack.trainers.recipe import recipe
 
 
 def fashion() -> str:
-    """KFS on Fashion-MNIST in four encodings, beside random images in as many bytes."""
+    """KFS on Fashion-MNIST in four encodings, compared with random images in as many bytes."""
     results, rows, notes = load("fashion-cpu"), [], []
     for budget in results["budgets"]:
         for row in budget["rows"]:
@@ -36,7 +36,7 @@ def fashion() -> str:
 
 
 def methods() -> str:
-    """All methods on Fashion-MNIST, beside random images in as many bytes."""
+    """All methods on Fashion-MNIST, compared with random images in as many bytes."""
     found, rows = rows_of("fashion-cpu"), []
     for one in sorted(found, key=lambda one: (one["row"] == ALL.name, one["ipc"], -points(one))):
         whole = one["row"] == ALL.name
@@ -122,7 +122,7 @@ def _gap(name: str, found: float | None, least: float) -> str:
 
 
 def ablations() -> str:
-    """The effects of what each paper calls essential, beside the effects in the papers."""
+    """The effects of what each paper calls essential, compared with the effects in the papers."""
     told = tomllib.loads(ABLATIONS.read_text(encoding="utf-8"))["group"]
     found, rows = {(one["group"], one["variant"]): one for one in rows_of("ablations")}, []
     for group in told:
@@ -145,7 +145,7 @@ def ablations() -> str:
 
 
 def cross() -> str:
-    """Packs made with ConvNet-3 on other networks, beside random images in as many bytes."""
+    """Packs made with ConvNet-3 on other networks, compared with random images in as many bytes."""
     found = rows_of("cross-cpu")
     if not found:
         return "Not run yet."

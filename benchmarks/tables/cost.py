@@ -7,12 +7,13 @@ from typing import Any
 from benchmarks.tables.results import Json, load, table, where
 
 SIZES = ("kfs-1", "kfs-10", "haba-10", "images-10", "generator-0")
+"""The packs that the container table shows: kind, and sources per class."""
 FORMATS = ("dpk", "safetensors", "torch.save", "npz", "h5py+gzip")
-"""What the container table shows of ``container-cpu.json``: kinds with images per class, and file formats."""
+"""The file formats that it shows."""
 
 
 def container() -> str:
-    """Bytes of packs, beside the same tensors in other file formats."""
+    """Bytes of packs, compared with the same tensors in other file formats."""
     results = load("container-cpu")
     shown = [
         r
@@ -34,7 +35,7 @@ def _goal(goal: Json) -> str:
 
 
 def decode() -> str:
-    """Decode times, beside ways to do without dsetpack."""
+    """Decode times, compared with ways to make images without dsetpack."""
     results = load("decode-cpu")
     rows = []
     for name, row in results["rows"].items():
@@ -55,7 +56,7 @@ def decode() -> str:
 
 
 def runtime() -> str:
-    """The cost of a pack in training, beside decoded tensors."""
+    """The cost of a pack in training, compared with decoded tensors."""
     results, rows = load("runtime-cpu"), []
     for name, run in results["training"].items():
         opened = [1e3 * results["opening"][name][k]["median"] for k in ("open", "open + first batch")]
@@ -95,7 +96,7 @@ def onnx_decode() -> str:
 
 
 def objectives() -> str:
-    """Steps of distillation, beside straightforward implementations, at two sizes."""
+    """Steps of distillation, compared with straightforward implementations, at two sizes."""
     narrow, full = load("objectives-cpu"), load("objectives-cpu-paper-short")
     effects = [
         f"- {method} in {exact}: {_effect(narrow['precision'][method][exact])}"
@@ -147,7 +148,7 @@ def _effect(row: Any) -> str:
 
 
 def replay_cost() -> str:
-    """Training steps with rehearsal from a memory, beside rehearsal from decoded tensors."""
+    """Training steps with rehearsal from a memory, compared with rehearsal from decoded tensors."""
     results, rows = load("replay_cost-cpu"), []
     for name, run in results["memories"].items():
         added = f"{100 * run['added_by_decoding']:+.2f}%"

@@ -2,7 +2,7 @@
 
     python benchmarks/tables/render.py [--check]
 
-Each table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``. A test checks that all tables are current.
+Each table is between ``<!-- table: NAME -->`` and ``<!-- end -->``. A test checks that all tables are current.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TABLES: dict[str, Callable[[], str]] = {make.__name__: make for make in (*ACCURA
 
 
 def rendered(text: str) -> str:
-    """A page with all its tables rendered anew."""
+    """A page with all its tables rendered again."""
     return MARKED.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
 
 

@@ -62,7 +62,7 @@ class DistributionMatching(Matching):
         """Set the options.
 
         Args:
-            batch: real images per class in a step; None for all, which are then embedded anew in each step.
+            batch: real images per class in a step; None for all, which are then embedded again in each step.
             seed: for the draws of real images and augmentations.
             networks: the number of different networks.
         """
