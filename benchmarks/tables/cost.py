@@ -25,7 +25,7 @@ def container() -> str:
     ]
     goals = results["goals"].items()
     notes = [f'- Goal "{name.replace("_", " ")}": ' + _goal(goal) for name, goal in goals]
-    head = ["kind, images a class, encoding", *FORMATS, "of ours not zstd payload"]
+    head = ["kind, images per class, encoding", *FORMATS, "dpk beyond its zstd payload"]
     return "\n".join([table(head, rows), "", *notes, f"- {where(results['environment'])}"])
 
 
@@ -90,7 +90,7 @@ def onnx_decode() -> str:
         longer = [f"{row['times_longer_than_onnx'][way]:.1f}×" for way in ("torch", "loop")]
         size = f"{row['model_bytes']:,} ({row['model_bytes'] / row['stored_bytes']:.3f}×)"
         rows.append([name, *micro, *longer, size])
-    ways = ["`OnnxPack`, µs", "torch, µs", "a call an image, µs", "torch takes", "a call an image takes"]
+    ways = ["`OnnxPack`, µs", "torch, µs", "one call per image, µs", "torch takes", "one call per image takes"]
     versions = f"onnxruntime {results['environment']['onnxruntime']}, {where(results['environment'])}"
     return "\n".join([table(["decoder", *ways, "bytes (of the stored tensors')"], rows), "", f"{versions}."])
 
@@ -118,7 +118,7 @@ def objectives() -> str:
 
 def _steps(results: Json) -> list[str]:
     """One run: its table, and the goals that it missed."""
-    head = ["method", "ours, ms a step", "straightforward, ms", "times longer", "ours, MiB", "straightforward, MiB"]
+    head = ["method", "ours, ms per step", "straightforward, ms", "times longer", "ours, MiB", "straightforward, MiB"]
     rows = [[name, *_cost(row)] for name, row in results["rows"].items()]
     missed = [f"{name} (at least {row['goal']:g}×)" for name, row in results["rows"].items() if not row["met"]]
     goal = f"Goal missed by {', '.join(missed)}." if missed else "Goals met by all."
@@ -144,7 +144,7 @@ def _effect(row: Any) -> str:
     """How coarser products change the loss of a set, compared with float32 from the same start."""
     if isinstance(row, str):
         return f"{row}."
-    return f"the set's loss, in float32, differs by {100 * row['change']:+.2f}% from that by float32."
+    return f"the loss of the set, in float32, differs by {100 * row['change']:+.2f}% from that of the float32 run."
 
 
 def replay_cost() -> str:
