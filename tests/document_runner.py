@@ -29,8 +29,7 @@ from fast_recipe import FAST
 
 import dsetpack.training.train
 from dsetpack.cli import main
-from dsetpack.formats import encodings, kinds
-from dsetpack.trainers import registry
+from dsetpack.formats.by_name import by_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PACK = ROOT / "examples" / "packs" / "fashion-kfs-ipc1.dpk"
@@ -131,8 +130,7 @@ def overlay(folder: Path) -> Iterator[Any]:
     modules = {where: importlib.import_module(name) for where, name in packages.items()}
 
     def forget() -> None:
-        for cached in (kinds.kind_names, encodings.encoding_names, encodings._class, registry.names):
-            cached.cache_clear()
+        by_name.cache_clear()
         importlib.invalidate_caches()
 
     def add(path: str, code: str) -> None:

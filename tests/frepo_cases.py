@@ -58,7 +58,7 @@ class Learned(Parameterization):
         raise NotImplementedError
 
 
-def built(settings: frepo.Settings, *, where: Context | None = None, **options: object) -> Distillation:
+def built(settings: frepo.FrepoSettings, *, where: Context | None = None, **options: object) -> Distillation:
     where = where or context()
     synthetic = Learned(where.data, **options)
     return Distillation(settings.build(where, synthetic), synthetic)

@@ -16,7 +16,7 @@ from dsetpack.trainers.objectives.adversary import (
 from dsetpack.trainers.objectives.base import Objective
 from dsetpack.trainers.objectives.dm import DistributionMatching
 from dsetpack.trainers.objectives.means import NetworkPool, RealMeans
-from dsetpack.trainers.parameterizations.haba import Haba, Settings
+from dsetpack.trainers.parameterizations.haba import Haba, HabaSettings
 
 CIFAR, IMAGE = (3, 32, 32), (3, 8, 8)
 BASES = 3
@@ -40,7 +40,7 @@ def context(
 
 def built(tmp_path, seed: int = 0, data: ImageData | None = None, **settings: Any) -> Haba:
     options = {"hallucinators": 3, "sources": BASES, "lr_bases": 1.0, "lr_hallucinators": 0.1} | settings
-    return Settings(**options).build(context(tmp_path, data, seed))
+    return HabaSettings(**options).build(context(tmp_path, data, seed))
 
 
 def small_adversary(image: tuple[int, int, int] = IMAGE, seed: int = 5, width: int = 6):

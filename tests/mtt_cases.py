@@ -7,12 +7,12 @@ from torch import nn
 
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation, NormalizedSpace
-from dsetpack.formats.kinds.kfs import Config
+from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Group, Run
-from dsetpack.trainers.objectives.mtt import Settings
+from dsetpack.trainers.objectives.mtt import MttSettings
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.parameterizations.kfs import Kfs
 from dsetpack.training.augment import Dsa
@@ -43,7 +43,7 @@ class Pixels(Parameterization):
 
 def kfs() -> Kfs:
     torch.manual_seed(0)
-    bank = decoder("kfs", Config(decoders=2, channels=(3, 2), kernel=4), IMAGE, CLASSES)
+    bank = decoder("kfs", KfsConfig(decoders=2, channels=(3, 2), kernel=4), IMAGE, CLASSES)
     codes = torch.randn(CLASSES, *bank.config.source_shape(IMAGE))
     return Kfs(
         codes,
@@ -70,7 +70,7 @@ def context(cache: Path, data: ImageData | None = None, seed: int = 0, augment: 
     return Context(data, Normalized.fit(data.images), 2, seed, cache, lambda name: Run(name=name), augment)
 
 
-SMALL = Settings(
+SMALL = MttSettings(
     width=4,
     syn_steps=3,
     expert_epochs=2,

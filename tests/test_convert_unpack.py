@@ -17,7 +17,7 @@ import dsetpack
 from dsetpack import DsetpackError, FormatError, Metric, Pack, Part, Recipe, Zca
 from dsetpack.convert import convert, detect
 from dsetpack.decoders import decoder
-from dsetpack.formats.kinds.generator import Config as Generator
+from dsetpack.formats.kinds.generator import GeneratorConfig
 from dsetpack.spaces import Normalized
 from dsetpack.unpack import base, form_names, unpack
 
@@ -126,7 +126,7 @@ def test_every_pair_of_a_factorized_pack_is_written(tmp_path):
 
 
 def test_a_generator_is_drawn_once(tmp_path):
-    config = Generator(width=4, noise=8)
+    config = GeneratorConfig(width=4, noise=8)
     card = dsetpack.Card(title="g", classes=("a", "b"), shape=(3, 8, 8), per_class=3)
     torch.manual_seed(0)
     part = Part(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dsetpack.trainers import matches, objectives, parameterizations, registry
+from dsetpack.trainers import matches, objectives, parameterizations
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -20,8 +20,8 @@ def test_the_table_of_pairs_agrees_with_the_list():
         [cell.strip(" `") for cell in line.split("|")[1:-1]] for line in matches.table().splitlines() if "|" in line
     ]
     columns, body = rows[0][1:], rows[2:]
-    assert columns == [*registry.names(parameterizations.__name__)]
-    assert [row[0] for row in body] == [*registry.names(objectives.__name__)]
+    assert columns == [*parameterizations.known()]
+    assert [row[0] for row in body] == [*objectives.known()]
     found = {(row[0], on) for row in body for on, cell in zip(columns, row[1:], strict=True) if cell == "yes"}
     assert found == set(matches.pairs())
     reasons = dict(re.findall(r"^(\d+)\. (.+)\.$", matches.table(), re.MULTILINE))

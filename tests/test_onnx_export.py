@@ -31,8 +31,8 @@ from onnx_packs import (
 import dsetpack
 from dsetpack import FormatError, Zca, formats, philox
 from dsetpack.formats.card import Card
-from dsetpack.formats.encodings.cast import Codec as Cast
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.cast import Cast
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.kinds import kind_config, kind_names
 from dsetpack.onnx import OnnxPack
 from dsetpack.onnx.exporter import model

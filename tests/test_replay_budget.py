@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dsetpack import FormatError, Pack
 from dsetpack.formats import Reader
-from dsetpack.formats.encodings.zstd import Codec as Zstd
+from dsetpack.formats.encodings.zstd import ZstdFrame
 from dsetpack.replay import ReplayMemory
 from dsetpack.replay.contents import Contents
 from dsetpack.replay.shrink import Group, shrink
@@ -187,13 +187,13 @@ class Work:
 
     def __init__(self, monkeypatch):
         self.bytes = 0
-        encode = Zstd.encode
+        encode = ZstdFrame.encode
 
         def counting(codec, data):
             self.bytes += len(data)
             return encode(codec, data)
 
-        monkeypatch.setattr(Zstd, "encode", counting)
+        monkeypatch.setattr(ZstdFrame, "encode", counting)
 
     def of(self, act):
         self.bytes = 0

@@ -17,7 +17,7 @@ import dsetpack
 from dsetpack.cli import main
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers import distill as distill_module
-from dsetpack.trainers import objectives, parameterizations, registry
+from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.data import data_names, load
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.matches import pairs
@@ -200,7 +200,7 @@ def test_a_budget_smaller_than_the_sources(on):
 
 def test_a_generator_costs_what_it_costs():
     """Its size does not depend on the budget: nothing is refused but sources, of which it has none."""
-    assert set(BUDGETS) == {*registry.names(parameterizations.__name__)} - {"generator"}
+    assert set(BUDGETS) == {*parameterizations.known()} - {"generator"}
     assert "a generator stores none" in refused(*arguments("logits", "generator", {"parameterization.sources": 1}))
 
 
@@ -269,7 +269,7 @@ def test_a_loss_that_is_nan(objective, on, rate, message):
 
 
 def test_every_objective_is_among_them():
-    assert {objective for objective, *_ in DIVERGING} == set(registry.names(objectives.__name__))
+    assert {objective for objective, *_ in DIVERGING} == set(objectives.known())
 
 
 def test_a_last_step_into_infinity_is_seen():

@@ -14,7 +14,7 @@ from PIL import Image
 import dsetpack
 from dsetpack.decoders import decoder
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.images import Config
+from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.pack.arrays import as_images
 from dsetpack.trainers.data import ImageData, data_names, from_torch, load
 from dsetpack.trainers.data.idx import FASHION, read_idx
@@ -208,7 +208,7 @@ def test_bad_folders(tmp_path):
 
 def test_packs_are_data(tmp_path):
     x, y = arrays()
-    config = Config()
+    config = ImagesConfig()
     bank = decoder("images", config, (1, 28, 28), 10)
     images, labels = as_images(torch.from_numpy(x)), torch.from_numpy(y).long()
     parts = [

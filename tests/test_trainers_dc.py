@@ -102,7 +102,7 @@ def doubles(monkeypatch):
 
 def match(made: Pixels, where: Context, step: int = 0, seed: int = 0, **settings: Any) -> tuple[float, Any]:
     """Loss and objective after one ``backward``."""
-    objective = dc.Settings(**settings).build(where, made)
+    objective = dc.DcSettings(**settings).build(where, made)
     made.zero_grad()
     return objective.backward(made, step, torch.Generator().manual_seed(seed))["matching"].item(), objective
 
@@ -168,7 +168,7 @@ def test_gradient_is_that_of_finite_differences(doubles, distance, options):
     """The second-order gradient of the whole loss, with respect to pixels and learned labels."""
     where = context(squares(image=(1, 7, 6)), augment=options.get("augment", False))
     made = pixels(image=(1, 7, 6), soft=options.get("soft", False))
-    objective = dc.Settings(distance=distance, real_batch=6).build(where, made)
+    objective = dc.DcSettings(distance=distance, real_batch=6).build(where, made)
     step = lambda: objective.backward(made, 0, generator(3))["matching"].item()  # noqa: E731
     step()
     exact = {name: p.grad.clone() for name, p in made.named_parameters()}
@@ -242,7 +242,7 @@ def test_draws_are_siamese_in_matching_and_per_sample_in_training(doubles):
     where = Context(plain.data, plain.space, 1, 5, plain.cache, plain.run, Spy(DSA))
     made = pixels()
     drawn = torch.Generator().manual_seed(0)
-    objective = dc.Settings(real_batch=5, outer=2, inner=3, network_batch=3).build(where, made)
+    objective = dc.DcSettings(real_batch=5, outer=2, inner=3, network_batch=3).build(where, made)
     objective.backward(made, 0, drawn)
     assert [size for size, _ in calls] == [5, 2, 5, 2]
     seeds = [seed for _, seed in calls]
@@ -259,7 +259,7 @@ def test_the_loss_falls(lr, options):
     """Real steps on a real network; measured by networks and real batches that it never saw."""
     where, made = context(squares(image=(1, 16, 16)), double=False), pixels(image=(1, 16, 16), dtype=torch.float32)
     made.lr = lr
-    settings = dc.Settings(**{"width": 8, "real_batch": 8, "outer": 2, "inner": 2, **options})
+    settings = dc.DcSettings(**{"width": 8, "real_batch": 8, "outer": 2, "inner": 2, **options})
     objective = settings.build(where, made)
 
     def probe() -> float:
@@ -282,7 +282,7 @@ def test_a_new_network_every_outer_cycle(monkeypatch):
         return small(*args, seed=seed)
 
     monkeypatch.setattr(dc, "network", spy)
-    objective = dc.Settings(outer=3, inner=1).build(where, made)
+    objective = dc.DcSettings(outer=3, inner=1).build(where, made)
     seeds.clear()
     weights = []
     for step in range(7):
@@ -296,7 +296,7 @@ def test_a_new_network_every_outer_cycle(monkeypatch):
 def test_the_network_trains_on_the_updated_set(doubles):
     """One epoch in one batch is one step of plain gradient descent on the set as the optimiser left it."""
     made, where = pixels(), context()
-    objective = dc.Settings(outer=2, inner=1, network_lr=0.5).build(where, made)
+    objective = dc.DcSettings(outer=2, inner=1, network_lr=0.5).build(where, made)
     objective.backward(made, 0, generator(0))
     before = [p.detach().clone() for p in objective.net.parameters()]
     stale = torch.autograd.grad(F.cross_entropy(objective.net(made.x.detach()), made.labels), objective.net.head.weight)
@@ -318,7 +318,7 @@ def test_the_network_trains_on_the_updated_set(doubles):
 
 def test_an_inner_epoch_takes_every_pair_once(doubles, monkeypatch):
     made, where = pixels(per_class=5), context()
-    objective = dc.Settings(outer=2, inner=4, network_batch=4).build(where, made)
+    objective = dc.DcSettings(outer=2, inner=4, network_batch=4).build(where, made)
     batches = []
     monkeypatch.setattr(objective, "_train", lambda x, target, g: batches.append((x, target)))
     objective.after(made, 0, generator(0))
@@ -336,7 +336,7 @@ def test_an_inner_epoch_takes_every_pair_once(doubles, monkeypatch):
 def test_idc_trains_networks_on_real_images(doubles):
     """Two batches of all real images: two steps with momentum and weight decay."""
     made, where = pixels(), context()
-    settings = dc.Settings(**{**dc.IDC, "network_batch": 1000, "inner": 2})
+    settings = dc.DcSettings(**{**dc.IDC, "network_batch": 1000, "inner": 2})
     assert settings.loops(1) == (100, 2)
     objective = settings.build(where, made)
     weights = [p.detach().clone().requires_grad_() for p in objective.net.parameters()]
@@ -377,7 +377,7 @@ def test_processes_share_out_the_classes(doubles, monkeypatch):
 def test_batch_norm_keeps_the_statistics_of_real_images():
     where = context(squares(per_class=10), double=False)
     made = pixels(dtype=torch.float32)
-    objective = dc.Settings(network="resnet10", width=4, outer=2, inner=1).build(where, made)
+    objective = dc.DcSettings(network="resnet10", width=4, outer=2, inner=1).build(where, made)
     for step in range(2):  # a fresh network, then a trained one
         objective.backward(made, step, generator(step))
         stem, norm = objective.net.body[0], objective.net.body[1]
@@ -398,7 +398,7 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, name, stop):
 
     def work() -> Distillation:
         where, made = context(double=False, augment=True), pixels(dtype=torch.float32)
-        settings = dc.Settings(network=name, width=4, outer=3, inner=2, network_momentum=0.9, real_batch=6)
+        settings = dc.DcSettings(network=name, width=4, outer=3, inner=2, network_momentum=0.9, real_batch=6)
         return Distillation(settings.build(where, made), made)
 
     schedule = Schedule(steps=5, optimizer="sgd", momentum=0.5)
@@ -420,20 +420,20 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, name, stop):
 
 
 def test_loops_of_the_release():
-    settings = dc.Settings()
+    settings = dc.DcSettings()
     assert [settings.loops(ipc) for ipc in (1, 10, 50)] == [(1, 1), (10, 50), (50, 10)]
     assert [settings.loops(ipc) for ipc in (2, 25, 100)] == [(1, 1), (20, 25), (50, 10)]
-    assert dc.Settings(outer=7).loops(10) == (7, 50)
-    assert dc.Settings(inner=0).loops(10) == (10, 0)
-    assert dc.Settings(train_on="real").loops(10) == (100, 8)
+    assert dc.DcSettings(outer=7).loops(10) == (7, 50)
+    assert dc.DcSettings(inner=0).loops(10) == (10, 0)
+    assert dc.DcSettings(train_on="real").loops(10) == (100, 8)
 
 
 def test_what_it_refuses():
-    assert "generator" in dc.Settings.refuses
+    assert "generator" in dc.DcSettings.refuses
     lonely = squares().take(torch.arange(0, 24, 2))
     with pytest.raises(FormatError, match=r"squares has no image of class 1 \('right'\)"):
-        dc.Settings(width=4).build(context(lonely), pixels())
+        dc.DcSettings(width=4).build(context(lonely), pixels())
     with pytest.raises(FormatError, match="no network 'convnet9'"):
-        dc.Settings(network="convnet9").build(context(), pixels())
+        dc.DcSettings(network="convnet9").build(context(), pixels())
     with pytest.raises(ValueError, match="distance"):
-        dc.Settings(distance="cos")
+        dc.DcSettings(distance="cos")

@@ -16,23 +16,20 @@ from dsetpack.formats.card import Augmentation, NormalizedSpace
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.order import philox
 from dsetpack.spaces import Normalized, Raw, Space
-from dsetpack.trainers import registry
+from dsetpack.trainers import parameterizations
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.gan import Adversary, Critic, Gan, GanSettings, gradient_penalty, real_batch
 from dsetpack.trainers.loop import Interrupted, Run, Schedule, optimise
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.objectives.base import Distillation
-from dsetpack.trainers.objectives.logits import LogitMatching, Teacher, distance
-from dsetpack.trainers.objectives.logits import Settings as Logits
-from dsetpack.trainers.parameterizations.generator import Generator
-from dsetpack.trainers.parameterizations.generator import Settings as GeneratorSettings
+from dsetpack.trainers.objectives.logits import LogitMatching, LogitsSettings, Teacher, distance
+from dsetpack.trainers.parameterizations.generator import Generator, GeneratorSettings
 from dsetpack.training.augment import Dsa
 
 IMAGE, CLASSES = (1, 8, 8), 2
 TINY = GeneratorSettings(width=6, noise=8, per_class=3, lr=1e-3)
 NORMALIZED = Normalized(NormalizedSpace(mean=(0.5,), std=(0.25,)))
-PAIRS = "dsetpack.trainers.parameterizations"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -69,7 +66,7 @@ def gan(**changes: object) -> GanSettings:
     return GanSettings(**{"steps": 4, "batch": 8, "width": 4, "lr": 2e-3, **changes})
 
 
-def logits(**changes: object) -> Logits:
+def logits(**changes: object) -> LogitsSettings:
     usual = {
         "gan": gan(),
         "networks": ("convnet3", "resnetap10"),
@@ -79,7 +76,7 @@ def logits(**changes: object) -> Logits:
         "epoch_steps": 2,
         "lr_critic": 1e-3,
     }
-    return Logits(**{**usual, **changes})
+    return LogitsSettings(**{**usual, **changes})
 
 
 def drawn(seed: int = 0) -> torch.Generator:
@@ -145,7 +142,7 @@ def test_drawing_uses_batch_statistics_and_moves_the_running_ones():
     assert first.shape == (4, *IMAGE)
     assert first.requires_grad
     norm = made.bank.fc_norm
-    before = made.bank.fc(made.bank.label_noise(torch.randn(4, 8, generator=drawn()), labels))
+    before = made.bank.fc(made.bank.condition(torch.randn(4, 8, generator=drawn()), labels))
     assert torch.allclose(norm.running_mean, 0.1 * before.mean(0), atol=1e-6)
     assert torch.equal(made.draw(labels, drawn()), first)  # the running ones do not count while training
     assert torch.allclose((first * 0.25 + 0.5), made.raw(labels, drawn()), atol=1e-6)
@@ -162,7 +159,7 @@ def test_a_pack_decodes_what_the_generator_makes_of_its_running_statistics():
     assert y.tolist() == [1, 0, 1]
     noise = torch.from_numpy(philox.noise(7, 2, [4, 0, 5], 8))
     state = {key: value.clone() for key, value in made.state_dict().items()}
-    expected = made.eval().bank.one(made.bank.label_noise(noise, y), 0)
+    expected = made.eval().bank.unchecked_one(made.bank.condition(noise, y), 0)
     assert torch.allclose(x, (expected - 0.5) / 0.25, atol=1e-5)
     made.train()
     assert torch.allclose(made.images(torch.tensor([4, 0, 5])), pack.decode([4, 0, 5])[0], atol=1e-5)
@@ -390,9 +387,9 @@ def test_a_step_is_eq_7(monkeypatch):
 
 
 def test_weights_of_the_matching():
-    assert Logits().share == 0.01
-    assert Logits(matching="gradients").share == 0.001
-    assert Logits(matching="features", weight=0.2).share == 0.2
+    assert LogitsSettings().share == 0.01
+    assert LogitsSettings(matching="gradients").share == 0.001
+    assert LogitsSettings(matching="features", weight=0.2).share == 0.2
 
 
 @pytest.mark.parametrize("matching", ["logits", "log-softmax", "features", "gradients"])
@@ -422,7 +419,7 @@ def test_the_critics_rate_changes_with_the_stage():
 
 
 def test_other_parameterizations_are_refused():
-    assert set(Logits.refuses) == set(registry.names(PAIRS)) - {"generator"}
+    assert set(LogitsSettings.refuses) == set(parameterizations.known()) - {"generator"}
     with pytest.raises(FormatError, match="logits on Module: a GAN and matching by label need a generator"):
         logits().build(context(), nn.Module())
 

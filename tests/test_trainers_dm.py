@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.kfs import Config
+from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.arithmetic import precision
 from dsetpack.trainers.context import Context
@@ -70,7 +70,7 @@ class TinyMeans:
 
 def synthetic(codes: int = 2, decoders: int = 2) -> Kfs:
     torch.manual_seed(0)
-    bank = decoder("kfs", Config(decoders=decoders, channels=(2, 2)), IMAGE, CLASSES)
+    bank = decoder("kfs", KfsConfig(decoders=decoders, channels=(2, 2)), IMAGE, CLASSES)
     made = Kfs(20 * torch.randn(codes * CLASSES, 2, 2, 2), torch.arange(CLASSES).repeat_interleave(codes), bank, Raw())
     return made.double()
 
@@ -318,7 +318,7 @@ def test_random_real_batches_and_their_crucial_part():
         far = (mine - centre[c]).square().sum(1).argsort()[4:]  # 4 of 20 are dropped, the nearest
         assert torch.allclose(found[c], mine[far].mean(0), atol=1e-5)
     with pytest.raises(ValueError, match="set 'real_batch'"):
-        dm.Settings(drop=0.2)
+        dm.DmSettings(drop=0.2)
 
 
 def test_networks_of_a_pool_differ_and_repeat():

@@ -11,7 +11,7 @@ from torch import Tensor
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.formats.kinds.kfs import Config
+from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.spaces import Raw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.krr import KrrPredictor, centred, krr_predict
@@ -55,7 +55,7 @@ def direct_loss(work: Distillation, flip: bool) -> tuple[float, float]:
 
 @pytest.mark.parametrize("flip", [False, True])
 def test_the_loss_is_numpys(flip):
-    work = built(frepo.Settings(**SMALL, flip=flip))
+    work = built(frepo.FrepoSettings(**SMALL, flip=flip))
     terms = work.backward(0, generator(5))
     regression, margin = direct_loss(work, flip)
     assert terms["regression"].item() == pytest.approx(regression, rel=1e-6)
@@ -73,7 +73,7 @@ def test_flip_doubling_doubles_the_set(monkeypatch):
 
     monkeypatch.setattr(frepo, "KrrPredictor", Spy)
     for channels, expected in ((1, 6), (3, 12)):  # by itself for 3 channels only
-        work = built(frepo.Settings(**SMALL), where=context(images(channels=channels)))
+        work = built(frepo.FrepoSettings(**SMALL), where=context(images(channels=channels)))
         work.backward(0, generator(5))
         assert [len(v) for v in seen.pop()] == [expected, expected]
         assert work.objective.flip == (channels == 3)
@@ -85,7 +85,7 @@ def test_flip_doubling_doubles_the_set(monkeypatch):
 
 
 def test_no_gradient_reaches_the_networks_and_their_statistics_stay():
-    work = built(frepo.Settings(**SMALL))
+    work = built(frepo.FrepoSettings(**SMALL))
     before = [{k: v.clone() for k, v in member.net.state_dict().items()} for member in work.objective.pool]
     work.backward(0, generator(5))
     assert all(p.grad is None for member in work.objective.pool for p in member.net.parameters())
@@ -94,12 +94,12 @@ def test_no_gradient_reaches_the_networks_and_their_statistics_stay():
 
 
 def test_chunks_and_hard_labels():
-    whole, pieces = (gradients(built(frepo.Settings(**SMALL, chunk=chunk))) for chunk in (None, 4))
+    whole, pieces = (gradients(built(frepo.FrepoSettings(**SMALL, chunk=chunk))) for chunk in (None, 4))
     for a, b in zip(whole, pieces, strict=True):
         assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
-    hard = built(frepo.Settings(**SMALL), soft=False)
+    hard = built(frepo.FrepoSettings(**SMALL), soft=False)
     assert list(hard.backward(0, generator(5))) == ["regression"]
-    soft = built(frepo.Settings(**SMALL))
+    soft = built(frepo.FrepoSettings(**SMALL))
     with torch.no_grad():
         soft.synthetic.soft.copy_(centred(soft.synthetic.labels, CLASSES))
     loss = [work.backward(0, generator(5))["regression"].item() for work in (hard, soft)]
@@ -112,15 +112,15 @@ def test_margin_counts_up_to_one_over_classes():
     assert loss.item() == pytest.approx(-(1 / 3 + 0.2) / 2)
     loss.backward()
     assert torch.allclose(labels.grad, torch.tensor([[0.0, 0, 0], [-0.5, 0.5, 0]]))
-    assert "margin" not in built(frepo.Settings(**SMALL, margin=0)).backward(0, generator(5))
+    assert "margin" not in built(frepo.FrepoSettings(**SMALL, margin=0)).backward(0, generator(5))
 
 
 def test_augmentation_treats_both_sides_alike():
     mirror = Dsa(Augmentation(ops=("flip",), flip=1.0))
     data = images()
     mirrored = ImageData(data.images.flip(3), data.labels, data.classes, data.name)
-    plain, augmented = (built(frepo.Settings(**SMALL), where=context(data, a)) for a in (None, mirror))
-    other = built(frepo.Settings(**SMALL), where=context(mirrored))
+    plain, augmented = (built(frepo.FrepoSettings(**SMALL), where=context(data, a)) for a in (None, mirror))
+    other = built(frepo.FrepoSettings(**SMALL), where=context(mirrored))
     with torch.no_grad():
         other.synthetic.pixels.copy_(plain.synthetic.pixels.flip(3))
     losses = [w.backward(0, generator(5))["regression"].item() for w in (augmented, other, plain)]
@@ -132,10 +132,10 @@ def test_augmentation_treats_both_sides_alike():
 
 
 def test_counters_are_staggered_and_networks_start_anew_past_k():
-    work = built(frepo.Settings(**{**SMALL, "pool": 5, "updates": 10}))
+    work = built(frepo.FrepoSettings(**{**SMALL, "pool": 5, "updates": 10}))
     pool = work.objective.pool
     assert [member.updates for member in pool] == [0, 2, 4, 6, 8]
-    work = built(frepo.Settings(**{**SMALL, "pool": 1, "updates": 2}))
+    work = built(frepo.FrepoSettings(**{**SMALL, "pool": 1, "updates": 2}))
     member, counts, nets = work.objective.pool[0], [], []
     for step in range(5):
         g = generator(5, step)
@@ -150,7 +150,7 @@ def test_counters_are_staggered_and_networks_start_anew_past_k():
 
 
 def test_an_online_step_is_adam_on_the_squared_error():
-    work = built(frepo.Settings(**SMALL))
+    work = built(frepo.FrepoSettings(**SMALL))
     g = generator(5)
     work.backward(0, g)
     member = work.objective._drawn
@@ -169,7 +169,7 @@ def test_an_online_step_is_adam_on_the_squared_error():
 
 
 def test_online_batches_are_parts_of_the_set(monkeypatch):
-    work = built(frepo.Settings(**SMALL, online_batch=4))
+    work = built(frepo.FrepoSettings(**SMALL, online_batch=4))
     sizes = []
     monkeypatch.setattr(frepo.OnlineNetwork, "step", lambda self, x, y: sizes.append((len(x), len(y))))
     g = generator(5)
@@ -202,7 +202,7 @@ def total(work: Distillation) -> float:
     return torch.stack([frepo.half_square(e).mean() for e in errors]).mean().item()
 
 
-@pytest.mark.parametrize("settings", [frepo.Settings, isa.Settings])
+@pytest.mark.parametrize("settings", [frepo.FrepoSettings, isa.FrepoIsaSettings])
 def test_a_few_steps_lower_the_loss(settings):
     work = built(settings(**{**SMALL, "updates": 100, "batch": 36, "online_lr": 1e-3}), per_class=1)
     before = total(work)
@@ -213,16 +213,16 @@ def test_a_few_steps_lower_the_loss(settings):
 def test_it_runs_on_decoded_sets():
     data = images()
     torch.manual_seed(0)
-    config = Config(decoders=2, channels=(2, 2))
+    config = KfsConfig(decoders=2, channels=(2, 2))
     made = Kfs(torch.randn(3, 2, 2, 2), torch.arange(3), decoder("kfs", config, IMAGE, CLASSES), Raw())
-    work = Distillation(frepo.Settings(**{**SMALL, "updates": 100}).build(context(data), made), made)
+    work = Distillation(frepo.FrepoSettings(**{**SMALL, "updates": 100}).build(context(data), made), made)
     assert len(made.labels) == 6
     before = total(work)
     optimise(work, Schedule(steps=30), seed=0)
     assert total(work) < before
 
 
-@pytest.mark.parametrize("settings", [frepo.Settings, isa.Settings])
+@pytest.mark.parametrize("settings", [frepo.FrepoSettings, isa.FrepoIsaSettings])
 def test_interrupted_and_resumed_is_bit_identical(tmp_path, monkeypatch, settings):
     schedule = Schedule(steps=12, optimizer="lamb", final=0.1)
     chosen = settings(**{**SMALL, "online_batch": 4})
@@ -247,7 +247,7 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, monkeypatch, setting
 
 
 def test_features_that_are_nan_stop_the_run():
-    work = built(frepo.Settings(**{**SMALL, "pool": 1}))
+    work = built(frepo.FrepoSettings(**{**SMALL, "pool": 1}))
     with torch.no_grad():
         work.objective.pool[0].net.body[0].weight.fill_(torch.nan)
     with pytest.raises(DsetpackError, match="step 0: regression is nan"):
@@ -258,4 +258,4 @@ def test_one_class_is_refused():
     data = images()
     single = ImageData(data.images, torch.zeros_like(data.labels), ("all",), "bars")
     with pytest.raises(FormatError, match="bars has 1 class"):
-        frepo.Settings(**SMALL).build(context(single), None)
+        frepo.FrepoSettings(**SMALL).build(context(single), None)

@@ -13,7 +13,7 @@ from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.loop import Schedule, optimise
 from dsetpack.trainers.objectives.base import Distillation, Objective
 from dsetpack.trainers.parameterizations import haba
-from dsetpack.trainers.parameterizations.haba import Haba, Settings
+from dsetpack.trainers.parameterizations.haba import Haba, HabaSettings
 from tests.haba_cases import BASES, CIFAR, IMAGE, built, game, images, matching
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -28,27 +28,27 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 )
 def test_bases_against_images_as_in_table_1(classes, ipc, bases, over):
     """Five hallucinators are a little more than the one image a class that the paper takes off."""
-    settings = Settings(sources=bases, over_parameterisation=1.1)
+    settings = HabaSettings(sources=bases, over_parameterisation=1.1)
     budget = settings.budget(CIFAR, classes, ipc)
     assert budget.decoder_floats == 5 * 6312
     assert budget.source_floats == classes * bases * 3072
     assert budget.used - budget.allowed == over
     if over > 0:
         with pytest.raises(FormatError, match=f"{bases} sources a class"):
-            Settings(sources=bases).budget(CIFAR, classes, ipc)
+            HabaSettings(sources=bases).budget(CIFAR, classes, ipc)
 
 
 def test_budgets_decide_how_many_bases_there_are():
-    assert Settings().budget(CIFAR, 10, 10).sources == 8
-    assert Settings(over_parameterisation=0.003).budget(CIFAR, 10, 10).sources == 9
-    assert Settings(form="released").budget(CIFAR, 10, 10).sources == 9
-    assert Settings(over_parameterisation=0.003).budget(CIFAR, 10, 11).sources == 10  # tables 2 and 3
-    assert Settings(source_channels=1, over_parameterisation=0.01).budget(CIFAR, 10, 2).sources == 3  # figure 8
-    assert Settings(factor=2).budget(CIFAR, 10, 10) == Settings().budget(CIFAR, 10, 10)
-    assert Settings(shared=True).budget(CIFAR, 10, 10).decoder_floats == 5 * 6144 + 168
-    assert Settings(class_wise=True, sources=1).budget(CIFAR, 10, 12).decoder_floats == 50 * 6312  # table 5
+    assert HabaSettings().budget(CIFAR, 10, 10).sources == 8
+    assert HabaSettings(over_parameterisation=0.003).budget(CIFAR, 10, 10).sources == 9
+    assert HabaSettings(form="released").budget(CIFAR, 10, 10).sources == 9
+    assert HabaSettings(over_parameterisation=0.003).budget(CIFAR, 10, 11).sources == 10  # tables 2 and 3
+    assert HabaSettings(source_channels=1, over_parameterisation=0.01).budget(CIFAR, 10, 2).sources == 3  # figure 8
+    assert HabaSettings(factor=2).budget(CIFAR, 10, 10) == HabaSettings().budget(CIFAR, 10, 10)
+    assert HabaSettings(shared=True).budget(CIFAR, 10, 10).decoder_floats == 5 * 6144 + 168
+    assert HabaSettings(class_wise=True, sources=1).budget(CIFAR, 10, 12).decoder_floats == 50 * 6312  # table 5
     with pytest.raises(FormatError, match="50 decoders of haba"):
-        Settings(class_wise=True).budget(CIFAR, 10, 10)
+        HabaSettings(class_wise=True).budget(CIFAR, 10, 10)
 
 
 # --- the set
@@ -98,7 +98,7 @@ def test_every_variant_decodes_as_its_pack_and_learns(tmp_path, options):
     torch.testing.assert_close(x, every, rtol=1e-3, atol=1e-4)
     assert torch.equal(y, made.labels)
     assert made.floats() == sum(t.numel() for p in made.parts() for t in (p.sources, *p.decoder.state_dict().values()))
-    settings = Settings(sources=BASES, hallucinators=3, over_parameterisation=9.0).model_copy(update=options)
+    settings = HabaSettings(sources=BASES, hallucinators=3, over_parameterisation=9.0).model_copy(update=options)
     assert made.floats() == settings.budget(IMAGE, 2, 20).used
 
 
@@ -240,7 +240,7 @@ def test_hallucinators_may_start_near_the_identity(tmp_path, options, monkeypatc
 )
 def test_a_start_that_these_hallucinators_cannot_have_is_refused(options, message):
     with pytest.raises(ValueError, match=f"start = 'identity' needs form = 'paper'.*{message}"):
-        Settings(start="identity", **options)
+        HabaSettings(start="identity", **options)
 
 
 @pytest.mark.parametrize("options", [{"shared": True}, {"depth": 0}, {"depth": 0, "class_wise": True}], ids=str)
@@ -269,4 +269,4 @@ def test_a_small_basis_is_enlarged_and_then_hallucinated(tmp_path):
 def test_a_bank_of_another_size_is_refused(tmp_path):
     made = built(tmp_path)
     with pytest.raises(FormatError, match="a bank of 3 decoders; the settings ask for 12"):
-        Haba(made.bases, made.labels, made.bank, Raw(), Settings(hallucinators=3, factor=2))
+        Haba(made.bases, made.labels, made.bank, Raw(), HabaSettings(hallucinators=3, factor=2))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import dsetpack
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.upsample import Config
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.spaces import Normalized, Raw, Zca
 from dsetpack.trainers import selections
 from dsetpack.trainers.baselines import random_pack
@@ -24,7 +24,7 @@ from dsetpack.trainers.parameterizations.images import Images, centred
 from dsetpack.trainers.parameterizations.upsample import Upsample, tiled
 
 IMAGE = (3, 8, 10)
-SMALL = selections.Settings(width=4, epochs=3, batch=8)
+SMALL = selections.SelectionSettings(width=4, epochs=3, batch=8)
 
 
 def noise(per_class: int = 12, classes: int = 2, image=IMAGE) -> ImageData:
@@ -96,7 +96,7 @@ SGD = Schedule(steps=3, optimizer="sgd")
 @pytest.mark.parametrize("init", ["random", "herding", "k-center", "forgetting"])
 def test_images_start_from_real_ones(tmp_path, init):
     given = context(tmp_path)
-    made = plain.Settings(init=init, selection=SMALL).build(given)
+    made = plain.ImagesSettings(init=init, selection=SMALL).build(given)
     index = selections.select(init, given, 2, SMALL)
     assert torch.equal(made.images(), given.real[index])
     assert made.labels.tolist() == given.data.labels[index].tolist() == [0, 0, 1, 1]
@@ -107,17 +107,17 @@ def test_images_start_from_real_ones(tmp_path, init):
 
 def test_noise_is_standard_normal_and_repeats(tmp_path):
     given = context(tmp_path, ipc=40)
-    made = plain.Settings(init="noise").build(given)
+    made = plain.ImagesSettings(init="noise").build(given)
     assert made.sources.shape == (80, *IMAGE)
     assert made.sources.mean().item() == pytest.approx(0, abs=0.02)
     assert made.sources.std().item() == pytest.approx(1, abs=0.02)
-    assert torch.equal(made.sources, plain.Settings(init="noise").build(given).sources)
+    assert torch.equal(made.sources, plain.ImagesSettings(init="noise").build(given).sources)
 
 
 @pytest.mark.parametrize("init", ["random", "herding", "k-center", "forgetting"])
 def test_a_raw_selection_is_stored_as_the_very_pixels(tmp_path, init):
     given = context(tmp_path, Raw())
-    made = plain.Settings(init=init, selection=SMALL).build(given)
+    made = plain.ImagesSettings(init=init, selection=SMALL).build(given)
     found = reopened(made, given, tmp_path)
     index = selections.select(init, given, 2, SMALL)
     pixels = given.data.images[index].numpy()
@@ -131,15 +131,15 @@ def test_a_raw_selection_is_stored_as_the_very_pixels(tmp_path, init):
 
 @pytest.mark.parametrize("ipc", [1, 7])
 def test_images_cost_themselves_and_labels_nothing(tmp_path, ipc):
-    settings = plain.Settings(init="noise", labels="learned")
+    settings = plain.ImagesSettings(init="noise", labels="learned")
     budget = settings.budget(IMAGE, 2, ipc)
     made = settings.build(context(tmp_path, ipc=ipc))
     assert budget.sources == ipc
     assert budget.used == budget.allowed == made.floats() == 2 * ipc * 240
     assert sum(p.numel() for p in made.parameters()) == made.floats() + 2 * ipc * 2
-    assert plain.Settings(init="noise", sources=1).build(context(tmp_path, ipc=ipc)).floats() == 480
+    assert plain.ImagesSettings(init="noise", sources=1).build(context(tmp_path, ipc=ipc)).floats() == 480
     with pytest.raises(FormatError, match=f"{ipc + 1} sources a class"):
-        plain.Settings(sources=ipc + 1).budget(IMAGE, 2, ipc)
+        plain.ImagesSettings(sources=ipc + 1).budget(IMAGE, 2, ipc)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
@@ -154,7 +154,7 @@ def test_learned_labels_start_centred(classes):
 
 def test_learned_labels_learn_and_are_kept(tmp_path):
     given = context(tmp_path)
-    made = plain.Settings(labels="learned", lr=0.5, lr_labels=0.25, momentum=None).build(given)
+    made = plain.ImagesSettings(labels="learned", lr=0.5, lr_labels=0.25, momentum=None).build(given)
     assert torch.equal(made.targets(), centred(made.labels, 2))
     before, sources = made.targets().detach().clone(), made.images().detach().clone()
     pairs = torch.tensor([2, 0])
@@ -172,14 +172,14 @@ def test_learned_labels_learn_and_are_kept(tmp_path):
     x, y = found.decode([3, 1])
     assert torch.equal(x, made.images()[[3, 1]])
     assert torch.equal(y, made.targets()[[3, 1]])
-    assert plain.Settings(labels="learned", lr=0.5).build(given).groups()[1]["lr"] == 0.5
+    assert plain.ImagesSettings(labels="learned", lr=0.5).build(given).groups()[1]["lr"] == 0.5
 
 
 def test_momentum_is_the_groups_own_or_the_schedules(tmp_path):
     given = context(tmp_path)
 
     def result(momentum, schedule):
-        made = plain.Settings(momentum=momentum).build(given)
+        made = plain.ImagesSettings(momentum=momentum).build(given)
         optimise(Pull(made), Schedule(steps=4, optimizer="sgd", momentum=schedule), seed=0)
         return made.images()
 
@@ -190,7 +190,7 @@ def test_momentum_is_the_groups_own_or_the_schedules(tmp_path):
 
 def test_parts_are_copies_in_single_precision(tmp_path):
     given = context(tmp_path)
-    for settings in (plain.Settings(labels="learned"), upsample.Settings()):
+    for settings in (plain.ImagesSettings(labels="learned"), upsample.Settings()):
         made = settings.build(given).double()
         part = made.parts()[0]
         kept = part.sources.clone()
@@ -233,15 +233,15 @@ def test_patches_start_from_shrunk_real_images(tmp_path, image, factor):
 def test_each_patch_decodes_to_its_own_image(tmp_path, resize):
     """Pair p is pick p: constant images stay what they are through shrinking and enlarging."""
     values = torch.arange(8.0)
-    sources = tiled(values.view(-1, 1, 1, 1).expand(8, 3, 8, 10), Config(factor=2), resize)
+    sources = tiled(values.view(-1, 1, 1, 1).expand(8, 3, 8, 10), UpsampleConfig(factor=2), resize)
     assert sources.shape == (2, *IMAGE)
     given = context(tmp_path)
-    bank = upsample.decoder("upsample", Config(factor=2), IMAGE, 2)
+    bank = upsample.decoder("upsample", UpsampleConfig(factor=2), IMAGE, 2)
     made = Upsample(sources, torch.tensor([0, 1]), bank, given.space)
     assert torch.allclose(made.images().mean((1, 2, 3)), values)
     assert made.images().flatten(1).std(1).max() < 1e-6
     halves = F.avg_pool2d(given.real[:4], 2)
-    assert torch.allclose(tiled(given.real[:4], Config(factor=2), "area")[0, :, :4, :5], halves[0], atol=1e-6)
+    assert torch.allclose(tiled(given.real[:4], UpsampleConfig(factor=2), "area")[0, :, :4, :5], halves[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", ["paired", "product"])
@@ -321,7 +321,7 @@ def test_clipped_sources_stay_where_pixels_are(tmp_path, optimizer):
 
 
 def test_settings_refuse_what_they_do_not_know():
-    for settings in (plain.Settings, upsample.Settings):
+    for settings in (plain.ImagesSettings, upsample.Settings):
         assert settings().name == settings.__module__.rpartition(".")[2]
         with pytest.raises(ValidationError, match="init"):
             settings(init="zeros")

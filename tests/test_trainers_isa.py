@@ -44,7 +44,7 @@ def test_the_easiest_samples_are_dropped():
 
 
 def test_isa_is_equation_7_over_the_hardest_samples():
-    work = built(isa.Settings(**SMALL, isa=isa.IsaSettings(drop=0.4, epsilon=0.5)))
+    work = built(isa.FrepoIsaSettings(**SMALL, isa=isa.IsaSettings(drop=0.4, epsilon=0.5)))
     residuals = features(10, CLASSES)
     loss = 0.5 * residuals.square().sum(1)
     kept = sorted(range(10), key=lambda n: -loss[n])[:6]
@@ -55,14 +55,14 @@ def test_isa_is_equation_7_over_the_hardest_samples():
         expected += 0.5 * float(a @ a + 0.5 * a @ b + 0.25 / 3 * b @ b) / 6
     assert work.objective.outer(residuals).item() == pytest.approx(expected, rel=1e-12)
     unhalved = isa.IsaSettings(drop=0.4, epsilon=0.5, half=False)
-    other = built(isa.Settings(**SMALL, isa=unhalved))
+    other = built(isa.FrepoIsaSettings(**SMALL, isa=unhalved))
     assert other.objective.outer(residuals).item() == pytest.approx(2 * expected, rel=1e-12)
 
 
 def test_isa_without_drop_and_epsilon_is_frepo_bit_for_bit():
-    plain = built(frepo.Settings(**SMALL))
+    plain = built(frepo.FrepoSettings(**SMALL))
     same_way, changed = (
-        built(isa.Settings(**SMALL, isa=isa.IsaSettings(drop=drop, epsilon=epsilon)))
+        built(isa.FrepoIsaSettings(**SMALL, isa=isa.IsaSettings(drop=drop, epsilon=epsilon)))
         for drop, epsilon in ((0, 0), (0.2, 1))
     )
     schedule = Schedule(steps=6, optimizer="lamb")
@@ -73,9 +73,9 @@ def test_isa_without_drop_and_epsilon_is_frepo_bit_for_bit():
 
 
 def test_isas_defaults_are_the_papers():
-    settings = isa.Settings()
+    settings = isa.FrepoIsaSettings()
     assert (settings.name, settings.isa.drop, settings.isa.epsilon, settings.pool) == ("isa", 0.2, 1.0, 10)
-    assert (frepo.Settings().name, frepo.Settings().refuses.keys()) == ("frepo", settings.refuses.keys())
+    assert (frepo.FrepoSettings().name, frepo.FrepoSettings().refuses.keys()) == ("frepo", settings.refuses.keys())
 
 
 def test_isa_on_dm():

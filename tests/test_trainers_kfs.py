@@ -8,7 +8,7 @@ import torch
 import dsetpack
 from dsetpack.decoders import decoder
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.kfs import Config
+from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Schedule, optimise
@@ -20,7 +20,7 @@ from dsetpack.trainers.parameterizations.kfs import Autoencoder, Kfs, copies, st
 from dsetpack.trainers.recipe import recipe
 
 IMAGE = (1, 12, 12)
-CONFIG = Config(decoders=3, channels=(4, 3), kernel=4)
+CONFIG = KfsConfig(decoders=3, channels=(4, 3), kernel=4)
 
 
 def images(per_class: int = 12, classes: int = 2) -> ImageData:
@@ -88,8 +88,8 @@ def test_copies_without_noise_would_never_differ():
 
 
 def test_noise_is_relative_to_each_weight_and_spares_biases():
-    single = decoder("kfs", Config(decoders=1, channels=(12, 9)), (3, 32, 32), 10)
-    config = Config(decoders=50, channels=(12, 9))
+    single = decoder("kfs", KfsConfig(decoders=1, channels=(12, 9)), (3, 32, 32), 10)
+    config = KfsConfig(decoders=50, channels=(12, 9))
     bank = copies(single, config, 0.2, seed=1).state_dict()
     for key, value in single.state_dict().items():
         difference = bank[key] - value

@@ -17,7 +17,7 @@ from dsetpack.trainers.loop import Interrupted, Run, Schedule, optimise
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.objectives import mtt
 from dsetpack.trainers.objectives.base import Distillation
-from dsetpack.trainers.objectives.mtt import Settings, Student, TrajectoryMatching
+from dsetpack.trainers.objectives.mtt import MttSettings, Student, TrajectoryMatching
 from dsetpack.trainers.parameterizations.base import Parameterization
 from tests.mtt_cases import CLASSES, DSA, IMAGE, SMALL, Pixels, context, kfs
 
@@ -63,7 +63,7 @@ class Recorded:
 
 def objective(net: nn.Module, alpha: float = 0.4, augment: object = DSA, **changes: object) -> TrajectoryMatching:
     values = {"syn_steps": 3, "max_start": 3, "lr": alpha, "experts": {"count": 2, "epochs": 8}, **changes}
-    return TrajectoryMatching(Settings(**values), Walk(net), Student(net), augment)
+    return TrajectoryMatching(MttSettings(**values), Walk(net), Student(net), augment)
 
 
 def loss_of(work: TrajectoryMatching, synthetic: Parameterization) -> float:
@@ -242,15 +242,15 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, make):
 
 
 def test_starts_beyond_the_recording_are_refused():
-    Settings(max_start=9, expert_epochs=2, experts={"epochs": 10})
+    MttSettings(max_start=9, expert_epochs=2, experts={"epochs": 10})
     with pytest.raises(ValidationError, match=r"need epoch 11; experts are recorded up to epoch 10: lower max_start"):
-        Settings(max_start=10, expert_epochs=2, experts={"epochs": 10})
+        MttSettings(max_start=10, expert_epochs=2, experts={"epochs": 10})
     with pytest.raises(ValidationError, match=r"max_start\n.*need epoch 21; experts are recorded up to epoch 20"):
-        Settings(experts={"epochs": 20})  # against the default of 20
+        MttSettings(experts={"epochs": 20})  # against the default of 20
 
 
 def test_what_it_refuses(tmp_path):
-    assert "draws new ones" in Settings.refuses["generator"]
+    assert "draws new ones" in MttSettings.refuses["generator"]
 
     class Learned(Pixels):
         def targets(self, pairs=None):

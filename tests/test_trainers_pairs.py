@@ -12,7 +12,7 @@ import torch
 
 import dsetpack
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers import objectives, parameterizations, registry
+from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.checkpoint import load_checkpoint
 from dsetpack.trainers.distill import context_for, distill
 from dsetpack.trainers.evaluate import fresh
@@ -24,7 +24,7 @@ from dsetpack.trainers.recipe import DistillRecipe, as_json
 from dsetpack.trainers.seeds import derive, generator
 from tests.tiny_methods import EACH, real, tiny
 
-ALL = [(o, p) for o in registry.names(objectives.__name__) for p in registry.names(parameterizations.__name__)]
+ALL = [(o, p) for o in objectives.known() for p in parameterizations.known()]
 OTHERS = ("adversary", "critic")
 """Loss terms of networks that play against the set."""
 STEPS = {"logits": 20, "mtt": 20}
@@ -165,8 +165,8 @@ def test_half_a_game_is_refused(tmp_path):
 
 
 def test_there_is_a_pair_for_everything():
-    assert {objective for objective, _ in pairs()} == set(registry.names(objectives.__name__))
-    assert {on for _, on in pairs()} == set(registry.names(parameterizations.__name__))
+    assert {objective for objective, _ in pairs()} == set(objectives.known())
+    assert {on for _, on in pairs()} == set(parameterizations.known())
     assert len(ALL) > len(pairs())
     assert Schedule(steps=1).optimizer == "adam"  # what the learning rates here are for
     assert len(real()) == 3 * EACH

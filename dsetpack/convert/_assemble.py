@@ -16,7 +16,7 @@ from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
-from dsetpack.formats.errors import FormatError, LimitError, checked
+from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
@@ -41,7 +41,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
     recipe, augmentation = _training(found, given, meaning, len(sources))
     shape = found.shape or _shape(sources)
     _check_fits(space, shape, found)
-    with checked(f"{found.where}: card"):
+    with at(f"{found.where}: card"):
         card = Card(
             title=given.title or _title(found, given),
             description=_description(found, given, layout),
@@ -156,7 +156,7 @@ def _training(found: Found, given: Given, labels: Labels, images: int) -> tuple[
 
 
 def _with_rate(recipe: Recipe, lr: float) -> Recipe:
-    with checked("lr"):
+    with at("lr"):
         return Recipe.model_validate({**recipe.model_dump(), "lr": lr})
 
 

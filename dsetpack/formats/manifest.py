@@ -76,7 +76,7 @@ class Tensor(Model):
         return math.prod(self.shape)
 
 
-class Part(Model):
+class PartEntry(Model):
     """Sources that share one bank of decoders.
 
     Attributes:
@@ -106,7 +106,7 @@ class Manifest(Model):
     """
 
     card: Card
-    parts: tuple[Part, ...] = Field(min_length=1)
+    parts: tuple[PartEntry, ...] = Field(min_length=1)
     tensors: dict[Name, Tensor]
     datasets: dict[Name, Dataset]
     rest: Sha256

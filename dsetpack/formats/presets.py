@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dsetpack.formats.encodings import ArrayCodec, Encoding, codec
-from dsetpack.formats.encodings.cast import Codec as Cast
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.cast import Cast
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import problems
 

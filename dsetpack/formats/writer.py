@@ -18,11 +18,11 @@ from dsetpack.formats import hdf5, index
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
-from dsetpack.formats.encodings.quantize import Codec as Quantize
-from dsetpack.formats.encodings.shuffle import Codec as Shuffle
-from dsetpack.formats.encodings.zstd import Codec as Zstd
+from dsetpack.formats.encodings.quantize import Quantize
+from dsetpack.formats.encodings.shuffle import Shuffle
+from dsetpack.formats.encodings.zstd import ZstdFrame
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, Part, Tensor
+from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, PartEntry, Tensor
 from dsetpack.formats.model import problems
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
@@ -43,7 +43,7 @@ SHARED_BYTES = 1 << 16
 def write(
     path: str | os.PathLike[str],
     card: Card,
-    parts: Iterable[Part],
+    parts: Iterable[PartEntry],
     tensors: Mapping[str, Array],
     encoding: EncodingChoice = "exact",
 ) -> int:
@@ -68,7 +68,7 @@ def write(
 
 
 def encode(
-    card: Card, parts: Iterable[Part], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
+    card: Card, parts: Iterable[PartEntry], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
 ) -> bytes:
     """The bytes that ``write`` writes; see there."""
     try:
@@ -77,7 +77,7 @@ def encode(
         raise FormatError(f"the pack: {problems(error)}") from None
 
 
-def _encode(card: Card, parts: tuple[Part, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
+def _encode(card: Card, parts: tuple[PartEntry, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
     roles = _roles(card, parts)
     check_keys(encoding, list(tensors), list(roles.values()))
     tensors = {name: _native(values) for name, values in tensors.items()}
@@ -99,7 +99,7 @@ def _native(values: Array) -> Array:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _roles(card: Card, parts: tuple[Part, ...]) -> dict[str, str]:
+def _roles(card: Card, parts: tuple[PartEntry, ...]) -> dict[str, str]:
     """The role each tensor plays, by tensor name."""
     roles = {name: role for part in parts for role, name in part.tensors.items()}
     if isinstance(card.space, ZcaSpace) and card.space.storage == "embed":
@@ -201,9 +201,9 @@ def _dataset(arrays: list[Array], attributes: dict[str, float], pool: Executor) 
     target = min(max(CHUNK_BYTES, -(-values.nbytes // CHUNKS)), LARGEST_CHUNK_BYTES)
     rows = min(len(values), max(1, target // row))
     plain = [values[at : at + rows].tobytes().ljust(rows * row, b"\0") for at in range(0, len(values), rows)]
-    pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(level=level),) for level in LEVELS]
+    pipelines: list[tuple[ByteCodec, ...]] = [(ZstdFrame(level=level),) for level in LEVELS]
     if values.itemsize > 1:
-        pipelines += [(Shuffle(itemsize=values.itemsize), Zstd(level=level)) for level in LEVELS]
+        pipelines += [(Shuffle(itemsize=values.itemsize), ZstdFrame(level=level)) for level in LEVELS]
     pending = [(codecs, pool.map(partial(_run, codecs), plain)) for codecs in pipelines]
     encoded = [(codecs, tuple(chunks)) for codecs, chunks in pending]
     codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
@@ -217,7 +217,7 @@ def _run(codecs: tuple[ByteCodec, ...], data: bytes) -> bytes:
 
 
 def _assemble(
-    card: Card, parts: tuple[Part, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
+    card: Card, parts: tuple[PartEntry, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
 ) -> bytes:
     image = hdf5.build(datasets)
     manifest = Manifest(

@@ -24,8 +24,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.extras import need
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
-from dsetpack.onnx.runtime import OnnxPack
-from dsetpack.onnx.stream import OnnxStream
+from dsetpack.onnx.runtime import OnnxPack, OnnxStream
 
 if TYPE_CHECKING:
     from dsetpack.pack.pack import Pack

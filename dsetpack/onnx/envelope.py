@@ -17,7 +17,7 @@ from dsetpack.formats.errors import FormatError, IntegrityError, VersionError
 from dsetpack.formats.model import Model, problems
 
 INFO, CARD, CHECKSUM = "dsetpack", "dsetpack.card", "dsetpack.sha256"
-"""Keys of the model's metadata: ``Info`` and the card as JSON, and the checksum."""
+"""Keys of the model's metadata: ``ModelInfo`` and the card as JSON, and the checksum."""
 LAYOUT = 1
 _METADATA, _KEY, _VALUE = b"\x72", b"\x0a", b"\x12"  # fields 14 of ModelProto, 1 and 2 of its entries
 _HEX = 64
@@ -28,7 +28,7 @@ _HEAD = (
 )
 
 
-class Part(Model):
+class PartInfo(Model):
     """Sources and slots of a part; ``drawn`` where a generator makes the sources from noise."""
 
     sources: Positive
@@ -36,7 +36,7 @@ class Part(Model):
     drawn: bool = False
 
 
-class Info(Model):
+class ModelInfo(Model):
     """What a runtime needs besides the card.
 
     Attributes:
@@ -55,11 +55,11 @@ class Info(Model):
     space: Literal["pack", "raw"]
     decoder_only: bool = False
     epoch_rule: Literal["paired", "product"]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PartInfo, ...] = ()
     noise: Positive | None = None
 
 
-def metadata(info: Info, card: Card) -> dict[str, str]:
+def metadata(info: ModelInfo, card: Card) -> dict[str, str]:
     """The entries of a model's metadata."""
     return {
         INFO: info.model_dump_json(exclude_none=True),
@@ -67,7 +67,7 @@ def metadata(info: Info, card: Card) -> dict[str, str]:
     }
 
 
-def read_metadata(found: dict[str, str], name: str) -> tuple[Info, Card]:
+def read_metadata(found: dict[str, str], name: str) -> tuple[ModelInfo, Card]:
     """Undo ``metadata``.
 
     Raises:
@@ -79,7 +79,7 @@ def read_metadata(found: dict[str, str], name: str) -> tuple[Info, Card]:
     layout = _validated(_Layout, found[INFO], name).layout
     if layout > LAYOUT:
         raise VersionError(f"{name}: of layout {layout}; this version knows {LAYOUT}: update dsetpack")
-    return _validated(Info, found[INFO], name), _validated(Card, found[CARD], name)
+    return _validated(ModelInfo, found[INFO], name), _validated(Card, found[CARD], name)
 
 
 def seal(model: bytes) -> bytes:

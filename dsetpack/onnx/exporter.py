@@ -11,14 +11,14 @@ from typing_extensions import TypeIs
 
 from dsetpack.formats import Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, checked
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, at
 from dsetpack.formats.manifest import ITEMSIZE
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
 from dsetpack.onnx import envelope
 from dsetpack.onnx.build import Builder, Entry
 from dsetpack.onnx.graph import FLOAT, INT64, info
-from dsetpack.onnx.spaces import Floats, Space
+from dsetpack.onnx.spaces import Floats, SpaceGraph
 from dsetpack.version import __version__
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _counted(card: Card, per_class: int | None) -> Card:
     """The card with another number of images a class."""
     if per_class is None:
         return card
-    with checked("per_class"):
+    with at("per_class"):
         return card.replace(per_class=per_class)
 
 
@@ -107,7 +107,7 @@ def _model(
     space: Literal["pack", "raw"],
     decoder_only: bool,
 ) -> bytes:
-    builder = Builder(reader, card, Space(card, reader, refitted))
+    builder = Builder(reader, card, SpaceGraph(card, reader, refitted))
     _check(builder, reader, card, decoder_only)
     outputs = [info("image", FLOAT, *card.shape)]
     if decoder_only:
@@ -117,7 +117,7 @@ def _model(
         soft = card.labels.kind == "soft"
         outputs.append(info("label", FLOAT, len(card.classes)) if soft else info("label", INT64))
     parts = () if decoder_only else tuple(_part(entry) for entry in builder.entries)
-    described = envelope.Info(
+    described = envelope.ModelInfo(
         digest=reader.digest,
         content_digest=reader.manifest.content_digest,
         space=space,
@@ -130,9 +130,9 @@ def _model(
     return envelope.seal(made.SerializeToString(deterministic=True))
 
 
-def _part(entry: Entry) -> envelope.Part:
+def _part(entry: Entry) -> envelope.PartInfo:
     sources = (entry.last - entry.first) // entry.slots
-    return envelope.Part(sources=sources, slots=entry.slots, drawn=not entry.config.has_sources)
+    return envelope.PartInfo(sources=sources, slots=entry.slots, drawn=not entry.config.has_sources)
 
 
 def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> None:

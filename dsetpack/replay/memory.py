@@ -16,13 +16,13 @@ from torch import Tensor
 
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
 from dsetpack.loading.loader import PackLoader
 from dsetpack.pack.arrays import as_codes, as_labels, class_names
+from dsetpack.pack.opened import open_pack
 from dsetpack.pack.pack import Pack
-from dsetpack.pack.store import open_pack
 from dsetpack.replay import compatible, notes
 from dsetpack.replay.budget import measure
 from dsetpack.replay.contents import Contents, hard
@@ -374,7 +374,7 @@ class ReplayMemory:
     def _noted(self, contents: Contents, budget: int) -> Contents:
         """With what ``open`` has to know in the card."""
         tasks = tuple(stage.task for stage in contents.stages)
-        with checked("what the memory's file says"):
+        with at("what the memory's file says"):
             kept = notes.Notes(
                 budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks,
                 classes=notes.classes_digest(contents.parts),

@@ -127,7 +127,7 @@ def _networks(chosen: DistillRecipe) -> Iterator[tuple[str, int | None]]:
     yield chosen.evaluation.arch, chosen.evaluation.width
     if chosen.adversary is not None:
         yield chosen.adversary.network, chosen.adversary.width
-    if isinstance(chosen.objective, logits.Settings):
+    if isinstance(chosen.objective, logits.LogitsSettings):
         yield from ((name, chosen.objective.network_width) for name in chosen.objective.networks)
 
 

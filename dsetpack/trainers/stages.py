@@ -192,7 +192,9 @@ class _Work:
     def _bank(self, pack: Pack | None) -> Decoder | None:
         """The decoders to keep; None where the stage makes its own."""
         settings = self.chosen.parameterization
-        return staging.frozen_bank(pack, settings) if pack is not None and isinstance(settings, kfs.Settings) else None
+        return (
+            staging.frozen_bank(pack, settings) if pack is not None and isinstance(settings, kfs.KfsSettings) else None
+        )
 
     def _context(self, own: ImageData, classes: Stage, number: int, pack: Pack | None, bank: Decoder | None) -> Context:
         given: checkpoint.Recipe = {"classes": list(classes)}
@@ -217,7 +219,7 @@ class _Work:
         settings = self.chosen.parameterization
 
         def build(context: Context) -> Parameterization:
-            if bank is not None and isinstance(settings, kfs.Settings):
+            if bank is not None and isinstance(settings, kfs.KfsSettings):
                 made: Parameterization = settings.build_later(context, bank)
             else:
                 made = settings.build(context)
@@ -265,7 +267,7 @@ def _choose(by: str | DistillRecipe, ipc: int | None, settings: Mapping[str, Any
     """The recipe of every stage; a shipped one of KFS with the paper's schedule for stages."""
     chosen = distill.choose(by, ipc, settings, data)
     shipped = not isinstance(by, DistillRecipe) and not str(by).endswith(".toml")
-    if shipped and isinstance(chosen.parameterization, kfs.Settings) and chosen.schedule is not None:
+    if shipped and isinstance(chosen.parameterization, kfs.KfsSettings) and chosen.schedule is not None:
         return distill.choose(by, ipc, {**KFS_SCHEDULE, **(settings or {})}, data)
     return chosen
 

@@ -12,12 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dsetpack.formats.encodings import Encoding, codec, encoding_names, spell
-from dsetpack.formats.encodings.cast import Codec as Cast
-from dsetpack.formats.encodings.quantize import Codec as Quantize
-from dsetpack.formats.encodings.quantize import best_affine
-from dsetpack.formats.encodings.shuffle import Codec as Shuffle
-from dsetpack.formats.encodings.zstd import Codec as Zstd
-from dsetpack.formats.encodings.zstd import unpack_frame
+from dsetpack.formats.encodings.cast import Cast
+from dsetpack.formats.encodings.quantize import Quantize, best_affine
+from dsetpack.formats.encodings.shuffle import Shuffle
+from dsetpack.formats.encodings.zstd import ZstdFrame, unpack_frame
 from dsetpack.formats.errors import FormatError, VersionError
 
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=6)
@@ -225,16 +223,16 @@ def test_shuffle_is_a_transposition_of_bytes(itemsize, count, random):
 @given(st.binary(max_size=300), st.integers(1, 22))
 @settings(max_examples=20)
 def test_zstd_frames_are_standard(data, level):
-    packed = Zstd(level=level).encode(data)
+    packed = ZstdFrame(level=level).encode(data)
     assert zstandard.frame_content_size(packed) == len(data)
     assert zstandard.get_frame_parameters(packed).has_checksum
     assert zstandard.ZstdDecompressor().stream_reader(io.BytesIO(packed)).read() == data
-    assert Zstd().decode(packed, len(data)) == data
+    assert ZstdFrame().decode(packed, len(data)) == data
 
 
 @given(st.binary(min_size=1, max_size=200), st.data())
 def test_a_flipped_bit_in_a_frame_is_seen(data, choose):
-    packed = bytearray(Zstd().encode(data))
+    packed = bytearray(ZstdFrame().encode(data))
     at = choose.draw(st.integers(0, 8 * len(packed) - 1))
     packed[at // 8] ^= 1 << at % 8
     try:
@@ -253,4 +251,4 @@ def test_unknown_encodings_fail_by_name():
     with pytest.raises(FormatError, match="encoding 'zstd': speed: Extra inputs"):
         codec(Encoding(name="zstd", configuration={"speed": 9}))
     ignorable = {"speed": {"must_understand": False, "value": 9}}
-    assert codec(Encoding(name="zstd", configuration=ignorable)) == Zstd()
+    assert codec(Encoding(name="zstd", configuration=ignorable)) == ZstdFrame()

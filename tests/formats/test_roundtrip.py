@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from dsetpack import formats
 from dsetpack.formats import FormatError, Reader, VersionError, writer
 from dsetpack.formats.card import Labels, ZcaSpace
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.manifest import ITEMSIZE
 
 ANY = st.sampled_from(sorted(ITEMSIZE)).flatmap(

@@ -27,8 +27,8 @@ from dpk_draft import draft
 
 from dsetpack import formats
 from dsetpack.formats.card import Augmentation, Card, Labels, NormalizedSpace, Recipe, ZcaSpace
-from dsetpack.formats.encodings.cast import Codec as Cast
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.cast import Cast
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.kinds import kind_config
 
 FOLDER = HERE / "v1.0"

@@ -147,7 +147,7 @@ class ImageData:
         return add_stage(pack, self, classes, method, **options)
 
 
-class Reader(ABC):
+class DataReader(ABC):
     """One way to read data. A file of this package offers its readers in ``READERS``.
 
     Attributes:

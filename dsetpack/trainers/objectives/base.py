@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from dsetpack.trainers.context import Context
 
 
-class Settings(Model, ABC):
-    """What an objective depends on. A file of this package calls its own ``Settings``; the file's name is its name.
+class ObjectiveSettings(Model, ABC):
+    """What an objective depends on. A file of this package names its own as ``SETTINGS``; the file's name is its name.
 
     Attributes:
         name: of the objective.

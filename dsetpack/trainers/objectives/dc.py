@@ -69,7 +69,7 @@ Not here: its networks train with CutMix and without cutout, and the set takes a
 """
 
 
-class Settings(base.Settings):
+class DcSettings(base.ObjectiveSettings):
     """Gradient matching: DC's way by default, DSA's where the context augments, IDC's with the settings ``IDC``.
 
     The set's own rates come from the parameterization and the schedule: SGD, 0.1 with momentum 0.5 in DC and DSA,
@@ -134,7 +134,7 @@ class GradientMatching(Objective):
 
     sharded = True
 
-    def __init__(self, settings: Settings, context: Context, synthetic: Parameterization) -> None:
+    def __init__(self, settings: DcSettings, context: Context, synthetic: Parameterization) -> None:
         self.settings, self.context = settings, context
         self.outer, self.inner = settings.loops(context.ipc)
         self.labels = sorted(set(synthetic.labels.tolist()))
@@ -273,3 +273,6 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": lambda a, b: (a - b).square().sum(),
     "l1": lambda a, b: (a - b).abs().sum(),
 }
+
+
+SETTINGS = DcSettings

@@ -49,7 +49,7 @@ MANY = 2048
 """The same on other devices: enough to keep them busy."""
 
 
-class Settings(base.Settings):
+class DmSettings(base.ObjectiveSettings):
     """Distribution matching: KFS's way by default, with real means over all images, computed before and cached.
 
     The release of DM draws 256 real images of each class a step (``real_batch``), and sums over classes without the
@@ -78,7 +78,7 @@ class Settings(base.Settings):
     chunk: Positive | None = None
 
     @model_validator(mode="after")
-    def _drop_needs_a_batch(self) -> Settings:
+    def _drop_needs_a_batch(self) -> DmSettings:
         if self.drop and self.real_batch is None:
             raise ValueError("'drop' picks among the real images of a step: set 'real_batch' (the release has 256)")
         return self
@@ -236,3 +236,6 @@ def draw_share(labels: Tensor, share: float, generator: torch.Generator) -> tupl
         chosen.append(pairs[order])
         weights.append(torch.full((count,), 1 / count, dtype=torch.float64))
     return torch.cat(chosen).to(labels.device), torch.cat(weights)
+
+
+SETTINGS = DmSettings

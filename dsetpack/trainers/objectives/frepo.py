@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Settings(base.Settings):
+class FrepoSettings(base.ObjectiveSettings):
     """FRePo's settings; the paper learns images and labels by LAMB, 3e-4 falling to a tenth along a cosine.
 
     Attributes:
@@ -139,7 +139,7 @@ class FeatureRegression(base.Objective):
         FormatError: there is one class only.
     """
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: FrepoSettings, context: Context) -> None:
         if context.classes < 2:
             raise FormatError(
                 f"{context.data.name} has {context.classes} class; frepo regresses on labels of 2 or more"
@@ -222,3 +222,6 @@ def label_margin(labels: Tensor) -> Tensor:
     """The mean over labels [n, classes] of -min(largest - second largest, 1 / classes): pushes apart up to there."""
     first, second = labels.topk(2, dim=1).values.unbind(1)
     return -(first - second).clamp_max(1 / labels.shape[1]).mean()
+
+
+SETTINGS = FrepoSettings

@@ -63,7 +63,7 @@ class IsaSettings(Model):
     half: bool = True
 
 
-class Settings(frepo.Settings):
+class FrepoIsaSettings(frepo.FrepoSettings):
     """FRePo's settings, and ISA's change.
 
     Attributes:
@@ -81,7 +81,7 @@ class Settings(frepo.Settings):
 class CrucialRegression(frepo.FeatureRegression):
     """FRePo with ISA's outer loss: Algorithm 1."""
 
-    def __init__(self, settings: frepo.Settings, context: Context, isa: IsaSettings) -> None:
+    def __init__(self, settings: frepo.FrepoSettings, context: Context, isa: IsaSettings) -> None:
         super().__init__(settings, context)
         self.isa = isa
 
@@ -143,3 +143,6 @@ def crucial_mean(features: Tensor, centre: Tensor, drop: float) -> Tensor:
     """
     losses = frepo.half_square(features.detach() - centre.detach())
     return features[crucial(losses, drop)].mean(0)
+
+
+SETTINGS = FrepoIsaSettings

@@ -54,7 +54,7 @@ DECODE = 1024
 Rate = Annotated[float, Field(gt=0)]
 
 
-class Settings(base.Settings):
+class MttSettings(base.ObjectiveSettings):
     """Trajectory matching; defaults are MTT's and HaBa's common ones for CIFAR-10 with 10 images a class.
 
     Student's inputs are augmented with DSA's parameters for each image, not siamese: there is no real side in a step.
@@ -185,7 +185,7 @@ class TrajectoryMatching(Objective):
     """
 
     def __init__(
-        self, settings: Settings, experts: Callable[[int, int], Tensor], student: Student, augment: Dsa | None = None
+        self, settings: MttSettings, experts: Callable[[int, int], Tensor], student: Student, augment: Dsa | None = None
     ) -> None:
         self.settings, self.experts, self.student, self.augment = settings, experts, student, augment
         device = next(student.net.parameters()).device
@@ -303,3 +303,6 @@ class _Images:
 
 def _draw(below: int, generator: torch.Generator) -> int:
     return int(torch.randint(below, (1,), generator=generator))
+
+
+SETTINGS = MttSettings

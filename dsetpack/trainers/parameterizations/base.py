@@ -50,8 +50,8 @@ class Budget(Model):
         return self.used / self.allowed - 1
 
 
-class Settings(Model, ABC):
-    """What a parameterization depends on. A file of this package calls its own ``Settings``; its name is the file's.
+class ParameterizationSettings(Model, ABC):
+    """What a parameterization depends on. A file of this package names its own as ``SETTINGS``; its name is the file's.
 
     Attributes:
         name: of the parameterization.
