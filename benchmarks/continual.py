@@ -36,8 +36,9 @@ from dsetpack.spaces import Normalized
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.evaluate import accuracy
 from dsetpack.trainers.networks import network
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 from dsetpack.trainers.seeds import derive, generator
+from dsetpack.trainers.stages import StageData
 from dsetpack.training.train import train
 
 RUNS = Path("runs/continual")
@@ -69,7 +70,7 @@ class Scale:
         batch: images of a step.
         suffix: of the recipes' names.
         settings: of each method, over its recipe's.
-        real: real images a class that methods distil; None for all.
+        real: real images a class that methods distill; None for all.
         per_class: uint8 images whose bytes a memory may have for each class seen.
     """
 
@@ -99,7 +100,7 @@ class Scale:
         """Of all that a method's memories depend on beside data and seed."""
         told: dict[str, Any] = {}
         if method in (*DISTILLED, "herding"):
-            chosen = recipe(method + self.suffix, dict(self.settings.get(method, {})))
+            chosen = load_recipe(method + self.suffix, dict(self.settings.get(method, {})))
             told = chosen.model_dump(mode="json", exclude={"title", "inferred", "figures"})
         return _common.short_hash([self.per_class, self.real, told])
 
@@ -200,7 +201,7 @@ def memory_after(work: Work, method: str, seed: int, stage: int, log: dict[str, 
 def add_distilled(work: Work, memory: ReplayMemory, method: str, classes: Sequence[int], seed: int, stage: int) -> None:
     own, scale = only(work.data, classes, work.scale.real), work.scale
     memory.add_stage(
-        own,
+        StageData(own),
         method + scale.suffix,
         budget=work.budget(len(classes)),
         settings=dict(scale.settings.get(method, {})),
@@ -239,7 +240,7 @@ def herded(work: Work, own: ImageData, classes: Sequence[int], count: int, seed:
     order = sorted(classes)
     places = torch.tensor([order.index(label) for label in own.labels.tolist()])
     alone = ImageData(own.images, places, tuple(own.classes[label] for label in order), own.name).to(work.device)
-    chosen = recipe("herding" + work.scale.suffix, dict(work.scale.settings.get("herding", {})))
+    chosen = load_recipe("herding" + work.scale.suffix, dict(work.scale.settings.get("herding", {})))
     space = Normalized.fit(own.images).to(work.device)
     context = Context(alone, space, count, seed, work.runs / "cache", lambda phase: Run(name=phase), None)
     index = select("herding", context, count, chosen.parameterization.selection).cpu()  # type: ignore[attr-defined]

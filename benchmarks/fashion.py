@@ -2,7 +2,7 @@
 
     python benchmarks/fashion.py --root FOLDER [--ipc 1] [--ipc 10] [--jobs 2]
 
-For each budget: distil once, store in four encodings, train 3 networks on each; at IPC 1 also 10 paired ones on exact,
+For each budget: distill once, store in four encodings, train 3 networks on each; at IPC 1 also 10 paired ones on exact,
 int8 and int4. Random images train for as many steps, at the best of three learning rates, over 2 subsets. Each finished
 training is kept in ``runs/fashion``; a run that was stopped goes on from there.
 """
@@ -89,7 +89,7 @@ class Ledger:
                 click.echo(f"{done}/{len(missing)} {self.found[key]:.2%} {key}")
 
 
-def _distil(root: str, ipc: int) -> tuple[Path, float]:
+def _distill(root: str, ipc: int) -> tuple[Path, float]:
     """The exact pack of a budget and the seconds it took; made once."""
     path, times = RUNS / f"ipc{ipc}-exact.dpk", RUNS / f"ipc{ipc}-seconds.json"
     if not path.exists():
@@ -103,7 +103,7 @@ def _distil(root: str, ipc: int) -> tuple[Path, float]:
 
 
 def _measure(root: str, ipc: int, workers: int, render: bool) -> dict[str, Any]:
-    path, seconds = _distil(root, ipc)
+    path, seconds = _distill(root, ipc)
     train, ledger, packs = _data(root, "train"), Ledger(RUNS / "accuracies.jsonl"), {}
     for encoding in ENCODINGS:
         packs[encoding] = str(RUNS / f"ipc{ipc}-{encoding}.dpk")
@@ -146,7 +146,7 @@ def _measure(root: str, ipc: int, workers: int, render: bool) -> dict[str, Any]:
         "ipc": ipc,
         "images": len(dsetpack.open(path)),
         "floats": card.provenance.budget_floats,
-        "distil_seconds": seconds,
+        "distill_seconds": seconds,
         "recipe": card.recipe.model_dump(exclude_defaults=True) if card.recipe else None,
         "settings": card.provenance.settings,
         "rows": rows,

@@ -29,12 +29,13 @@ from decode import CASES, IMAGES
 from rich.console import Console
 from rich.table import Table
 
-from dsetpack import Card, Pack, Part, philox
+from dsetpack import Card, Pack, Part
 from dsetpack.decoders import decoder
 from dsetpack.formats import Reader
 from dsetpack.formats.manifest import ITEMSIZE
 from dsetpack.onnx import OnnxPack
 from dsetpack.onnx.exporter import model
+from dsetpack.order import philox
 
 SOURCES = 256
 

@@ -86,7 +86,7 @@ def pack_of(
     drawn = "sources" not in tensors
     fields = {"title": kind, "classes": ("a", "b", "c"), "shape": image, "per_class": 4 if drawn else None}
     made = Card.model_validate(fields | ({"labels": {"kind": "soft"}} if soft else {}) | card)
-    part = formats.Part(
+    part = formats.PartEntry(
         kind=kind,
         config=config,
         sources=0 if drawn else sources,
@@ -118,7 +118,7 @@ def mixed(encoding: Any = "exact", **card: Any) -> bytes:
             names |= {role: f"part0.{role}" for role in own if role not in ("sources", "labels")}
         tensors |= {name: own[role] for role, name in names.items() if name.startswith(f"part{number}.")}
         sources = 4 + number if "sources" in own else 0
-        parts.append(formats.Part(kind=kind, config=config, sources=sources, tensors=names, class_decoders=lists))
+        parts.append(formats.PartEntry(kind=kind, config=config, sources=sources, tensors=names, class_decoders=lists))
     made = Card.model_validate({"title": "mixed", "classes": ("a", "b", "c"), "shape": image, "per_class": 2} | card)
     return formats.encode(made, parts, tensors, encoding)
 

@@ -16,7 +16,7 @@ from PIL import Image
 import dsetpack
 from dsetpack import Normalized, NormalizedSpace, Raw, Zca
 from dsetpack.convert import PUBLISHED, convert, detect, layout_names, layout_of, published
-from dsetpack.trainers.recipe import recipe as method_recipe
+from dsetpack.trainers.recipe import load_recipe
 from dsetpack.unpack import form_names
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -247,7 +247,7 @@ def test_the_numbers_of_the_releases_agree_with_the_recipes_of_the_methods(tmp_p
         "dsa": convert(tmp_path / "res_DSA_x_y_2ipc.pt", space=SPACE),
     }
     for method, pack in found.items():
-        known = method_recipe(method)
+        known = load_recipe(method)
         skipped = {"arch": "any", "width": None, "steps": None, "batch_size": 1} if method == "frepo" else {}
         ours, theirs = (card.model_copy(update=skipped) for card in (pack.card.recipe, known.evaluation))
         assert ours == theirs, method

@@ -188,7 +188,7 @@ def test_not_a_number_is_itself_and_nothing_else(images):
 def test_images_that_cannot_be_compared(change, words, images):
     def made(**card):
         card = Card(**({"title": "x", "classes": ("a", "b", "c"), "shape": (1, 4, 5)} | card))
-        entry = formats.Part(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
+        entry = formats.PartEntry(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
         tensors = {"sources": images.reshape(3, *card.shape), "labels": np.arange(3, dtype=np.uint8)}
         return formats.encode(card, [entry], tensors)
 

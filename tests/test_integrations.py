@@ -297,6 +297,6 @@ def test_a_loader_that_was_made_before_the_processes_is_made_again(module, monke
     memory.add_arrays(*arrays([0, 1], 6))
     made = module(memory, lambda: pack.loader(4))
     assert len(made.train_dataloader()) == 3
-    for name in ("dsetpack.integrations.lightning", "dsetpack.order.schedule"):
+    for name in ("dsetpack.integrations.lightning", "dsetpack.order.sampling"):
         monkeypatch.setattr(f"{name}.rank_and_world", lambda *_: (1, 2))
     assert len(made.train_dataloader()) == 2

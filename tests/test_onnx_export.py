@@ -29,7 +29,7 @@ from onnx_packs import (
 )
 
 import dsetpack
-from dsetpack import FormatError, Zca, formats, philox
+from dsetpack import FormatError, Zca, formats
 from dsetpack.formats.card import Card
 from dsetpack.formats.encodings.cast import Cast
 from dsetpack.formats.encodings.quantize import Quantize
@@ -37,6 +37,7 @@ from dsetpack.formats.kinds import kind_config, kind_names
 from dsetpack.onnx import OnnxPack
 from dsetpack.onnx.exporter import model
 from dsetpack.onnx.kinds.upsample import bilinear
+from dsetpack.order import philox
 
 
 def test_there_is_a_case_of_every_kind():
@@ -139,7 +140,7 @@ def test_soft_labels_like_torch(preset):
 def test_other_floats_like_torch(dtype):
     kind, config, image = HABA
     tensors = {role: v if role == "labels" else v.astype(dtype) for role, v in tensors_of(*HABA, 5).items()}
-    part = formats.Part(kind=kind, config=config, sources=5, tensors={role: role for role in tensors})
+    part = formats.PartEntry(kind=kind, config=config, sources=5, tensors={role: role for role in tensors})
     assert_like_torch(formats.encode(Card(title="x", classes=("a", "b", "c"), shape=image), [part], tensors))
 
 
@@ -147,7 +148,7 @@ def test_other_floats_like_torch(dtype):
 def test_labels_of_any_integers(dtype):
     tensors = tensors_of("images", {}, (1, 2, 2), 5)
     tensors["labels"] = tensors["labels"].astype(dtype)
-    part = formats.Part(kind="images", sources=5, tensors={role: role for role in tensors})
+    part = formats.PartEntry(kind="images", sources=5, tensors={role: role for role in tensors})
     assert_like_torch(formats.encode(Card(title="x", classes=("a", "b", "c"), shape=(1, 2, 2)), [part], tensors))
 
 
@@ -175,7 +176,7 @@ def test_whitened_parts_of_every_kind_like_torch():
         own = tensors_of(kind, config, image, 3, seed=number)
         names = {role: f"{number}.{role}" for role in own}
         tensors |= {names[role]: values for role, values in own.items()}
-        parts.append(formats.Part(kind=kind, config=config, sources=3 * ("sources" in own), tensors=names))
+        parts.append(formats.PartEntry(kind=kind, config=config, sources=3 * ("sources" in own), tensors=names))
     card = Card(title="x", classes=("a", "b", "c"), shape=image, per_class=1, space=fitted.model)
     data = formats.encode(card, parts, tensors)
     for space in ("pack", "raw"):

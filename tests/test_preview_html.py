@@ -20,7 +20,8 @@ import dsetpack
 from dsetpack import Pack, Zca
 from dsetpack.cli import main
 from dsetpack.formats import DsetpackError, Reader
-from dsetpack.preview.page import page, pictures
+from dsetpack.preview import pictures
+from dsetpack.preview.page import page
 
 sys.path.insert(0, str(Path(__file__).parent))
 from preview_packs import EVIL, KFS, SAMPLE, evil, generator, large

@@ -11,7 +11,7 @@ from dsetpack.replay import ReplayMemory
 from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Interrupted, Run
-from dsetpack.trainers.stages import distill_stages
+from dsetpack.trainers.stages import StageData, distill_stages
 from tests.test_replay_memory import state
 from tests.test_trainers_stages import NAMES, SMALL, of
 
@@ -49,7 +49,7 @@ def options(tmp_path):
 def test_kfs_learns_codes_on_the_decoders_of_the_first_stage(data, own, options):
     memory = ReplayMemory("1MB", encoding="exact")
     for images, task in zip(own, ("a", "b"), strict=True):
-        memory.add_stage(images, "kfs-cpu", task=task, **options)
+        memory.add_stage(StageData(images), "kfs-cpu", task=task, **options)
     expected = distill_stages(data, [[0, 3], [1, 4]], "kfs-cpu", **options)
     assert memory.tasks == ("a", "b")
     assert memory.pack.parts[0].decoder is memory.pack.parts[1].decoder
@@ -61,7 +61,7 @@ def test_kfs_learns_codes_on_the_decoders_of_the_first_stage(data, own, options)
     assert torch.equal(memory.pack.parts[1].sources, expected.parts[1].sources)
     assert memory.pack.card.recipe == expected.card.recipe
     assert len(memory.pack.card.provenance.settings["stages"]) == 2
-    memory.add_stage(data.take(of(data, 2).nonzero()[:, 0]), "kfs-cpu", **options)  # one class alone
+    memory.add_stage(StageData(data.take(of(data, 2).nonzero()[:, 0])), "kfs-cpu", **options)  # one class alone
     assert memory.tasks == ("a", "b", "2")
 
 
@@ -69,7 +69,7 @@ def test_kfs_learns_codes_on_the_decoders_of_the_first_stage(data, own, options)
 def test_other_methods_have_their_own_decoders(method, settings, own, tmp_path):
     memory = ReplayMemory("1MB")
     for images in own:
-        memory.add_stage(images, method, settings=settings, cache=tmp_path, ipc=2)
+        memory.add_stage(StageData(images), method, settings=settings, cache=tmp_path, ipc=2)
     assert memory.tasks == ("0", "1")
     assert [part.stage for part in memory.pack.parts] == [0, 1]
     assert len({id(part.decoder) for part in memory.pack.parts}) == (2 if method == "haba-cpu" else 1)
@@ -79,7 +79,7 @@ def test_other_methods_have_their_own_decoders(method, settings, own, tmp_path):
 def test_a_stages_budget_in_bytes(encoding, images, own, tmp_path):
     """4 images of 256 pixels for each of 2 classes in 8 bits."""
     memory = ReplayMemory("1MB", encoding=encoding)
-    memory.add_stage(own[0], "dm-cpu", settings=DM, cache=tmp_path, budget=4 * 256 * 2 + 100)
+    memory.add_stage(StageData(own[0]), "dm-cpu", settings=DM, cache=tmp_path, budget=4 * 256 * 2 + 100)
     assert memory.counts() == {"0": {"a": images, "d": images}}
 
 
@@ -87,39 +87,39 @@ def test_the_first_stage_is_distilled_in_the_memorys_space(own, options, tmp_pat
     space = Normalized(NormalizedSpace(mean=(0.3,), std=(0.4,)))
     memory = ReplayMemory("1MB", space=space)
     for images in own:
-        memory.add_stage(images, "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
+        memory.add_stage(StageData(images), "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
     assert memory.pack.card.space == space.model
     with pytest.raises(FormatError, match="pixel space is normalized, the given one is raw: .*'space': 'raw'"):
-        ReplayMemory("1MB", space=Raw()).add_stage(own[0], "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
+        ReplayMemory("1MB", space=Raw()).add_stage(StageData(own[0]), "haba-cpu", settings=HABA, cache=tmp_path, ipc=2)
 
 
 def test_a_refused_recipe_says_how_it_fits_the_memorys_space(own, tmp_path):
     memory = ReplayMemory("1MB", classes=NAMES)
     memory.add_arrays(own[0].images, own[0].labels)
     with pytest.raises(FormatError, match="is normalized, the pack's is raw: .*'space': 'raw'"):
-        memory.add_stage(own[1], "dm-cpu", settings=DM, cache=tmp_path, ipc=2)
+        memory.add_stage(StageData(own[1]), "dm-cpu", settings=DM, cache=tmp_path, ipc=2)
     with pytest.raises(FormatError, match="the pixel space is the memory's; settings="):
-        memory.add_stage(own[1], "dm-cpu", settings=DM, cache=tmp_path, ipc=2, space="raw")
-    memory.add_stage(own[1], "dm-cpu", settings={**DM, "space": "raw"}, cache=tmp_path, ipc=2)
+        memory.add_stage(StageData(own[1]), "dm-cpu", settings=DM, cache=tmp_path, ipc=2, space="raw")
+    memory.add_stage(StageData(own[1]), "dm-cpu", settings={**DM, "space": "raw"}, cache=tmp_path, ipc=2)
     assert memory.tasks == ("0", "1")
 
 
 def test_a_removed_stage_leaves_no_record(data, own, options):
     memory = ReplayMemory("1MB")
     for images in own:
-        memory.add_stage(images, "kfs-cpu", **options)
+        memory.add_stage(StageData(images), "kfs-cpu", **options)
     _, second = memory.pack.card.provenance.settings["stages"]
     memory.remove("0")
     assert memory.pack.card.provenance.settings["stages"] == [second]
-    memory.add_stage(data.take(of(data, 2).nonzero()[:, 0]), "kfs-cpu", **options)
+    memory.add_stage(StageData(data.take(of(data, 2).nonzero()[:, 0])), "kfs-cpu", **options)
     assert len(memory.pack.card.provenance.settings["stages"]) == 2
     assert "2 stages" in memory.pack.card.title
 
 
 def test_progress_is_shown(own, options, capsys):
-    ReplayMemory().add_stage(own[0], **options, show=True)
+    ReplayMemory().add_stage(StageData(own[0]), **options, show=True)
     assert "match: 5/5" in capsys.readouterr().err
-    ReplayMemory().add_stage(own[0], **options)
+    ReplayMemory().add_stage(StageData(own[0]), **options)
     assert not capsys.readouterr().err
 
 
@@ -137,24 +137,24 @@ def test_progress_is_shown(own, options, capsys):
 )
 def test_what_cannot_be_distilled_changes_nothing(change, message, own, options):
     memory = ReplayMemory()
-    memory.add_stage(own[0], task="first", **options)
+    memory.add_stage(StageData(own[0]), task="first", **options)
     before = state(memory)
     arguments = {"data": 1, **options, **change}
     with pytest.raises(FormatError, match=message):
-        memory.add_stage(own[arguments.pop("data")], **arguments)
+        memory.add_stage(StageData(own[arguments.pop("data")]), **arguments)
     assert state(memory)[:3] == before[:3]
 
 
 def test_what_cannot_fit_is_refused_before_the_work(own, options, monkeypatch):
-    monkeypatch.setattr(ImageData, "distil_stage", lambda *_, **__: pytest.fail("distilled"))
+    monkeypatch.setattr(StageData, "distill_stage", lambda *_, **__: pytest.fail("distilled"))
     with pytest.raises(FormatError, match="the memory '0', '1'"):
-        ReplayMemory(classes=2).add_stage(own[0], **options)
+        ReplayMemory(classes=2).add_stage(StageData(own[0]), **options)
     with pytest.raises(FormatError, match="the pixel space is the memory's"):
-        ReplayMemory().add_stage(own[0], **options, space=Raw())
+        ReplayMemory().add_stage(StageData(own[0]), **options, space=Raw())
     with pytest.raises(FormatError, match="budget= and ipc="):
-        ReplayMemory().add_stage(own[0], **options, budget="1MB", ipc=1)
+        ReplayMemory().add_stage(StageData(own[0]), **options, budget="1MB", ipc=1)
     with pytest.raises(FormatError, match="a budget of 100 bytes does not hold a file, which takes"):
-        ReplayMemory(100).add_stage(own[0], **options)
+        ReplayMemory(100).add_stage(StageData(own[0]), **options)
 
 
 def test_a_stage_that_was_stopped_is_not_in_the_memory(own, options):
@@ -163,14 +163,14 @@ def test_a_stage_that_was_stopped_is_not_in_the_memory(own, options):
 
     memory = ReplayMemory()
     with pytest.raises(Interrupted):
-        memory.add_stage(own[0], **options, run=Run(on_step=stop))
+        memory.add_stage(StageData(own[0]), **options, run=Run(on_step=stop))
     assert memory.tasks == ()
-    memory.add_stage(own[0], **options)
+    memory.add_stage(StageData(own[0]), **options)
     assert memory.tasks == ("0",)
 
 
 def test_a_stage_that_the_budget_does_not_hold_is_refused(own, options):
     memory = ReplayMemory(2000)
     with pytest.raises(FormatError, match="a budget of 2,000 bytes"):
-        memory.add_stage(own[0], **options)
+        memory.add_stage(StageData(own[0]), **options)
     assert memory.tasks == ()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from dsetpack.formats.errors import FormatError, VersionError
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
-from dsetpack.order.schedule import Schedule, rank_and_world
+from dsetpack.order.sampling import Sampling, rank_and_world
+from dsetpack.order.schedule import Schedule
 
 sys.path.insert(0, str(Path(__file__).parent))
 import slow_order
@@ -208,7 +209,7 @@ def test_a_sampler_pickles_without_its_order():
 
 
 def test_the_order_of_an_epoch_is_made_once_and_protected():
-    schedule = Schedule(PairTable([(5, 2)]), 2)
+    schedule = Schedule(PairTable([(5, 2)]), 2, Sampling.of())
     assert schedule.order(0) is schedule.order(0)
     with pytest.raises(ValueError, match="read-only"):
         schedule.order(0)[0] = 1

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack import Card, DsetpackError, FormatError, Pack, Part, store
+from dsetpack import Card, DsetpackError, FormatError, Pack, Part
 from dsetpack.decoders import decoder
 from dsetpack.formats import Reader
 from dsetpack.formats.kinds import kind_config
+from dsetpack.pack import opened
 
 
 def generator_pack(images: int, **card: int) -> Pack:
@@ -54,7 +55,7 @@ def test_nothing_is_kept_of_the_file_once_all_is_read():
 
 def test_opening_a_generator_makes_no_labels(monkeypatch):
     data = generator_pack(2, per_class=2).to_bytes()
-    monkeypatch.setattr(store, "_drawn_labels", None)  # any use would fail
+    monkeypatch.setattr(opened, "drawn_labels", None)  # any use would fail
     assert len(dsetpack.open(data)) == 6
     assert len(dsetpack.open(data, per_class=10**12)) == 3 * 10**12
 

@@ -427,7 +427,7 @@ def test_other_parameterizations_are_refused():
 # Resume
 
 
-def distil(folder: Path, resume: bool, stop: tuple[str, int] | None) -> Generator:
+def distill(folder: Path, resume: bool, stop: tuple[str, int] | None) -> Generator:
     """Both stages; interrupted after step ``stop[1]`` of phase ``stop[0]``."""
 
     def run(phase: str) -> Run:
@@ -446,11 +446,11 @@ def distil(folder: Path, resume: bool, stop: tuple[str, int] | None) -> Generato
 
 @pytest.mark.parametrize("stop", [("gan", 1), ("gan", 3), ("match", 2), ("match", 3)])
 def test_interrupted_and_resumed_is_bit_identical(tmp_path, stop):
-    straight = distil(tmp_path / "a", False, None)
+    straight = distill(tmp_path / "a", False, None)
     with pytest.raises(Interrupted):
-        distil(tmp_path / "b", False, stop)
+        distill(tmp_path / "b", False, stop)
     torch.manual_seed(99)
-    resumed = distil(tmp_path / "b", True, None)
+    resumed = distill(tmp_path / "b", True, None)
     assert same(straight, resumed)
     ends = [torch.load(tmp_path / side / "match.pt", weights_only=True)["state"]["work"] for side in "ab"]
     for part in ("critic", "network"):

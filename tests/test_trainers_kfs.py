@@ -17,7 +17,7 @@ from dsetpack.trainers.objectives.dm import DistributionMatching
 from dsetpack.trainers.objectives.means import NetworkPool, RealMeans
 from dsetpack.trainers.parameterizations.base import Budget
 from dsetpack.trainers.parameterizations.kfs import Autoencoder, Kfs, copies, start
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 
 IMAGE = (1, 12, 12)
 CONFIG = KfsConfig(decoders=3, channels=(4, 3), kernel=4)
@@ -136,12 +136,12 @@ def test_matching_lowers_the_loss():
 
 
 def budget(name: str, image: tuple[int, int, int], ipc: int, **changes: object) -> Budget:
-    found = recipe(name, {f"parameterization.{key}": value for key, value in changes.items()})
+    found = load_recipe(name, {f"parameterization.{key}": value for key, value in changes.items()})
     return found.parameterization.budget(image, 10, ipc)
 
 
 def test_the_papers_example_costs_738_floats_a_decoder():
-    config = recipe("kfs").parameterization.config((3, 32, 32))
+    config = load_recipe("kfs").parameterization.config((3, 32, 32))
     assert (config.decoders, config.channels, config.kernel) == (8, (12, 9, 6), 2)
     exact = budget("kfs", (3, 32, 32), 1)
     assert exact.decoder_floats == 8 * 738
@@ -156,7 +156,7 @@ def test_the_papers_example_costs_738_floats_a_decoder():
 @pytest.mark.parametrize(("image", "ipc"), [((1, 28, 28), 1), ((1, 28, 28), 10), ((3, 32, 32), 1), ((3, 64, 64), 10)])
 def test_recipes_use_their_budget_and_no_more(name, image, ipc):
     found = budget(name, image, ipc)
-    config = recipe(name).parameterization.config(image)
+    config = load_recipe(name).parameterization.config(image)
     bank = decoder("kfs", config, image, 10)
     assert found.decoder_floats == sum(p.numel() for p in bank.parameters())
     assert found.used == 10 * found.sources * math.prod(config.source_shape(image)) + found.decoder_floats

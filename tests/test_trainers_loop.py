@@ -81,7 +81,7 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, number):
     last = optimise(straight, SCHEDULE, seed=7, run=Run(tmp_path / "a"))
 
     first = Toy()
-    with pytest.raises(Interrupted, match=r"after 3 steps: saved in .*distil.pt") as caught:
+    with pytest.raises(Interrupted, match=r"after 3 steps: saved in .*distill.pt") as caught:
         optimise(first, SCHEDULE, seed=7, run=Run(tmp_path / "b", on_step=at(2, lambda: interrupt(number))))
     assert caught.value.step == 3
     torch.manual_seed(99)  # whatever happens in between does not matter
@@ -89,11 +89,11 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, number):
     assert optimise(second, SCHEDULE, seed=7, run=Run(tmp_path / "b", resume=True)) == last
     same_state(straight.state_dict(), second.state_dict())
     assert not torch.equal(first.x, second.x)
-    final = [torch.load(tmp_path / side / "distil.pt", weights_only=True) for side in "ab"]
+    final = [torch.load(tmp_path / side / "distill.pt", weights_only=True) for side in "ab"]
     assert "/state/optimizer/state/0/exp_avg_sq" in tensors(final[0])
     assert "/state/rng/0" in tensors(final[0])
     same_state(*final)
-    rows = [list(csv.DictReader((tmp_path / side / "distil.csv").open())) for side in "ab"]
+    rows = [list(csv.DictReader((tmp_path / side / "distill.csv").open())) for side in "ab"]
     assert [row["step"] for row in rows[1]] == list("012345")
     assert [row["loss"] for row in rows[0]] == [row["loss"] for row in rows[1]]
 
@@ -113,7 +113,7 @@ def test_resume_after_a_kill_repeats_steps_since_the_checkpoint(tmp_path):
     second = Toy()
     optimise(second, SCHEDULE, seed=1, run=Run(tmp_path, resume=True))
     same_state(straight.state_dict(), second.state_dict())
-    assert [row["step"] for row in csv.DictReader((tmp_path / "distil.csv").open())] == list("012345")
+    assert [row["step"] for row in csv.DictReader((tmp_path / "distill.csv").open())] == list("012345")
 
 
 def test_the_callers_randomness_is_left_alone():
@@ -137,9 +137,9 @@ def test_nan_stops_and_keeps_the_last_good_state(tmp_path, kind, named):
     good = Toy()
     optimise(good, Schedule(steps=3), seed=2)
     work = Toy({3: kind})
-    with pytest.raises(DsetpackError, match=f"step 3: {named}; the state before it is kept in .*distil.pt"):
+    with pytest.raises(DsetpackError, match=f"step 3: {named}; the state before it is kept in .*distill.pt"):
         optimise(work, Schedule(steps=6), seed=2, run=Run(tmp_path))
-    kept = torch.load(tmp_path / "distil.pt", weights_only=True)["state"]
+    kept = torch.load(tmp_path / "distill.pt", weights_only=True)["state"]
     assert kept["step"] == 3
     assert torch.equal(kept["work"]["x"], good.x)
     assert torch.equal(work.y, good.y)
@@ -164,19 +164,19 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
 def test_an_unfinished_run_is_not_overwritten(tmp_path):
     with pytest.raises(Interrupted):
         optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, on_step=at(1, interrupt)))
-    before = (tmp_path / "distil.pt").read_bytes()
+    before = (tmp_path / "distill.pt").read_bytes()
     with pytest.raises(FormatError, match="an unfinished run: resume it"):
         optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
-    assert (tmp_path / "distil.pt").read_bytes() == before
+    assert (tmp_path / "distill.pt").read_bytes() == before
     optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, resume=True))
     optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))  # a finished one may be
-    assert len((tmp_path / "distil.csv").read_text().splitlines()) == 7
+    assert len((tmp_path / "distill.csv").read_text().splitlines()) == 7
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
 def test_damaged_checkpoints(tmp_path, content):
     optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
-    path = tmp_path / "distil.pt"
+    path = tmp_path / "distill.pt"
     path.write_bytes(path.read_bytes()[:-300] if content is None else content)
     with pytest.raises(FormatError, match="not a readable checkpoint"):
         optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, resume=True))
@@ -216,7 +216,7 @@ def test_milestones_scale_every_rate():
 def test_terms_are_logged_and_summed(tmp_path):
     last = optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
     assert last["loss"] == pytest.approx(last["pull"] + last["size"])
-    rows = list(csv.DictReader((tmp_path / "distil.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "distill.csv").open()))
     assert list(rows[0]) == ["step", "seconds", "loss", "pull", "size"]
     assert float(rows[-1]["pull"]) == last["pull"]
 
@@ -229,7 +229,7 @@ def test_tensorboard_if_installed(tmp_path):
 
 def test_progress_lines_where_there_is_no_terminal(capsys):
     optimise(Toy(), SCHEDULE, seed=0, run=Run(show=True))
-    assert "distil: 6/6 loss" in capsys.readouterr().err
+    assert "distill: 6/6 loss" in capsys.readouterr().err
     optimise(Toy(), SCHEDULE, seed=0, run=Run(show=False))
     optimise(Toy(), SCHEDULE, seed=0)
     assert capsys.readouterr().err == ""

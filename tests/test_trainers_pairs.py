@@ -14,9 +14,10 @@ import dsetpack
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.checkpoint import load_checkpoint
-from dsetpack.trainers.distill import context_for, distill
+from dsetpack.trainers.distill import distill
 from dsetpack.trainers.evaluate import fresh
-from dsetpack.trainers.loop import Run, Schedule
+from dsetpack.trainers.job import Job
+from dsetpack.trainers.loop import Schedule
 from dsetpack.trainers.matches import pairs, refusal
 from dsetpack.trainers.objectives.adversary import Adversarial
 from dsetpack.trainers.parameterizations import Parameterization
@@ -54,7 +55,7 @@ class Judge:
 
     def __init__(self, chosen: DistillRecipe, folder: Path, cache: Path) -> None:
         self.chosen = chosen
-        self.context = context_for(real(), chosen, 0, folder, True, cache, Run())
+        self.context = Job.of(chosen, folder=folder, resume=True, cache=cache).context(real())
         recipe = {
             "recipe": as_json(chosen), "data": real().digest, "labels": real().labels_digest,
             "schedule": chosen.schedule.model_dump(mode="json"), "seed": derive(0, "match"),

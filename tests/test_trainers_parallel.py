@@ -48,7 +48,7 @@ def data() -> ImageData:
 
 
 def work(out: str, cache: str) -> None:
-    """What each process does: distil, save, evaluate; the accuracies go beside the pack."""
+    """What each process does: distill, save, evaluate; the accuracies go beside the pack."""
     pack = distill(data(), settings=SETTINGS | {"objective.share": SHARE[out[-5]]}, out=out, cache=cache)
     found = accuracies(pack, data(), seeds=3, show=False)
     if os.environ.get("RANK", "0") == "1":

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dsetpack.trainers.arithmetic import current, precision
-from dsetpack.trainers.distill import context_for, learn
+from dsetpack.trainers.job import Job
 from dsetpack.trainers.loop import Run
 from dsetpack.trainers.matches import pairs
 from tests.tiny_methods import real, tiny
@@ -29,8 +29,8 @@ def test_steps_in_bfloat16(tmp_path, objective, on, changes):
     sets = []
     for exact in ("float32", "bf16"):
         chosen = tiny(tmp_path, objective, on, {**changes, "schedule.steps": 2, "precision": exact})
-        context = context_for(real(), chosen, 0, None, False, tmp_path / "cache", Run(show=False))
-        sets.append(learn(context, chosen)[0].state_dict())
+        job = Job.of(chosen, cache=tmp_path / "cache", run=Run(show=False))
+        sets.append(job.learn(job.context(real())).synthetic.state_dict())
         assert current(CPU) == "float32"
     for name, value in sets[1].items():
         assert value.dtype == sets[0][name].dtype, name

@@ -15,7 +15,7 @@ from dsetpack.formats.kinds import kind_config
 from dsetpack.trainers.evaluate import evaluate
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.predictors import Ridge, ridge_of, ridge_predictor
-from dsetpack.trainers.recipe import as_json, recipe
+from dsetpack.trainers.recipe import as_json, load_recipe
 
 COUNT, CLASSES = 7, 3
 
@@ -80,7 +80,7 @@ def test_the_ridge_is_the_methods():
         np.testing.assert_allclose(ridge_predictor(model, made)(test).numpy(), expected, atol=1e-6)
     assert ridge_of(pack().card) == Ridge(ridge=1e-6, ridge_scale="mean", flip=None)
     for name, scale in (("frepo", "mean"), ("isa", "trace")):
-        settings = as_json(recipe(name))["objective"]
+        settings = as_json(load_recipe(name))["objective"]
         assert ridge_of(pack(settings=settings).card) == Ridge(ridge=1e-6, ridge_scale=scale)
     with pytest.raises(FormatError, match="card.provenance.settings.objective: ridge"):
         ridge_of(pack(settings={"ridge": -1.0}).card)

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.recipe import for_data, method_names, recipe, recipe_names
+from dsetpack.trainers.recipe import for_data, load_recipe, method_names, recipe_names
 
 SHIPPED = (*method_names(), *recipe_names())
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_is_valid(name):
-    found = recipe(name)
+    found = load_recipe(name)
     assert found.parameterization.name
     for dotted in found.inferred:
         place = found.model_dump()
@@ -22,25 +22,25 @@ def test_every_shipped_recipe_is_valid(name):
 
 
 def test_rows_name_their_data_and_methods_serve_any():
-    assert all(recipe(name).data for name in recipe_names())
-    assert not any(recipe(name).data for name in method_names())
+    assert all(load_recipe(name).data for name in recipe_names())
+    assert not any(load_recipe(name).data for name in method_names())
 
 
 def test_a_recipe_of_the_users_starts_from_a_shipped_one(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('base = "kfs-cpu"\nipc = 3\n[schedule]\nsteps = 7\n[evaluation]\nepochs = 5\n')
-    mine, base = recipe(path), recipe("kfs-cpu")
+    mine, base = load_recipe(path), load_recipe("kfs-cpu")
     assert (mine.ipc, mine.schedule.steps, mine.schedule.milestones) == (3, 7, base.schedule.milestones)
     assert (mine.evaluation.epochs, mine.evaluation.steps) == (5, None)
     assert mine.parameterization == base.parameterization
-    assert recipe(path, {"schedule.steps": 9}).schedule.steps == 9
-    assert base == recipe("kfs-cpu")
+    assert load_recipe(path, {"schedule.steps": 9}).schedule.steps == 9
+    assert base == load_recipe("kfs-cpu")
 
 
 def test_another_objective_replaces_the_table_below(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('base = "kfs-cpu"\n[objective]\nname = "dc"\n')
-    assert recipe(path).objective == type(recipe(path).objective)()
+    assert load_recipe(path).objective == type(load_recipe(path).objective)()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_another_objective_replaces_the_table_below(tmp_path):
 )
 def test_mistakes_are_named(changes, message):
     with pytest.raises(FormatError, match=message):
-        recipe("kfs-cpu", changes)
+        load_recipe("kfs-cpu", changes)
 
 
 def test_files_that_are_no_recipes(tmp_path):
@@ -75,19 +75,19 @@ def test_files_that_are_no_recipes(tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(FormatError, match=message):
-            recipe(path)
+            load_recipe(path)
     with pytest.raises(FormatError, match="not a readable recipe"):
-        recipe(tmp_path / "missing.toml")
+        load_recipe(tmp_path / "missing.toml")
     with pytest.raises(FormatError, match="no recipe"):
-        recipe("../methods/kfs")
+        load_recipe("../methods/kfs")
 
 
 def test_digits_are_not_mirrored_and_a_card_has_one_length():
-    assert "flip" in for_data(recipe("kfs-cpu"), "fashion-mnist").augmentation.ops
-    assert "flip" not in for_data(recipe("kfs-cpu"), "mnist").augmentation.ops
-    changed = recipe("kfs", {"evaluation.steps": 30}).evaluation
+    assert "flip" in for_data(load_recipe("kfs-cpu"), "fashion-mnist").augmentation.ops
+    assert "flip" not in for_data(load_recipe("kfs-cpu"), "mnist").augmentation.ops
+    changed = load_recipe("kfs", {"evaluation.steps": 30}).evaluation
     assert (changed.steps, changed.epochs) == (30, None)
-    assert recipe("kfs", {"augmentation": "none"}).augmentation is None
+    assert load_recipe("kfs", {"augmentation": "none"}).augmentation is None
 
 
 def test_a_recipe_is_not_its_own_base(tmp_path, monkeypatch):
@@ -96,4 +96,4 @@ def test_a_recipe_is_not_its_own_base(tmp_path, monkeypatch):
         Path(f"{name}.toml").write_text(f'base = "{base}.toml"\n')
     for name in ("one", "two"):
         with pytest.raises(FormatError, match=f"{name}.toml: its base is, by way of others or at once, itself"):
-            recipe(f"{name}.toml")
+            load_recipe(f"{name}.toml")

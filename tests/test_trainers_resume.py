@@ -21,7 +21,7 @@ from dsetpack.trainers.loop import Interrupted, Run, Terms, Trainable
 from dsetpack.trainers.objectives import Distillation
 from dsetpack.trainers.parameterizations.kfs import Autoencoder
 from dsetpack.trainers.progress import Meter
-from dsetpack.trainers.recipe import DistillRecipe, recipe
+from dsetpack.trainers.recipe import DistillRecipe, load_recipe
 from dsetpack.trainers.selections import FeatureNetwork
 from tests.tiny_methods import real, table
 
@@ -59,7 +59,7 @@ def method(name: str, folder: Path) -> DistillRecipe:
     objective, on, changes, _ = METHODS[name]
     path = folder / "tiny.toml"
     path.write_text('method = "tiny"\n[evaluation]\nsteps = 3\n')
-    return recipe(path, table(objective, on, {"schedule.steps": STEPS, **changes}))
+    return load_recipe(path, table(objective, on, {"schedule.steps": STEPS, **changes}))
 
 
 class Watch:
@@ -112,7 +112,7 @@ def test_a_selection_too(rule, tmp_path, monkeypatch):
     path = tmp_path / "tiny.toml"
     path.write_text(f'method = "{rule}"\n[parameterization]\nname = "images"\n[evaluation]\nsteps = 3\n')
     settings = {"network": "resnet10", "width": 2, "steps": 8, "batch": 32}
-    chosen = recipe(path, {"parameterization.init": rule, "parameterization.selection": settings})
+    chosen = load_recipe(path, {"parameterization.init": rule, "parameterization.selection": settings})
     watch = Watch(monkeypatch)
     straight = distill(real(8), chosen).to_bytes()
     watch.begin("select", 3)

@@ -18,7 +18,7 @@ from dsetpack.spaces import Normalized
 from dsetpack.trainers import scoring
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.real import RealImages
-from dsetpack.trainers.robustness import Part, Scores, augmentation_robust, label_robust, normalised
+from dsetpack.trainers.robustness import Accuracies, Scores, augmentation_robust, label_robust, normalised
 from dsetpack.trainers.scoring import Cost, Plan, robustness, soft_labels, with_hard_labels
 
 RECIPE = Recipe(steps=8, batch_size=16, lr=0.02, width=4)
@@ -84,7 +84,7 @@ def test_scores_are_of_each_seed():
         "syn-naug": (0.65, 0.6),
         "rdm-naug": (0.5, 0.55),
     }
-    found = Scores({name: Part(values, 0.01) for name, values in part.items()}, 1, 10, 20)
+    found = Scores({name: Accuracies(values, 0.01) for name, values in part.items()}, 1, 10, 20)
     assert found.hlr == pytest.approx((0.3, 0.1))
     assert found.ior == pytest.approx((0.2, 0.15))
     assert found.label_gain == pytest.approx((0.1, 0.05))
@@ -92,7 +92,7 @@ def test_scores_are_of_each_seed():
     assert found.ars == pytest.approx((normalised(0.175), normalised(0.1)))
     assert found["syn-any"].mean == pytest.approx(0.725)
     assert found["syn-any"].std == pytest.approx(0.05 / math.sqrt(2))
-    assert Part((0.5,), 0.1).std is None
+    assert Accuracies((0.5,), 0.1).std is None
 
 
 # ---- which trainings

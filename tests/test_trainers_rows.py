@@ -6,7 +6,7 @@ import pytest
 
 from dsetpack.trainers.data import data_names
 from dsetpack.trainers.networks import network
-from dsetpack.trainers.recipe import method_names, recipe, recipe_names
+from dsetpack.trainers.recipe import load_recipe, method_names, recipe_names
 
 SHAPES = {
     "mnist": ((1, 28, 28), 10),
@@ -47,12 +47,12 @@ KNOWN = {
 
 @pytest.mark.parametrize(("name", "accuracy"), KNOWN.items())
 def test_figures_are_the_papers(name, accuracy):
-    assert recipe(name).figures[0].accuracy == accuracy
+    assert load_recipe(name).figures[0].accuracy == accuracy
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_are_named_after_what_they_are(name):
-    found = recipe(name)
+    found = load_recipe(name)
     method, count = re.fullmatch(rf"(.+)-{found.data}-(?:ipc|bpc)(\d+)", name).groups()
     assert method == found.method
     assert method in method_names()
@@ -65,7 +65,7 @@ def test_rows_are_named_after_what_they_are(name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_rows_fit_their_data(name):
-    found = recipe(name)
+    found = load_recipe(name)
     image, classes = SHAPES[found.data]
     budget = found.parameterization.budget(image, classes, found.ipc)
     assert (
@@ -77,6 +77,6 @@ def test_rows_fit_their_data(name):
 
 def test_papers_count_one_basis_less_than_images():
     for name in ROWS:
-        found = recipe(name)
+        found = load_recipe(name)
         if found.method == "haba" and found.ipc in (10, 50):
             assert found.parameterization.sources == found.ipc - 1

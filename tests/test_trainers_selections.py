@@ -16,10 +16,18 @@ from dsetpack.trainers import selections
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Interrupted, Run, optimise
-from dsetpack.trainers.selections import FeatureNetwork, Forgetting, Settings, herding, k_center, most_forgotten, select
+from dsetpack.trainers.selections import (
+    FeatureNetwork,
+    Forgetting,
+    SelectionSettings,
+    herding,
+    k_center,
+    most_forgotten,
+    select,
+)
 
 IMAGE = (1, 8, 8)
-SMALL = Settings(width=4, epochs=4, batch=8, lr=0.05)
+SMALL = SelectionSettings(width=4, epochs=4, batch=8, lr=0.05)
 
 
 def noise(per_class: int = 9, classes: int = 2) -> ImageData:
@@ -141,7 +149,7 @@ def test_forgetting_needs_no_equal_numbers_of_looks():
     assert tracked.counts().tolist() == [2, 0, math.inf]
 
 
-def replayed(data: ImageData, settings: Settings, seed: int) -> tuple[torch.nn.Module, list[float]]:
+def replayed(data: ImageData, settings: SelectionSettings, seed: int) -> tuple[torch.nn.Module, list[float]]:
     """The network's training and what it forgets, in plain words."""
     space = Normalized.fit(data.images)
     work = FeatureNetwork(settings, data, space, seed)
@@ -245,7 +253,7 @@ def test_refusals(tmp_path):
     with pytest.raises(FormatError, match="every image at least twice: 5 steps of 8 images, at least 6 expected"):
         select("forgetting", given, 1, SMALL.model_copy(update={"steps": 5}))
     with pytest.raises(FormatError, match="no network 'convnet'"):
-        select("k-center", given, 1, Settings(network="convnet"))
+        select("k-center", given, 1, SelectionSettings(network="convnet"))
     for pick in (herding, k_center):
         with pytest.raises(FormatError, match="0 of 40 images"):
             pick(features(), 0)

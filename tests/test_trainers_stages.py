@@ -17,7 +17,7 @@ from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.loop import Interrupted, Run
 from dsetpack.trainers.parameterizations.images import centred
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 from dsetpack.trainers.stages import add_stage, distill_stages
 from dsetpack.trainers.staging import parse_stages, spread
 from tests.tiny_methods import tiny
@@ -104,11 +104,11 @@ def test_parts_stages_and_labels_survive_the_file(data, cache, made, tmp_path):
 
 def test_the_first_stage_is_an_ordinary_distillation_with_the_papers_milestones(data, cache, made):
     every = distill_stages(data, [range(5)], settings=SMALL, cache=cache)
-    by = recipe("kfs-cpu", SMALL | {"schedule.milestones": (0.25, 0.75), "schedule.gamma": 0.2})
+    by = load_recipe("kfs-cpu", SMALL | {"schedule.milestones": (0.25, 0.75), "schedule.gamma": 0.2})
     assert content(every) == content(distill(data, by, cache=cache))
     schedule = made.card.provenance.settings["schedule"]
     assert (schedule["milestones"], schedule["gamma"]) == ([0.25, 0.75], 0.2)
-    assert recipe("kfs", {"schedule.milestones": (0.25, 0.75)}).schedule.steps == 20_000
+    assert load_recipe("kfs", {"schedule.milestones": (0.25, 0.75)}).schedule.steps == 20_000
     for asked in (by.model_copy(update={"schedule": by.schedule.model_copy(update={"milestones": (0.5,)})}), None):
         options = {"settings": SMALL | {"schedule.milestones": (0.5,)}} if asked is None else {"by": asked}
         pack = distill_stages(data, STAGES[:1], cache=cache, **options)

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from dsetpack.trainers.data import ImageData, load
-from dsetpack.trainers.recipe import DistillRecipe, recipe
+from dsetpack.trainers.recipe import DistillRecipe, load_recipe
 
 CLASSES, EACH = (0, 1, 8), 40
 
@@ -81,4 +81,4 @@ def tiny(folder: Path, objective: str, on: str, changes: dict[str, Any] | None =
     """A pair's recipe, of a file that it writes in a folder, with changes by dotted name."""
     path = folder / "tiny.toml"
     path.write_text(COMMON)
-    return recipe(path, table(objective, on, changes))
+    return load_recipe(path, table(objective, on, changes))

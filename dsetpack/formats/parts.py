@@ -7,13 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from dsetpack.formats.card import Card, NormalizedSpace, ZcaSpace
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds import KindConfig, kind_config
 from dsetpack.formats.manifest import Manifest, PartEntry
-from dsetpack.formats.model import problems
 
 INTEGERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64")
 FLOATS = ("float16", "float32", "float64")
@@ -26,10 +24,9 @@ def part_config(part: PartEntry) -> KindConfig:
         VersionError: unknown kind.
         FormatError: the configuration does not fit the kind.
     """
-    try:
-        return kind_config(part.kind).model_validate(part.config, strict=True)
-    except ValidationError as error:
-        raise FormatError(f"kind {part.kind!r}: config: {problems(error)}") from None
+    model = kind_config(part.kind)
+    with at(f"kind {part.kind!r}: config"):
+        return model.model_validate(part.config, strict=True)
 
 
 def part_shapes(part: PartEntry, config: KindConfig, card: Card) -> dict[str, tuple[int, ...]]:
@@ -124,17 +121,17 @@ def roles_of(manifest: Manifest) -> dict[str, dict[str, str]]:
     return roles
 
 
-def check_values(role: str, values: NDArray[np.generic], card: Card, name: str) -> None:
+def check_values(role: str, values: NDArray[np.generic], card: Card) -> None:
     """Check decoded values: labels name classes, and floats are finite where the card says so.
 
     Raises:
-        FormatError: naming the tensor and the first offending value.
+        FormatError: if a value does not fit; the message names the first.
     """
     if role == "labels" and card.labels.kind == "hard":
         wrong = np.flatnonzero((values < 0) | (values >= len(card.classes)))  # type: ignore[operator]
         if wrong.size:
             label = values.flat[wrong[0]]
-            raise FormatError(f"{name}: label {label} of source {wrong[0]}; there are {len(card.classes)} classes")
+            raise FormatError(f"label {label} of source {wrong[0]}; there are {len(card.classes)} classes")
     elif card.finite and values.dtype.kind == "f" and not bool(np.isfinite(values).all()):
         where = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise FormatError(f"{name}: {values.flat[where]} at element {where}; the card promises finite values")
+        raise FormatError(f"{values.flat[where]} at element {where}; the card promises finite values")

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from dsetpack.formats import hdf5, index
 from dsetpack.formats.atomic import write_atomically
@@ -21,9 +20,8 @@ from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
 from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.encodings.shuffle import Shuffle
 from dsetpack.formats.encodings.zstd import ZstdFrame
-from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, PartEntry, Tensor
-from dsetpack.formats.model import problems
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
 from dsetpack.formats.seal import seal
@@ -71,10 +69,8 @@ def encode(
     card: Card, parts: Iterable[PartEntry], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
 ) -> bytes:
     """The bytes that ``write`` writes; see there."""
-    try:
+    with at("the pack"):
         return _encode(card, tuple(parts), tensors, encoding)
-    except ValidationError as error:  # a name or a number of dimensions that the manifest cannot hold
-        raise FormatError(f"the pack: {problems(error)}") from None
 
 
 def _encode(card: Card, parts: tuple[PartEntry, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
@@ -113,7 +109,8 @@ def _check_input(card: Card, tensors: Mapping[str, Array], roles: Mapping[str, s
             raise FormatError(f"tensor {name!r}: dtype {values.dtype} found; {', '.join(ITEMSIZE)} can be stored")
         if name not in roles:
             raise FormatError(f"tensor {name!r} belongs to no part and not to the card's space")
-        check_values(roles[name], values, card, f"tensor {name!r}")
+        with at(f"tensor {name!r}"):
+            check_values(roles[name], values, card)
 
 
 def _encode_arrays(
@@ -140,14 +137,10 @@ def _encode_array(
 ) -> tuple[Array, tuple[Encoding, ...], dict[str, Array]]:
     if step is None or values.size == 0:
         return values, (), {}
-    try:
+    with at(f"tensor {name!r}"):
         stored, used, sides = step.encode(values, name)
         used.stored_dtype(values.dtype.name)
         used.needs(values.shape)
-    except DsetpackError:
-        raise
-    except ValueError as error:
-        raise FormatError(f"tensor {name!r}: {error}") from None
     return stored, (spell(used),), sides
 
 

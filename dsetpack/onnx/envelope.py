@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from dsetpack.formats.card import Card, Digest, Positive
-from dsetpack.formats.errors import FormatError, IntegrityError, VersionError
-from dsetpack.formats.model import Model, problems
+from dsetpack.formats.errors import FormatError, IntegrityError, VersionError, at
+from dsetpack.formats.model import Model
 
 INFO, CARD, CHECKSUM = "dsetpack", "dsetpack.card", "dsetpack.sha256"
 """Keys of the model's metadata: ``ModelInfo`` and the card as JSON, and the checksum."""
@@ -67,7 +67,7 @@ def metadata(info: ModelInfo, card: Card) -> dict[str, str]:
     }
 
 
-def read_metadata(found: dict[str, str], name: str) -> tuple[ModelInfo, Card]:
+def read_metadata(found: dict[str, str]) -> tuple[ModelInfo, Card]:
     """Undo ``metadata``.
 
     Raises:
@@ -75,11 +75,11 @@ def read_metadata(found: dict[str, str], name: str) -> tuple[ModelInfo, Card]:
         VersionError: it is of a later layout.
     """
     if INFO not in found or CARD not in found:
-        raise FormatError(f"{name}: not exported by dsetpack: its metadata has no {INFO!r} and {CARD!r}")
-    layout = _validated(_Layout, found[INFO], name).layout
+        raise FormatError(f"not exported by dsetpack: its metadata has no {INFO!r} and {CARD!r}")
+    layout = _validated(_Layout, found[INFO]).layout
     if layout > LAYOUT:
-        raise VersionError(f"{name}: of layout {layout}; this version knows {LAYOUT}: update dsetpack")
-    return _validated(ModelInfo, found[INFO], name), _validated(Card, found[CARD], name)
+        raise VersionError(f"of layout {layout}; this version knows {LAYOUT}: update dsetpack")
+    return _validated(ModelInfo, found[INFO]), _validated(Card, found[CARD])
 
 
 def seal(model: bytes) -> bytes:
@@ -87,7 +87,7 @@ def seal(model: bytes) -> bytes:
     return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
-def check(data: bytes, name: str) -> None:
+def check(data: bytes) -> None:
     """Compare a file with the checksum at its end.
 
     Raises:
@@ -96,11 +96,11 @@ def check(data: bytes, name: str) -> None:
     model, head = data[: -len(_HEAD) - _HEX], data[-len(_HEAD) - _HEX : -_HEX]
     if head != _HEAD:
         raise IntegrityError(
-            f"{name}: no dsetpack checksum at its end: cut short, not exported by dsetpack, or rewritten by another "
+            "no dsetpack checksum at its end: cut short, not exported by dsetpack, or rewritten by another "
             "tool (then open it with verify=False)"
         )
     if hashlib.sha256(model).hexdigest().encode() != data[-_HEX:]:
-        raise IntegrityError(f"{name}: damaged: its SHA-256 is not the one at its end; export it again")
+        raise IntegrityError("damaged: its SHA-256 is not the one at its end; export it again")
 
 
 class _Layout(Model):
@@ -110,8 +110,6 @@ class _Layout(Model):
     layout: int
 
 
-def _validated(model: type[Any], text: str, name: str) -> Any:
-    try:
+def _validated(model: type[Any], text: str) -> Any:
+    with at("metadata"):
         return model.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise FormatError(f"{name}: metadata: {problems(error)}") from None

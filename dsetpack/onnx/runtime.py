@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsetpack.formats.card import RawSpace, SpaceModel
-from dsetpack.formats.errors import DsetpackError, FormatError, LimitError
+from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
@@ -65,22 +65,23 @@ class OnnxPack:
         """
         self._runtime = need("onnxruntime", "onnx")
         name, data = ("<bytes>", where) if isinstance(where, bytes) else (os.fspath(where), Path(where).read_bytes())
-        if verify:
-            envelope.check(data, name)
-        external.refuse(data, name)
-        self._session = _session(self._runtime, data, name, providers, threads)
-        found = self._session.get_modelmeta().custom_metadata_map
-        self._info, self.card = envelope.read_metadata(found, name)
-        if self._info.decoder_only:
-            raise FormatError(f"{name}: a decoder alone, without sources; export the pack without decoder_only")
-        self.digest, self.content_digest = self._info.digest, self._info.content_digest
-        self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
-        self.providers: list[str] = self._session.get_providers()
-        self.device = "cuda" if self.providers[0] == CUDA else "cpu"
-        provider = self._session.get_provider_options().get(CUDA, {})
-        self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
-        self._labels: Labels | None = None
-        self._check_interface(name)
+        with at(name):
+            if verify:
+                envelope.check(data)
+            external.refuse(data)
+            self._session = _session(self._runtime, data, providers, threads)
+            found = self._session.get_modelmeta().custom_metadata_map
+            self._info, self.card = envelope.read_metadata(found)
+            if self._info.decoder_only:
+                raise FormatError("a decoder alone, without sources; export the pack without decoder_only")
+            self.digest, self.content_digest = self._info.digest, self._info.content_digest
+            self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
+            self.providers: list[str] = self._session.get_providers()
+            self.device = "cuda" if self.providers[0] == CUDA else "cpu"
+            provider = self._session.get_provider_options().get(CUDA, {})
+            self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
+            self._labels: Labels | None = None
+            self._check_interface()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -192,21 +193,21 @@ class OnnxPack:
             of_each = np.concatenate([self.decode(batch)[1] for batch in batches])
         return of_each.repeat(part.slots, axis=0)
 
-    def _check_interface(self, name: str) -> None:
+    def _check_interface(self) -> None:
         """The graph has the inputs and outputs that its metadata promises, and no more pairs than memory may take."""
         if 8 * len(self) > (limit := Limits().total):
-            raise LimitError(f"{name}: {len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
+            raise LimitError(f"{len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
         drawn = [part for part in self._info.parts if part.drawn]
         each = len(self.card.classes) * (self.card.per_class or 0)
         if bool(drawn) != (self._info.noise is not None) or any(part.sources != each for part in drawn):
-            raise FormatError(f"{name}: metadata: parts, noise and the card's per_class disagree about generators")
+            raise FormatError("metadata: parts, noise and the card's per_class disagree about generators")
         expected = {"index"} | ({"noise"} if drawn else set())
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         if inputs != expected or set(outputs) != {"image", "label"} or not self._info.parts:
-            raise FormatError(f"{name}: inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a pack's")
+            raise FormatError(f"inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a pack's")
         if tuple(outputs["image"][1:]) != self.card.shape:
-            raise FormatError(f"{name}: images of shape {outputs['image'][1:]}; the card says {list(self.card.shape)}")
+            raise FormatError(f"images of shape {outputs['image'][1:]}; the card says {list(self.card.shape)}")
 
 
 class OnnxStream:
@@ -250,7 +251,7 @@ class OnnxStream:
         self.sampler.load_state_dict(state)
 
 
-def _session(runtime: Any, data: bytes, name: str, providers: Sequence[Any] | None, threads: int | None) -> Any:
+def _session(runtime: Any, data: bytes, providers: Sequence[Any] | None, threads: int | None) -> Any:
     available = runtime.get_available_providers()
     automatic = [p for p in ((CUDA, {"use_tf32": "0"}), (CPU, {})) if p[0] in available]
     chosen = automatic if providers is None else list(providers)
@@ -270,7 +271,7 @@ def _session(runtime: Any, data: bytes, name: str, providers: Sequence[Any] | No
         session = runtime.InferenceSession(data, options, providers=chosen)
     except Exception as error:  # onnxruntime has an error class for each status
         first = printable("".join(str(error).splitlines()[:1]))
-        raise FormatError(f"{name}: onnxruntime cannot load it: {first}") from error
+        raise FormatError(f"onnxruntime cannot load it: {first}") from error
     if providers is not None and session.get_providers()[0] != wanted[0]:
         raise DsetpackError(f"onnxruntime cannot use {wanted[0]} here; it falls back to {session.get_providers()[0]}")
     return session

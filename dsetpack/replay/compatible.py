@@ -122,7 +122,7 @@ def _converted(number: int, part: Part, pack: Pack, space: Space) -> Part:
     if part.sources is None or not (part.kind == "images" or _commutes(part, pack, space)):
         raise FormatError(
             f"part {number}, {part.kind}, makes images in the space {pack.space!r}, the memory's is {space!r}: its "
-            "decoders cannot be converted; distil in the memory's space, or begin the memory with this pack"
+            "decoders cannot be converted; distill in the memory's space, or begin the memory with this pack"
         )
     with torch.no_grad():
         batches = [space.apply(pack.space.invert(x)) for x in torch.split(part.sources, BATCH)]

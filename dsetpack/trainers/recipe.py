@@ -91,7 +91,7 @@ class DistillRecipe(Model):
     inferred: tuple[str, ...] = ()
 
 
-def recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> DistillRecipe:
+def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> DistillRecipe:
     """A recipe by name, or from a ``.toml`` file.
 
     Args:

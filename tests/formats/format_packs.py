@@ -35,7 +35,7 @@ def card(**changes: Any) -> Card:
 
 def part_of(
     kind: str, *, sources: int = 5, seed: int = 0, config: dict[str, Any] | None = None, **card_changes: Any
-) -> tuple[Card, formats.Part, Arrays]:
+) -> tuple[Card, formats.PartEntry, Arrays]:
     """A card, a part of a kind, and random tensors of the shapes that the kind's configuration asks for."""
     shape, default = KINDS[kind]
     config = config or default
@@ -47,7 +47,7 @@ def part_of(
     if model.has_sources:
         tensors["sources"] = rng.standard_normal((sources, *model.source_shape(made.shape))).astype(np.float32)
         tensors["labels"] = (np.arange(sources) % 3).astype(np.uint8)
-    entry = formats.Part(
+    entry = formats.PartEntry(
         kind=kind,
         config=config,
         sources=sources if model.has_sources else 0,
@@ -64,7 +64,7 @@ def images(
         sources = np.random.default_rng(0).standard_normal((7, 1, 6, 5)).astype(np.float32)
     if labels is None:
         labels = (np.arange(len(sources)) % 3).astype(np.uint8)
-    part = formats.Part(kind="images", sources=len(sources), tensors={"sources": "sources", "labels": "labels"})
+    part = formats.PartEntry(kind="images", sources=len(sources), tensors={"sources": "sources", "labels": "labels"})
     made = card(**({"shape": sources.shape[1:]} | changes))
     return formats.encode(made, [part], {"sources": sources, "labels": labels}, encoding)
 
@@ -92,11 +92,11 @@ def free_kind() -> Iterator[None]:
         yield
 
 
-def free_part(tensors: Arrays) -> tuple[Card, formats.Part, Arrays]:
+def free_part(tensors: Arrays) -> tuple[Card, formats.PartEntry, Arrays]:
     """A part whose bank is these tensors; use inside ``free_kind``."""
     every = tensors | {"sources": np.zeros((1, 1, 1, 1), np.float32), "labels": np.zeros(1, np.uint8)}
     config = {"shapes": {name: list(values.shape) for name, values in tensors.items()}}
-    part = formats.Part(kind="images", config=config, sources=1, tensors={name: name for name in every})
+    part = formats.PartEntry(kind="images", config=config, sources=1, tensors={name: name for name in every})
     return card(shape=(1, 1, 1), finite=False), part, every
 
 

@@ -22,7 +22,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 
 
 def write(path, value=1.0):
-    part = formats.Part(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
+    part = formats.PartEntry(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
     tensors = {"sources": np.full((3, 1, 6, 5), value, np.float32), "labels": np.arange(3, dtype=np.uint8)}
     return formats.write(path, card(), [part], tensors)
 

@@ -233,7 +233,7 @@ def test_soft_labels_and_an_embedded_space():
         "zm": rng.standard_normal(size).astype(np.float32),
         "zx": rng.standard_normal((size, size)).astype(np.float32),
     }
-    part = formats.Part(kind="images", sources=4, tensors={"sources": "sources", "labels": "labels"})
+    part = formats.PartEntry(kind="images", sources=4, tensors={"sources": "sources", "labels": "labels"})
     data = formats.encode(made, [part], tensors, "int8")
     formats.verify(data, hdf5=False)
     reader = Reader(data)

@@ -71,7 +71,7 @@ def part(
         tensors["sources"] = values(sources, *model.source_shape(shape), salt=99)
         tensors["labels"] = (np.arange(sources) % 3).astype(np.uint8)
     tensors |= fixed or {}
-    entry = formats.Part(
+    entry = formats.PartEntry(
         kind=kind, config=config, sources=sources if model.has_sources else 0, tensors={t: t for t in tensors}
     )
     return formats.encode(made, [entry], tensors, encoding)
@@ -222,7 +222,7 @@ def space_zca() -> bytes:
     names = {"mean": "space.mean", "matrix": "space.matrix"}
     space = ZcaSpace(variant="kornia", epsilon=0.1, fitted_on="sha256:" + "0" * 64, storage="embed", **names)
     card = Card(title="zca", classes=("a", "b", "c"), shape=(1, 2, 3), space=space)
-    entry = formats.Part(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
+    entry = formats.PartEntry(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
     tensors = {"sources": values(3, 1, 2, 3), "labels": np.array([0, 1, 2], np.int16)}
     tensors |= {"space.mean": values(6, salt=1), "space.matrix": values(6, 6, salt=2) + np.eye(6, dtype=np.float32)}
     return formats.encode(card, [entry], tensors)
@@ -241,7 +241,7 @@ def parts_shared_bank() -> bytes:
         tensors |= {own["sources"]: values(4, 2, 1, 1, salt=50 + stage), own["labels"]: np.array([0, 1, 2, 1], np.int8)}
         roles = own | {role: f"bank.{role}" for role in shapes}
         entries.append(
-            formats.Part(kind="kfs", config=config, sources=4, tensors=roles, stage=stage, class_decoders=lists)
+            formats.PartEntry(kind="kfs", config=config, sources=4, tensors=roles, stage=stage, class_decoders=lists)
         )
     return formats.encode(card, entries, tensors)
 

@@ -23,6 +23,7 @@ from dsetpack.integrations.avalanche import ReplayPolicy
 from dsetpack.replay import ReplayMemory
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.networks import network
+from dsetpack.trainers.stages import StageData
 
 warnings.filterwarnings("ignore")
 
@@ -87,19 +88,20 @@ def test_a_whole_class_incremental_run(benchmark):
     assert found > alone + 0.2
 
 
-def test_a_run_that_distils(tmp_path):
+def test_a_run_that_distills(tmp_path):
     """Each experience becomes codes on the first one's decoders, in the space that its images come in."""
     names, space = load("fashion-sample").classes, Normalized(NormalizedSpace(mean=(0.286,), std=(0.353,)))
     small = {
         "parameterization.pretrain.steps": 40, "schedule.steps": 10, "objective.networks": 2, "objective.width": 8,
     }  # fmt: skip
 
-    def distil(memory, x, y, task):
+    def distill(memory, x, y, task):
         raw = (255 * memory.space.invert(x)).round().to(torch.uint8)
-        memory.add_stage(ImageData(raw, y, names, task), "kfs-cpu", task=task, settings=small, cache=tmp_path)
+        images = StageData(ImageData(raw, y, names, task))
+        memory.add_stage(images, "kfs-cpu", task=task, settings=small, cache=tmp_path)
 
     memory = ReplayMemory("60kB", classes=names, space=space)
-    policy = ReplayPolicy(memory, max_size=2000, store=distil)
+    policy = ReplayPolicy(memory, max_size=2000, store=distill)
     run(stream(space), [ReplayPlugin(mem_size=2000, storage_policy=policy)])
     assert len(memory.tasks) == 5
     assert len({id(part.decoder) for part in memory.pack.parts}) == 1

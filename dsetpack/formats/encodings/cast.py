@@ -35,7 +35,7 @@ class Cast(ArrayCodec):
             lost = np.isinf(self._widen(stored)) & np.isfinite(values)
         if bool(lost.any()):
             peak, advice = float(np.max(np.abs(values[lost]))), "encode it exactly" if bf16 else "use bfloat16"
-            raise FormatError(f"tensor {name!r}: {peak:g} does not fit {self.dtype}; {advice}")
+            raise FormatError(f"{peak:g} does not fit {self.dtype}; {advice}")
         return stored, self, {}
 
     @override

@@ -82,12 +82,12 @@ class Quantize(ArrayCodec):
     @override
     def encode(self, values: Array, name: str) -> tuple[Array, ArrayCodec, dict[str, Array]]:
         if not bool(np.isfinite(values).all()):
-            raise FormatError(f"tensor {name!r}: NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
+            raise FormatError("NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
         if isinstance(self.scale, float) and isinstance(self.offset, float):
             return _codes(values, np.float32(self.scale), np.float32(self.offset), self.bits), self, {}
         block = self.block or values.shape
         if np.ptp(values.astype(np.float64)) > np.finfo(np.float32).max:
-            raise FormatError(f"tensor {name!r}: its values span more than float32 can scale; encode it exactly")
+            raise FormatError("its values span more than float32 can scale; encode it exactly")
         scale, offset = best_affine(_split(values, block), self.bits)
         stored = _codes(values, _spread(scale, block, values.shape), _spread(offset, block, values.shape), self.bits)
         if scale.size == 1:
