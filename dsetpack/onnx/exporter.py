@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 from typing_extensions import TypeIs
@@ -17,19 +17,17 @@ from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
 from dsetpack.onnx import envelope
 from dsetpack.onnx.build import Builder, Entry
+from dsetpack.onnx.exportable import Exportable
 from dsetpack.onnx.graph import FLOAT, INT64, info
 from dsetpack.onnx.spaces import Floats, SpaceGraph
 from dsetpack.version import __version__
-
-if TYPE_CHECKING:
-    from dsetpack.pack.pack import Pack
 
 LARGEST = 2**31 - 2**20
 """Bytes of an ONNX file at most: protobuf's bound, less room for the graph."""
 
 
 def model(
-    pack: Pack | Readable,
+    pack: Exportable | Readable,
     space: Literal["pack", "raw"] = "pack",
     decoder_only: bool = False,
     encoding: EncodingChoice | None = None,
@@ -55,11 +53,11 @@ def _counted(card: Card, per_class: int | None) -> Card:
         return card.replace(per_class=per_class)
 
 
-def _is_readable(pack: Pack | Readable) -> TypeIs[Readable]:
+def _is_readable(pack: Exportable | Readable) -> TypeIs[Readable]:
     return isinstance(pack, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(pack, "read")
 
 
-def _reader(pack: Pack, encoding: EncodingChoice | None) -> Reader:
+def _reader(pack: Exportable, encoding: EncodingChoice | None) -> Reader:
     """The file that a pack was opened from, or one made of it in memory."""
     if pack.origin is None or encoding is not None:
         return Reader(pack.to_bytes("exact" if encoding is None else encoding))
@@ -72,7 +70,7 @@ def _reader(pack: Pack, encoding: EncodingChoice | None) -> Reader:
     return reader
 
 
-def _check_same(reader: Reader, pack: Pack) -> None:
+def _check_same(reader: Reader, pack: Exportable) -> None:
     """The file is the one that the pack was opened from, and the pack still has its values."""
     either = "open it again, or say encoding= to export what is in memory"
     if reader.digest != pack.digest:
@@ -81,7 +79,7 @@ def _check_same(reader: Reader, pack: Pack) -> None:
         raise FormatError(f"{reader.name}: the pack's tensors were changed since it was opened; {either}")
 
 
-def _holds(reader: Reader, pack: Pack) -> bool:
+def _holds(reader: Reader, pack: Exportable) -> bool:
     for number, part in enumerate(pack.parts):
         here = part.decoder.state_dict() | {"labels": part.labels, "sources": part.sources}
         for role, stored in reader.part(number).items():
@@ -91,7 +89,7 @@ def _holds(reader: Reader, pack: Pack) -> bool:
     return True
 
 
-def _refitted(pack: Any) -> tuple[Floats, Floats] | None:
+def _refitted(pack: Exportable) -> tuple[Floats, Floats] | None:
     """Mean and matrix of a ZCA that the pack's file keeps only a recipe of, where it was refitted."""
     space = pack.card.space
     if not isinstance(space, ZcaSpace) or space.storage == "embed" or not pack.space.ready:

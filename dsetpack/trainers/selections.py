@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -30,13 +30,11 @@ from typing_extensions import override
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
 from dsetpack.spaces import Space
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Group, Schedule, Terms, Trainable, optimise
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.seeds import derive, generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 Rule = Literal["random", "herding", "k-center", "forgetting"]
 PHASE = "select"

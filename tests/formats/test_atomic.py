@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_packs import card
 
 from dsetpack import formats
 from dsetpack.formats import atomic
 from dsetpack.formats.atomic import SUFFIX, check_writable, write_atomically
+from tests.support.format_packs import card
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 

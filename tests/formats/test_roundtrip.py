@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from format_packs import KINDS, PRESETS, card, free_kind, free_part, images, part_of, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -12,6 +11,7 @@ from dsetpack.formats import FormatError, Reader, VersionError, writer
 from dsetpack.formats.card import Labels, ZcaSpace
 from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.manifest import ITEMSIZE
+from tests.support.format_packs import KINDS, PRESETS, card, free_kind, free_part, images, part_of, same
 
 ANY = st.sampled_from(sorted(ITEMSIZE)).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5))

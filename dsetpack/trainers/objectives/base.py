@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from typing_extensions import override
 
 from dsetpack.formats.card import Recipe
 from dsetpack.formats.model import Model
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group, Terms, Trainable
 from dsetpack.trainers.parameterizations.base import Parameterization
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 
 class ObjectiveSettings(Model, ABC):

@@ -25,7 +25,7 @@ Where release and paper differ, or the paper leaves something open, this is the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, JsonValue
@@ -35,15 +35,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
 from dsetpack.trainers import parallel
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.objectives import base
 from dsetpack.trainers.objectives.base import Objective
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 LOOPS: dict[int, tuple[int, int]] = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """Outer and inner loops by images a class, from DC's release."""

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -33,15 +33,13 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers import parallel
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives import base
 from dsetpack.trainers.objectives.base import Objective
 from dsetpack.trainers.objectives.means import BatchMeans, Means, NetworkPool, RealMeans, in_full
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 TOGETHER: Mapping[str, int] = {"cpu": 64}
 """By type of device, images that are embedded together where that is up to us: on a CPU what fits its caches."""

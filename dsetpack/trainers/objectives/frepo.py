@@ -18,7 +18,7 @@ predictions are made in inference mode; flip doubling.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,15 +27,13 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.krr import RIDGE, KrrPredictor, Scale, centred
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives import base
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 Positive = Annotated[int, Field(ge=1)]
 

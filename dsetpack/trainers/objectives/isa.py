@@ -34,7 +34,7 @@ On matching objectives (appendix F, Table 8: DM and MTT) the paper gives figures
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -42,11 +42,9 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.objectives import frepo
 from dsetpack.trainers.parameterizations.base import Parameterization
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 
 class IsaSettings(Model):

@@ -9,7 +9,7 @@ critic goes on learning, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.gan import Adversary, Batch, GanSettings, Rate, real_batch, train_gan
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network, network
@@ -28,9 +29,6 @@ from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.parameterizations.generator import Generator
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import Dsa
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 Matching = Literal["logits", "log-softmax", "features", "gradients"]
 POOL = ("convnet3", "resnet10", "resnet18", "resnetap10", "resnetap18")

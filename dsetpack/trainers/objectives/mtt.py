@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -36,6 +36,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.experts import Experts, ExpertSettings
 from dsetpack.trainers.loop import Group, Terms
 from dsetpack.trainers.objectives import base
@@ -44,9 +45,6 @@ from dsetpack.trainers.objectives.means import NetworkPool
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import Dsa
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 DECODE = 1024
 """Images that go through a decoder at a time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,11 +16,8 @@ from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.model import Model
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-    from dsetpack.trainers.loop import Group
-
+from dsetpack.trainers.context import Context
+from dsetpack.trainers.loop import Group
 
 Positive = Annotated[int, Field(ge=1)]
 

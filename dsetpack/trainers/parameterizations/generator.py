@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -19,13 +19,11 @@ from dsetpack.formats.kinds.generator import GeneratorConfig
 from dsetpack.order import philox
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "generator"
 

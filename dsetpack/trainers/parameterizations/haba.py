@@ -30,7 +30,7 @@ no whole share of the image's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -43,15 +43,13 @@ from dsetpack.formats.kinds.haba import HabaConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 from dsetpack.trainers import selections
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.parameterizations.images import Init, Momentum, Rate, copied, noise
 from dsetpack.trainers.parameterizations.upsample import Resize, tiled
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "haba"
 NOISE = 0.1

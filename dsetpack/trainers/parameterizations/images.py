@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -22,13 +22,11 @@ from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 from dsetpack.trainers import selections
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.seeds import generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "images"
 Rate = Annotated[float, Field(gt=0)]

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -37,14 +37,12 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Group, Schedule, Terms, Trainable, optimise
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.seeds import derive, generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "kfs"
 BATCH = 512

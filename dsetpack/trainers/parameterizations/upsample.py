@@ -15,7 +15,7 @@ What the release (snu-mllab/Efficient-Dataset-Condensation) does, and where this
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -29,13 +29,11 @@ from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space, Zca
 from dsetpack.trainers import selections
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.parameterizations.images import Init, Momentum, Rate, copied, group, noise
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "upsample"
 LR = 5e-3
