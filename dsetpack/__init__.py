@@ -34,14 +34,14 @@ if TYPE_CHECKING:
         Recipe,
         ZcaSpace,
     )
+    from dsetpack.pack.opened import open_pack as open  # noqa: A004
     from dsetpack.pack.pack import Pack
     from dsetpack.pack.part import Part
-    from dsetpack.pack.store import open_pack as open  # noqa: A004
     from dsetpack.spaces import Normalized, Raw, Space, Zca
     from dsetpack.training.augment import Dsa
 
 _WHERE = {
-    "open": ("dsetpack.pack.store", "open_pack"),
+    "open": ("dsetpack.pack.opened", "open_pack"),
     "Pack": ("dsetpack.pack.pack", "Pack"),
     "Part": ("dsetpack.pack.part", "Part"),
     "Dsa": ("dsetpack.training.augment", "Dsa"),

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from dsetpack.formats import Reader
 from dsetpack.formats.source import Readable
+from dsetpack.pack.opened import open_to_show
 from dsetpack.pack.pack import Pack
-from dsetpack.pack.store import open_to_show
 from dsetpack.spaces import Zca
 
 Array = NDArray[Any]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
-from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -23,12 +21,8 @@ from dsetpack.decoders import decoder
 from dsetpack.diff import Change, Missing, diff
 from dsetpack.formats import IntegrityError, writer
 from dsetpack.formats.kinds import kind_config
-
-sys.path.insert(0, str(Path(__file__).parent / "formats"))
-from format_packs import part_of
-
-ROOT = Path(__file__).resolve().parents[1]
-KFS = ROOT / "examples" / "packs" / "fashion-kfs-ipc1.dpk"
+from tests.support.format_packs import part_of
+from tests.support.paths import KFS
 
 
 def run(*arguments, expect=0):
@@ -188,7 +182,7 @@ def test_not_a_number_is_itself_and_nothing_else(images):
 def test_images_that_cannot_be_compared(change, words, images):
     def made(**card):
         card = Card(**({"title": "x", "classes": ("a", "b", "c"), "shape": (1, 4, 5)} | card))
-        entry = formats.Part(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
+        entry = formats.PartEntry(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
         tensors = {"sources": images.reshape(3, *card.shape), "labels": np.arange(3, dtype=np.uint8)}
         return formats.encode(card, [entry], tensors)
 

@@ -21,10 +21,9 @@ from dsetpack.cli import main
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 
 pytest.importorskip("huggingface_hub")
-sys.path.insert(0, str(Path(__file__).parent))
-from hub_stand_in import TOKEN, Hub, pointed_at, serving
+from tests.support.hub_stand_in import TOKEN, Hub, pointed_at, serving
+from tests.support.paths import KFS
 
-PACK = Path(__file__).resolve().parents[1] / "examples" / "packs" / "fashion-kfs-ipc1.dpk"
 WRONG = "sha256:" + "0" * 64
 
 
@@ -33,7 +32,7 @@ def place(tmp_path, monkeypatch) -> Path:
     """The current folder, with a pack in it."""
     folder = tmp_path / "here"
     folder.mkdir()
-    shutil.copy(PACK, folder / "demo.dpk")
+    shutil.copy(KFS, folder / "demo.dpk")
     monkeypatch.chdir(folder)
     return folder
 
@@ -73,7 +72,7 @@ def files(server: Hub, repository: str = "me/demo", branch: str = "main") -> dic
 def test_push_is_one_commit_of_pack_card_and_croissant(server, pushed):
     found = files(server)
     assert set(found) == {".gitattributes", "demo.dpk", "README.md", "demo.croissant.json"}
-    assert found["demo.dpk"] == PACK.read_bytes()
+    assert found["demo.dpk"] == KFS.read_bytes()
     facts = cards.facts("demo.dpk")
     assert found["README.md"].decode() == cards.markdown(facts, "me/demo")
     croissant = json.loads(found["demo.croissant.json"])
@@ -137,7 +136,7 @@ def test_what_push_prints_pulls(server, place):
     pulled = run(*command)
     assert pulled.exit_code == 0, pulled.output
     assert pulled.output.startswith("demo.dpk: 10,725 bytes, verified\n")
-    assert (place / "demo.dpk").read_bytes() == PACK.read_bytes()
+    assert (place / "demo.dpk").read_bytes() == KFS.read_bytes()
     opened = next(line for line in done.output.splitlines() if line.startswith("dsetpack.open"))
     assert len(eval(opened, {"dsetpack": dsetpack})) == 280
 
@@ -147,8 +146,8 @@ def test_pull_pins(server, pushed, place):
     second = hub.push("demo.dpk", "me/demo")
     assert hub.pull("me/demo", "new.dpk").digest == second.digest
     pinned = hub.pull("me/demo", "old.dpk", revision=pushed.revision, digest=pushed.digest)
-    assert (pinned.revision, pinned.digest, pinned.size) == (pushed.revision, pushed.digest, PACK.stat().st_size)
-    assert (place / "old.dpk").read_bytes() == PACK.read_bytes()
+    assert (pinned.revision, pinned.digest, pinned.size) == (pushed.revision, pushed.digest, KFS.stat().st_size)
+    assert (place / "old.dpk").read_bytes() == KFS.read_bytes()
 
 
 def test_a_pinned_file_in_the_cache_needs_no_server(server, pushed, place):
@@ -156,7 +155,7 @@ def test_a_pinned_file_in_the_cache_needs_no_server(server, pushed, place):
     server.requests.clear()
     hub.pull("me/demo", "y.dpk", file="demo.dpk", revision=pushed.revision, digest=pushed.digest)
     assert not server.requests
-    assert (place / "y.dpk").read_bytes() == PACK.read_bytes()
+    assert (place / "y.dpk").read_bytes() == KFS.read_bytes()
 
 
 def test_wrong_digest_writes_nothing(server, pushed, place):
@@ -178,8 +177,8 @@ def test_a_connection_that_drops_is_resumed(server, pushed, place, monkeypatch):
     server.cuts = 3
     server.requests.clear()
     hub.pull("me/demo", "x.dpk", digest=pushed.digest)
-    assert (place / "x.dpk").read_bytes() == PACK.read_bytes()
-    had = PACK.stat().st_size // 2 // 1024 * 1024
+    assert (place / "x.dpk").read_bytes() == KFS.read_bytes()
+    had = KFS.stat().st_size // 2 // 1024 * 1024
     ranges = [row[2] for row in server.asked("GET", "/resolve/")]
     assert ranges[:2] == ["", f"bytes={had}-"]
     assert len(ranges) == 4
@@ -211,7 +210,7 @@ def test_no_server_at_all(server, place, monkeypatch):
 def test_damage_on_the_way_is_fetched_again(server, pushed, place):
     server.damage = 1
     hub.pull("me/demo", "x.dpk")
-    assert (place / "x.dpk").read_bytes() == PACK.read_bytes()
+    assert (place / "x.dpk").read_bytes() == KFS.read_bytes()
     server.damage = 2
     (place / "x.dpk").unlink()
     shutil.rmtree(os.environ["HF_HOME"])
@@ -221,7 +220,7 @@ def test_damage_on_the_way_is_fetched_again(server, pushed, place):
 
 
 def test_missing_things_are_named(server, pushed, place):
-    server.repositories["me/demo"].commit("main", {"other.dpk": PACK.read_bytes(), "text.txt": b"x"}, "more")
+    server.repositories["me/demo"].commit("main", {"other.dpk": KFS.read_bytes(), "text.txt": b"x"}, "more")
     for arguments, said in (
         (("me/none",), "me/none: no such data set repository, or a private one: check the name"),
         (("me/demo@v9",), "me/demo@v9: no such revision"),
@@ -252,11 +251,11 @@ def test_a_commit_that_fails_changes_nothing(server, pushed):
     dsetpack.open("demo.dpk").replace_card(title="Changed").save("demo.dpk")
     with pytest.raises(DsetpackError, match="me/demo: push: the Hub answers with HTTP status 500"):
         hub.push("demo.dpk", "me/demo")
-    assert files(server)["demo.dpk"] == PACK.read_bytes()
+    assert files(server)["demo.dpk"] == KFS.read_bytes()
 
 
 def test_what_is_not_sound_is_not_pushed(server, place):
-    damaged = bytearray(PACK.read_bytes())
+    damaged = bytearray(KFS.read_bytes())
     damaged[-1] ^= 1
     (place / "bad.dpk").write_bytes(damaged)
     shutil.copy("demo.dpk", "demo.bin")
@@ -276,7 +275,7 @@ def test_output_that_cannot_be_written_is_refused_before_the_download(server, pu
 
 
 def test_a_name_in_the_repository_cannot_leave_the_folder(server, pushed, place):
-    server.repositories["me/demo"].commits[pushed.revision] = {"deep/er/y.dpk": PACK.read_bytes()}
+    server.repositories["me/demo"].commits[pushed.revision] = {"deep/er/y.dpk": KFS.read_bytes()}
     assert run("pull", "me/demo").exit_code == 0
     assert names(place) == ["demo.dpk", "y.dpk"]
 
@@ -298,7 +297,7 @@ def test_a_whole_process_with_nothing_but_the_environment(server, place):
     for arguments in (("push", "demo.dpk", "me/demo"), ("pull", "me/demo", "-o", "x.dpk")):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    assert (place / "x.dpk").read_bytes() == PACK.read_bytes()
+    assert (place / "x.dpk").read_bytes() == KFS.read_bytes()
 
 
 # hf://

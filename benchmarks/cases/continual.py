@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.common import short_hash
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 
 NETS = ("convnet3", "resnet10")
 """The networks that train on the memories."""
@@ -40,7 +40,7 @@ class Scale:
         batch: images per step.
         suffix: the end of the recipes' names.
         settings: changes of the recipe, by method.
-        real: real images per class that methods distil; None for all.
+        real: real images per class that methods distill; None for all.
         per_class: a memory may have the bytes of this many uint8 images for each class seen.
     """
 
@@ -70,7 +70,7 @@ class Scale:
         """A digest of everything that the memories of a method depend on besides data and seed."""
         told: dict[str, Any] = {}
         if method in (*DISTILLED, "herding"):
-            chosen = recipe(method + self.suffix, dict(self.settings.get(method, {})))
+            chosen = load_recipe(method + self.suffix, dict(self.settings.get(method, {})))
             told = chosen.model_dump(mode="json", exclude={"title", "inferred", "figures"})
         return short_hash([self.per_class, self.real, told])
 

@@ -15,9 +15,10 @@ from dsetpack.spaces import Normalized
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 from dsetpack.trainers.seeds import derive, generator
 from dsetpack.trainers.selections import select
+from dsetpack.trainers.stages import StageData
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def memory_after(work: Work, method: str, seed: int, stage: int, log: dict[str, 
 
 
 def add_distilled(work: Work, memory: ReplayMemory, method: str, classes: Sequence[int], seed: int, stage: int) -> None:
-    """Distil a stage from its own images, and add the pack."""
+    """Distill a stage from its own images, and add the pack."""
     own, scale = only(work.data, classes, work.scale.real), work.scale
     memory.add_stage(
-        own,
+        StageData(own),
         method + scale.suffix,
         budget=work.budget(len(classes)),
         settings=dict(scale.settings.get(method, {})),
@@ -110,7 +111,7 @@ def herded(work: Work, own: ImageData, classes: Sequence[int], count: int, seed:
     order = sorted(classes)
     places = torch.tensor([order.index(label) for label in own.labels.tolist()])
     alone = ImageData(own.images, places, tuple(own.classes[label] for label in order), own.name).to(work.device)
-    chosen = recipe("herding" + work.scale.suffix, dict(work.scale.settings.get("herding", {})))
+    chosen = load_recipe("herding" + work.scale.suffix, dict(work.scale.settings.get("herding", {})))
     space = Normalized.fit(own.images).to(work.device)
     context = Context(alone, space, count, seed, work.runs / "cache", lambda phase: Run(name=phase), None)
     index = select("herding", context, count, chosen.parameterization.selection).cpu()  # type: ignore[attr-defined]

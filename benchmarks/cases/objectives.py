@@ -19,13 +19,13 @@ from dsetpack.formats.card import NormalizedSpace
 from dsetpack.spaces import Normalized
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
-from dsetpack.trainers.distill import context_for
 from dsetpack.trainers.gan import Adversary, Gan
+from dsetpack.trainers.job import Job
 from dsetpack.trainers.loop import Run, Schedule, Trainable
 from dsetpack.trainers.objectives import Distillation
 from dsetpack.trainers.objectives.adversary import Adversarial
 from dsetpack.trainers.objectives.mtt import TrajectoryMatching
-from dsetpack.trainers.recipe import DistillRecipe, recipe
+from dsetpack.trainers.recipe import DistillRecipe, load_recipe
 from dsetpack.trainers.seeds import generator
 
 SEED = 0
@@ -85,7 +85,7 @@ def set_up(name: str, size: Size, device: torch.device, folder: Path) -> Method:
     if name == GAN:
         return _gan(data, size, folder)
     case = CASES[name]
-    chosen = recipe(case.recipe, case.changes(size))
+    chosen = load_recipe(case.recipe, case.changes(size))
     context = _context(data, chosen, folder)
     work = _distillation(context, chosen)
     assert chosen.schedule is not None
@@ -101,7 +101,7 @@ def images(size: Size, device: torch.device) -> ImageData:
 
 
 def _context(data: ImageData, chosen: DistillRecipe, folder: Path) -> Context:
-    return context_for(data, chosen, SEED, None, False, folder, Run(show=False), space=SPACE)
+    return Job.of(chosen, seed=SEED, cache=folder, run=Run(show=False)).context(data, space=SPACE)
 
 
 def _distillation(context: Context, chosen: DistillRecipe) -> Distillation:
@@ -118,7 +118,7 @@ def _distillation(context: Context, chosen: DistillRecipe) -> Distillation:
 
 def _gan(data: ImageData, size: Size, folder: Path) -> Method:
     """Set up DiM's first stage, which is not an objective."""
-    chosen = recipe("dim", sizes.dim(size))
+    chosen = load_recipe("dim", sizes.dim(size))
     context = _context(data, chosen, folder)
     objective: Any = chosen.objective
     synthetic: Any = chosen.parameterization.build(context)

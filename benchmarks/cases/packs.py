@@ -36,7 +36,7 @@ class Case:
     data: str
     preset: str
     card: Card
-    part: formats.Part
+    part: formats.PartEntry
     tensors: Arrays
 
     def file(self) -> bytes:
@@ -69,7 +69,7 @@ def case(kind: str, count: int, data: str, preset: str) -> Case:
             tensors["sources"] = rng.standard_normal((10 * count, *config.source_shape(shape))).astype(np.float32)
         tensors["labels"] = (np.arange(len(tensors["sources"])) % 10).astype(np.uint8)
     sources = len(tensors["sources"]) if config.has_sources else 0
-    part = formats.Part(kind=kind, config=CONFIGS[kind], sources=sources, tensors={role: role for role in tensors})
+    part = formats.PartEntry(kind=kind, config=CONFIGS[kind], sources=sources, tensors={role: role for role in tensors})
     return Case(f"{kind}-{count}-{data}-{preset}", kind, data, preset, card, part, tensors)
 
 

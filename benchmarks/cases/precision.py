@@ -19,11 +19,11 @@ from dsetpack.trainers.arithmetic import Precision, precision
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.data.registry import load
-from dsetpack.trainers.distill import context_for
+from dsetpack.trainers.job import Job
 from dsetpack.trainers.loop import Run, optimise
 from dsetpack.trainers.objectives import Distillation
 from dsetpack.trainers.parameterizations import Parameterization
-from dsetpack.trainers.recipe import DistillRecipe, recipe
+from dsetpack.trainers.recipe import DistillRecipe, load_recipe
 
 METHODS = ("dm", "kfs")
 STEPS, NETWORKS = 60, 20
@@ -40,9 +40,9 @@ def effects(device: torch.device) -> dict[str, Any]:
 def effect(name: str, data: ImageData, steps: int = STEPS) -> dict[str, Any]:
     """Measure the losses by precision, and their relative difference from the loss of the float32 run."""
     device, found = data.images.device, dict[str, Any]()
-    chosen = recipe(f"{name}-cpu", {"schedule.steps": steps, "objective.networks": NETWORKS})
+    chosen = load_recipe(f"{name}-cpu", {"schedule.steps": steps, "objective.networks": NETWORKS})
     with TemporaryDirectory() as folder:
-        context = context_for(data, chosen, SEED, None, False, folder, Run(show=False))
+        context = Job.of(chosen, seed=SEED, cache=folder, run=Run(show=False)).context(data)
         start = chosen.parameterization.build(context)
         assert chosen.objective is not None
         judge = chosen.objective.build(context, start)

@@ -96,7 +96,7 @@ class Ledger:
                 click.echo(f"{done}/{len(missing)} {self.found[key]:.2%} {key}")
 
 
-def _distil(root: str, ipc: int) -> tuple[Path, float]:
+def _distill(root: str, ipc: int) -> tuple[Path, float]:
     """The exact pack of a budget, and the seconds that distilling took; it is distilled once."""
     path, times = RUNS / f"ipc{ipc}-exact.dpk", RUNS / f"ipc{ipc}-seconds.json"
     if not path.exists():
@@ -110,8 +110,8 @@ def _distil(root: str, ipc: int) -> tuple[Path, float]:
 
 
 def _measure(root: str, ipc: int, workers: int, render: bool) -> dict[str, Any]:
-    """Distil and train for one budget; with ``render``, only collect what is there."""
-    path, seconds = _distil(root, ipc)
+    """Distill and train for one budget; with ``render``, only collect what is there."""
+    path, seconds = _distill(root, ipc)
     train, ledger = _data(root, "train"), Ledger(RUNS / "accuracies.jsonl")
     packs = {encoding: RUNS / f"ipc{ipc}-{encoding}.dpk" for encoding in ENCODINGS}
     alike = {encoding: images_within(train, packs[encoding].stat().st_size) for encoding in ENCODINGS}
@@ -141,7 +141,7 @@ def _measure(root: str, ipc: int, workers: int, render: bool) -> dict[str, Any]:
         "ipc": ipc,
         "images": len(dsetpack.open(path)),
         "floats": card.provenance.budget_floats,
-        "distil_seconds": seconds,
+        "distill_seconds": seconds,
         "recipe": card.recipe.model_dump(exclude_defaults=True) if card.recipe else None,
         "settings": card.provenance.settings,
         "rows": rows,

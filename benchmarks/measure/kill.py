@@ -38,7 +38,7 @@ def save_pack(path: Path, version: int) -> None:
     """Save one of two versions of a pack of 200 images."""
     sources = np.random.default_rng(version).standard_normal((200, 3, 16, 16)).astype(np.float32)
     card = Card(title=f"version {version}", classes=("a", "b"), shape=(3, 16, 16))
-    part = formats.Part(kind="images", sources=200, tensors={"sources": "sources", "labels": "labels"})
+    part = formats.PartEntry(kind="images", sources=200, tensors={"sources": "sources", "labels": "labels"})
     formats.write(path, card, [part], {"sources": sources, "labels": np.arange(200, dtype=np.uint8) % 2})
 
 

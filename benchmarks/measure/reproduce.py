@@ -35,7 +35,7 @@ from dsetpack.trainers.baselines import images_within, measure_random
 from dsetpack.trainers.data import ImageData, load
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.evaluate import accuracies
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 
 RUNS = Path("runs/reproduce")
 """The folder of packs and checkpoints."""
@@ -45,7 +45,7 @@ SUBSETS = 2
 
 def measured(row: Row, root: str, seeds: int, device: str) -> dict[str, Any]:
     """Measure one row, from real images to accuracies."""
-    chosen = recipe(row.recipe)
+    chosen = load_recipe(row.recipe)
     assert chosen.data is not None
     train, test = load(chosen.data, root), load(chosen.data, root, "test")
     small, made = distilled(row, train, device)
@@ -79,7 +79,7 @@ def distilled(row: Row, train: ImageData, device: str) -> tuple[Path, dict[str, 
     """
     stem = RUNS / (row.recipe + (f"-{common.short_hash(row.settings)}" if row.settings else ""))
     exact, small, clock = (stem.with_name(f"{stem.name}{end}") for end in ("-exact.dpk", ".dpk", ".clock.json"))
-    told = recipe(row.recipe, dict(row.settings)).model_dump(mode="json", exclude={"title", "inferred", "figures"})
+    told = load_recipe(row.recipe, dict(row.settings)).model_dump(mode="json", exclude={"title", "inferred", "figures"})
     digest = common.short_hash(told)
     if clock.exists() and json.loads(clock.read_text()).get("recipe_digest") != digest:
         raise click.UsageError(f"{stem}* were made by another version of the recipe {row.recipe}: remove them")
@@ -94,12 +94,12 @@ def distilled(row: Row, train: ImageData, device: str) -> tuple[Path, dict[str, 
 @contextmanager
 def kept_clock(path: Path, digest: str) -> Iterator[None]:
     """Keep the wall and processor seconds of a run in a file, added to those of earlier parts that were not killed."""
-    before = json.loads(path.read_text()) if path.exists() else {"distil_seconds": 0.0, "distil_cpu_seconds": 0.0}
+    before = json.loads(path.read_text()) if path.exists() else {"distill_seconds": 0.0, "distill_cpu_seconds": 0.0}
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         yield
     finally:
-        taken = {"distil_seconds": time.perf_counter() - wall, "distil_cpu_seconds": time.process_time() - cpu}
+        taken = {"distill_seconds": time.perf_counter() - wall, "distill_cpu_seconds": time.process_time() - cpu}
         seconds = {name: before[name] + seconds for name, seconds in taken.items()}
         path.write_text(json.dumps({**seconds, "recipe_digest": digest}))
 
@@ -167,7 +167,7 @@ def show(rows: list[dict[str, Any]]) -> None:
             f"{statistics.fmean(values):.1%}{spread}",
             str(len(values)),
             f"{random['accuracy']:.1%} ({random['per_class']} per class)" if random else "",
-            f"{one['distil_cpu_seconds'] / 60:.1f} min",
+            f"{one['distill_cpu_seconds'] / 60:.1f} min",
         )
     Console(width=140).print(table)
 

@@ -10,7 +10,7 @@ from benchmarks.cases.continual import NAMES
 from benchmarks.cases.recipes import ABLATIONS, ALL
 from benchmarks.cases.recipes import TABLES as ROWS
 from benchmarks.tables.results import Json, load, percent, rows_of, table, where
-from dsetpack.trainers.recipe import recipe
+from dsetpack.trainers.recipe import load_recipe
 
 
 def fashion() -> str:
@@ -23,7 +23,7 @@ def fashion() -> str:
         trained, papers = budget["recipe"], ", ".join(f"{n} {v}" for n, v in budget["papers"].items())
         notes.append(
             f"- IPC {budget['ipc']}: {budget['floats']:,} floats, {budget['images']:,} images, distilled in "
-            f"{budget['distil_seconds'] / 60:.0f} min; every network trains {trained['steps']} steps of "
+            f"{budget['distill_seconds'] / 60:.0f} min; every network trains {trained['steps']} steps of "
             f"{trained['batch_size']}. Figures of papers (32-bit floats, ConvNet-3 of width 128): {papers}."
         )
         for encoding, cost in budget["cost_points"].items():
@@ -49,7 +49,7 @@ def methods() -> str:
                 f"{one['bytes']:,}",
                 spread(one),
                 *(beside(one) if "random" in one else ["", ""]),
-                "" if whole else f"{one['distil_cpu_seconds'] / 60:.1f}",
+                "" if whole else f"{one['distill_cpu_seconds'] / 60:.1f}",
             ]
         )
     there = {one["row"] for one in found}
@@ -168,7 +168,7 @@ def paper() -> str:
     for name in ("fashion-paper", "cifar10-paper"):
         found = {one["row"]: one for one in rows_of(name)}
         for row in ROWS[name]():
-            figures = recipe(row.recipe).figures
+            figures = load_recipe(row.recipe).figures
             theirs = f"{100 * figures[0].accuracy:.1f} ({figures[0].source})" if figures else "none"
             rows.append([f"`{row.recipe}`", theirs, spread(found[row.name]) if row.name in found else "not run"])
     for one in others:

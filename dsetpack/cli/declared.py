@@ -73,14 +73,14 @@ class DeclaredSpace:
     def _normalized(self) -> Space:
         from dsetpack.convert import published
         from dsetpack.formats.card import NormalizedSpace
-        from dsetpack.formats.errors import checked
+        from dsetpack.formats.errors import at
         from dsetpack.spaces import Normalized
 
         mean, std = self.mean, self.std
         if mean is None or std is None:
             found = published(self.dataset or "")
             mean, std = found.mean, found.std
-        with checked("--mean and --std"):
+        with at("--mean and --std"):
             return Normalized(NormalizedSpace(mean=mean, std=std))
 
     def _whitened(self, data: ImageData) -> Space:

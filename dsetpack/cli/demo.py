@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="The PNG to write.",
 )
 def command(out: Path, picture: Path) -> None:
-    """Distil the shipped sample of Fashion-MNIST and compare the pack with real images in as many bytes.
+    """Distill the shipped sample of Fashion-MNIST and compare the pack with real images in as many bytes.
 
     It takes a few minutes on two cores. Exit status 1 if the pack is not ahead by at least 8 points.
     """
@@ -62,7 +62,7 @@ def _show(found: Demo) -> None:
     console.print(
         f"{recipe.arch}, width {recipe.width}; {recipe.steps} steps of {recipe.batch_size} and the same augmentation "
         f"for all. Random images: the best of three learning rates, means over subsets. Whole files are compared. "
-        f"Distilled in {found.distil_seconds:.0f} s, all in {found.seconds:.0f} s. "
+        f"Distilled in {found.distill_seconds:.0f} s, all in {found.seconds:.0f} s. "
         f"The pack is {found.lead:+.1f} points ahead of as many bytes of real images.",
         highlight=False,
     )

@@ -13,14 +13,14 @@ from dsetpack.formats.presets import PRESETS as ENCODINGS
 
 
 @click.command("distill")
-@click.option("--method", help="How to distil: kfs, haba, dim, isa, ...; 'dsetpack recipes' lists all.")
+@click.option("--method", help="How to distill: kfs, haba, dim, isa, ...; 'dsetpack recipes' lists all.")
 @click.option(
     "--preset", default="cpu", show_default=True, type=click.Choice(["cpu", "paper"]), help="Minutes, or a GPU."
 )
 @click.option("--recipe", help="A recipe by name, or a .toml file, in place of method and preset.")
 @data_options(required=False)
 @click.option("--ipc", type=click.IntRange(1), help="Budget: floats of so many images a class.")
-@click.option("--stages", help="Distil in stages, by classes ('0,1;2,3') or as stages x classes ('5x2').")
+@click.option("--stages", help="Distill in stages, by classes ('0,1;2,3') or as stages x classes ('5x2').")
 @click.option("--augment", type=click.Choice(["dsa", "none"]), help="Siamese augmentation while matching.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
 @click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
@@ -46,7 +46,7 @@ def command(
     tensorboard: bool,
     settings: dict[str, Any],
 ) -> None:
-    """Distil the training images of a data set into a pack, by a method or by a recipe.
+    """Distill the training images of a data set into a pack, by a method or by a recipe.
 
     Ctrl-C saves a checkpoint; --resume goes on from it to the very same pack. 'torchrun --nproc-per-node N -m dsetpack
     distill ...' shares the work among N processes. With --stages each stage sees the images of its own classes only and
@@ -61,13 +61,13 @@ def command(
     from dsetpack.trainers.data import load
     from dsetpack.trainers.distill import distill
     from dsetpack.trainers.loop import Run
-    from dsetpack.trainers.recipe import recipe as find
+    from dsetpack.trainers.recipe import load_recipe
     from dsetpack.trainers.stages import distill_stages
     from dsetpack.trainers.staging import parse_stages
 
     name = recipe or _method(method or "kfs", preset)
     changes = {**settings, **({} if augment is None else {"siamese": augment})}
-    chosen = data or find(name, changes).data
+    chosen = data or load_recipe(name, changes).data
     if chosen is None:
         raise FormatError(f"recipe {name} is for any data: name it by --data")
     check_writable(out)
@@ -76,7 +76,7 @@ def command(
     with parallel.joined(device) as where:
         pack = make(
             load(chosen, root, "train"),
-            by=name,
+            recipe=name,
             ipc=ipc,
             settings=changes,
             seed=seed,

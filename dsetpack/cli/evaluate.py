@@ -222,7 +222,7 @@ def _tests(test: ImageData, corruptions: list[str]) -> list[ImageData]:
 def _recipe(card: Card, data: str, protocol: str, changes: dict[str, Any]) -> Recipe | None:
     """The protocol's recipe with some fields changed; None for its own."""
     from dsetpack.formats.card import Recipe
-    from dsetpack.formats.errors import FormatError, checked
+    from dsetpack.formats.errors import FormatError, at
     from dsetpack.trainers.protocols import defaults
     from dsetpack.trainers.recipe import nearest
 
@@ -235,5 +235,5 @@ def _recipe(card: Card, data: str, protocol: str, changes: dict[str, Any]) -> Re
     fields = base.model_dump(exclude_defaults=True) if base else {}
     if "epochs" in changes or "steps" in changes:
         fields.pop("epochs", None), fields.pop("steps", None)
-    with checked("--set"):
+    with at("--set"):
         return Recipe.model_validate({**fields, **changes})

@@ -44,7 +44,7 @@ def command(file: str, out: Path, rows: int | None, columns: int) -> None:
 
 def _picture(file: str, out: Path, rows: int | None, columns: int) -> str:
     from dsetpack.formats.atomic import write_atomically
-    from dsetpack.pack.store import open_to_show
+    from dsetpack.pack.opened import open_to_show
     from dsetpack.preview.grid import ROWS, grid
 
     image, data = grid(open_to_show(file), rows or ROWS, columns), io.BytesIO()

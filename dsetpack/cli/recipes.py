@@ -1,4 +1,4 @@
-"""``dsetpack recipes``: what there is to distil by."""
+"""``dsetpack recipes``: what there is to distill by."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def command(name: str | None, as_json: bool) -> None:
     from dsetpack.trainers import recipe as recipes
 
     if name is not None:
-        click.echo(json.dumps(recipes.as_json(recipes.recipe(name)), indent=2))
+        click.echo(json.dumps(recipes.as_json(recipes.load_recipe(name)), indent=2))
         return
-    found = {one: recipes.recipe(one) for one in (*recipes.method_names(), *recipes.recipe_names())}
+    found = {one: recipes.load_recipe(one) for one in (*recipes.method_names(), *recipes.recipe_names())}
     if as_json:
         click.echo(json.dumps({one: recipes.as_json(made) for one, made in found.items()}))
         return

@@ -1,4 +1,4 @@
-"""Other people's files as packs: one layout a file, found by its name.
+"""Other people's files as packs: one file per layout, found by its name.
 
     from dsetpack.convert import convert
     pack = convert("images_best.pt", space=space, lr=0.01)
@@ -10,12 +10,8 @@ which is which (``provenance.settings["converted"]``).
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import os
-import pkgutil
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +19,7 @@ from dsetpack.convert._assemble import assemble
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
 from dsetpack.convert.base import Given, Layout
+from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
 from dsetpack.pack.pack import Pack
@@ -41,23 +38,18 @@ __all__ = [
 ]
 
 
-@cache
 def layout_names() -> tuple[str, ...]:
     """The names of all layouts, sorted."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
+    return tuple(by_name(__name__, "LAYOUT"))
 
 
 def layout_of(name: str) -> Layout:
     """A layout by name.
 
     Raises:
-        FormatError: there is none; names the nearest.
+        FormatError: if there is none of that name; the message names the nearest.
     """
-    if name not in layout_names():
-        near = difflib.get_close_matches(name, layout_names(), 1, 0)[0]
-        raise FormatError(f"no layout {name!r}; nearest is {near!r}, all are {', '.join(layout_names())}")
-    found: Layout = importlib.import_module(f"{__name__}.{name}").LAYOUT
+    found: Layout = chosen(by_name(__name__, "LAYOUT"), name, "layout")
     return found
 
 

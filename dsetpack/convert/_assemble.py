@@ -16,7 +16,7 @@ from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
-from dsetpack.formats.errors import FormatError, LimitError, checked
+from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
@@ -41,7 +41,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
     recipe, augmentation = _training(found, given, meaning, len(sources))
     shape = found.shape or _shape(sources)
     _check_fits(space, shape, found)
-    with checked(f"{found.where}: card"):
+    with at(f"{found.where}: card"):
         card = Card(
             title=given.title or _title(found, given),
             description=_description(found, given, layout),
@@ -58,18 +58,14 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
 
 
 def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Space) -> Pack:
-    try:
+    with at(found.where):
         bank = decoder(found.kind, found.config, card.shape, len(card.classes))
-        bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
-    except FormatError as error:
-        raise FormatError(f"{found.where}: {error}") from error
-    except RuntimeError as error:
-        raise FormatError(f"{found.where}: the decoders' tensors do not fit {found.kind}: {error}") from error
-    part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
-    try:
+        try:
+            bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
+        except RuntimeError as error:
+            raise FormatError(f"the decoders' tensors do not fit {found.kind}: {error}") from error
+        part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
         return Pack(card, [part], space)
-    except FormatError as error:
-        raise FormatError(f"{found.where}: {error}") from error
 
 
 def _sources(found: Found, given: Given) -> Tensor:
@@ -77,10 +73,8 @@ def _sources(found: Found, given: Given) -> Tensor:
     values = found.sources
     if (size := math.prod(values.shape) * 4) > given.limits.total:  # a few stored bytes may be spread over any shape
         raise LimitError(f"{found.where} makes {size:,} bytes of shape {list(values.shape)}; raise limits.total")
-    try:
+    with at(found.where):
         images = as_images(values)
-    except FormatError as error:
-        raise FormatError(f"{found.where}: {error}") from None
     if bad := int((~images.isfinite()).sum()):
         raise FormatError(
             f"{found.where}: {bad:,} of {images.numel():,} values are NaN or infinite; finite ones expected"
@@ -124,10 +118,8 @@ def _check_fits(space: Space, shape: tuple[int, int, int], found: Found) -> None
     """A space of other channels or another size is told by trying it."""
     if isinstance(space, Zca) and not space.ready:
         return
-    try:
+    with at(f"{found.where}: images {list(shape)} and the declared space"):
         space.apply(torch.zeros(1, *shape))
-    except FormatError as error:
-        raise FormatError(f"{found.where}: images {list(shape)} and the declared space: {error}") from error
 
 
 def _training(found: Found, given: Given, labels: Labels, images: int) -> tuple[Recipe | None, Augmentation | None]:
@@ -156,7 +148,7 @@ def _training(found: Found, given: Given, labels: Labels, images: int) -> tuple[
 
 
 def _with_rate(recipe: Recipe, lr: float) -> Recipe:
-    with checked("lr"):
+    with at("lr"):
         return Recipe.model_validate({**recipe.model_dump(), "lr": lr})
 
 
@@ -211,8 +203,6 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
         )
     if given.title is not None:
         card = card.replace(title=given.title)
-    try:
+    with at(found.where):
         space = space_from_card(card.space, found.tensors)
-    except FormatError as error:
-        raise FormatError(f"{found.where}: {error}") from error
     return _pack(found, card, sources, unpacked_labels(found), space)

@@ -12,7 +12,7 @@ from dsetpack.convert._npz import as_tensor, load_npy
 from dsetpack.convert._published import PUBLISHED, published
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.formats.card import Labels
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.pack.arrays import as_labels
 
@@ -87,10 +87,8 @@ def _known_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
 
 def _plain(values: Tensor, where: str, found: Found) -> Tensor:
     """Hard int64 [N] or soft float32 [N, classes], one a source."""
-    try:
+    with at(where):
         labels = as_labels(values)
-    except FormatError as error:
-        raise FormatError(f"{where}: {error}") from None
     if len(labels) != (count := len(found.sources)):
         raise FormatError(f"{where}: {len(labels)} labels for {count} images of {found.where}; one each expected")
     if labels.ndim == 1 and int(labels.min()) < 0:

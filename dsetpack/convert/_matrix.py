@@ -11,7 +11,7 @@ from torch import Tensor
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._npz import as_tensor, headers, load_npz
 from dsetpack.formats.card import ZcaSpace
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.spaces import Zca, data_digest
@@ -56,7 +56,7 @@ def given_zca(
     if channels_last:
         order = torch.arange(size).view(*images.shape[2:], images.shape[1]).permute(2, 0, 1).reshape(-1)
         mean, matrix = mean[order], matrix[order][:, order].contiguous()
-    with checked(f"{path.name}: zca-{variant}"):
+    with at(f"{path.name}: zca-{variant}"):
         model = ZcaSpace(
             variant=variant,
             epsilon=0.1,  # of both releases

@@ -13,7 +13,7 @@ from torch import Tensor
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
-from dsetpack.formats.kinds.images import Config as Images
+from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.formats.limits import Limits
 from dsetpack.spaces import Space
 
@@ -103,7 +103,7 @@ class Found:
     space: Space | None = None
     space_hint: str = ""
     kind: str = "images"
-    config: KindConfig = field(default_factory=Images)
+    config: KindConfig = field(default_factory=ImagesConfig)
     bank: Mapping[str, Tensor] = field(default_factory=dict)
     shape: tuple[int, int, int] | None = None
     product: bool = True

@@ -16,7 +16,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
 
 
-class DdRanking(Layout):
+class DdRankingLayout(Layout):
     """``images.pt`` [N, C, H, W]; ``labels.pt`` (hard, probabilities or logits); ``lr.pt``, one number.
 
     The last two may be missing: labels are then by order if the user says so, and the rate is asked for.
@@ -60,4 +60,4 @@ def _rate(path: Path, limits: Limits) -> float:
     return float(held)
 
 
-LAYOUT = DdRanking()
+LAYOUT = DdRankingLayout()

@@ -18,7 +18,7 @@ from typing_extensions import override
 from dsetpack.convert._files import check_size
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError, LimitError, checked
+from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.spaces import Raw
@@ -27,7 +27,7 @@ from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 
 
-class Folder(Layout):
+class FolderLayout(Layout):
     """Real pixels, so the space is raw. Files are read in sorted order, or in that of ``labels.csv``.
 
     ``labels.csv`` has a header; its columns are ``file`` and ``label`` (any more are ignored), or ``file`` and one of
@@ -179,8 +179,8 @@ def _card(path: Path, limits: Limits) -> Card | None:
     if not path.is_file():
         return None
     check_size(path, Limits(total=min(limits.total, limits.manifest)))
-    with checked(str(path)):
+    with at(str(path)):
         return Card.model_validate_json(path.read_bytes())
 
 
-LAYOUT = Folder()
+LAYOUT = FolderLayout()

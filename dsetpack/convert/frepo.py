@@ -18,7 +18,7 @@ _RFAD = ("k", "jit", "valid_loss")
 """Arrays beside the images that only RFAD writes."""
 
 
-class Frepo(Layout):
+class FrepoLayout(Layout):
     """An ``.npz`` of float images and float labels [N, classes] whose rows sum to about zero.
 
     FRePo: ``image`` [N, H, W, C] and ``label``, learned from (one-hot - 1/classes) / √(classes/10). RFAD: ``images``
@@ -89,4 +89,4 @@ def _names(found: dict[str, Header]) -> tuple[str, str] | None:
     return None
 
 
-LAYOUT = Frepo()
+LAYOUT = FrepoLayout()

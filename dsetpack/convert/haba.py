@@ -14,8 +14,8 @@ from typing_extensions import override
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError, checked
-from dsetpack.formats.kinds.haba import Config
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.kinds.haba import HabaConfig
 from dsetpack.formats.model import printable
 
 _ROLES = {
@@ -31,7 +31,7 @@ _KEY = re.compile(r"(?:module\.)?(\d{1,4})\.(.+)")
 _BASES = re.compile(r"images_(best|\d+)\.pt")
 
 
-class Haba(Layout):
+class HabaLayout(Layout):
     """``images_best.pt``, a tensor [classes · bases, c, H, W], and ``weights_best.pt``, the hallucinators' state dict.
 
     Iterations other than the best are ``images_N.pt`` with ``styles_N.pt``. Every hallucinator has the released form: a
@@ -75,7 +75,7 @@ class Haba(Layout):
         )
 
 
-def read_bank(state: object, name: str) -> tuple[Config, dict[str, Tensor], int]:
+def read_bank(state: object, name: str) -> tuple[HabaConfig, dict[str, Tensor], int]:
     """The released hallucinators of a state dict: the kind's settings, its tensors by role, and the image's channels.
 
     Raises:
@@ -86,8 +86,8 @@ def read_bank(state: object, name: str) -> tuple[Config, dict[str, Tensor], int]
     channels = stacked["decoder.0.weight"].shape[2]
     if kernel != [3, 3] or stacked["decoder.0.weight"].shape[3:] != (3, 3):
         raise FormatError(f"{name}: enc.weight with a kernel of {kernel}; the release has 3×3 kernels")
-    with checked(f"{name}: hallucinators"):
-        config = Config(
+    with at(f"{name}: hallucinators"):
+        config = HabaConfig(
             decoders=len(stacked["sigma"]),
             form="released",
             channels=None if out == channels else out,
@@ -167,4 +167,4 @@ def _files(path: Path) -> tuple[Path, Path]:
     raise FormatError(f"{bases[0]}: bases without hallucinators: no {wanted} beside it")
 
 
-LAYOUT = Haba()
+LAYOUT = HabaLayout()

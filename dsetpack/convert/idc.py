@@ -13,13 +13,13 @@ from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.upsample import Config
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.spaces import Raw
 
 _FACTOR = re.compile(r"_factor(\d{1,2})(?!\d)")
 
 
-class Idc(Layout):
+class IdcLayout(Layout):
     """``data.pt``: a list of images [classes · ipc, C, H, W], raw and learned without bounds, and labels int64.
 
     The file does not say how many smaller images each one holds; the folders of a run do (``..._factor2_.../ipc10``),
@@ -40,7 +40,7 @@ class Idc(Layout):
         file = path / "data.pt" if path.is_dir() else path
         images, labels = _pair(load_torch(file, given.limits), file.name)
         factor = _factor(file, given)
-        decoder: dict[str, Any] = {"kind": "upsample", "config": Config(factor=factor)} if factor > 1 else {}
+        decoder: dict[str, Any] = {"kind": "upsample", "config": UpsampleConfig(factor=factor)} if factor > 1 else {}
         return Found(
             sources=images,
             where=f"{file.name}: images",
@@ -77,4 +77,4 @@ def _factor(file: Path, given: Given) -> int:
     return given.factor
 
 
-LAYOUT = Idc()
+LAYOUT = IdcLayout()

@@ -18,7 +18,7 @@ IMAGES = ("images", "image", "x", "x_train", "data")
 LABELS = ("labels", "label", "y", "y_train", "targets")
 
 
-class Npz(Layout):
+class NpzLayout(Layout):
     """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and labels, hard or soft, under usual names.
 
     Channels are last where the last axis is 1 or 3 and the second is neither. ``classes`` may hold class names.
@@ -66,4 +66,4 @@ def channels_first(images: Tensor) -> Tensor:
     return images.movedim(3, 1) if last else images
 
 
-LAYOUT = Npz()
+LAYOUT = NpzLayout()

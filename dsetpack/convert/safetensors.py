@@ -12,14 +12,14 @@ from dsetpack.convert._files import check_size, tensor_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
 from dsetpack.unpack.base import CARD
 from dsetpack.unpack.safetensors import NAME
 
 
-class Safetensors(Layout):
+class SafetensorsLayout(Layout):
     """Tensors under the names that layout ``npz`` takes. A file with a card in its metadata says everything itself."""
 
     recognised: ClassVar[str] = "a .safetensors file with images and labels, or the folder that 'dsetpack unpack' wrote"
@@ -71,8 +71,8 @@ def _load(file: Path, given: Given) -> tuple[dict[str, Tensor], dict[str, str]]:
 def _card(file: Path, metadata: dict[str, str]) -> Card | None:
     if CARD not in metadata:
         return None
-    with checked(f"{file.name}: metadata {CARD!r}"):
+    with at(f"{file.name}: metadata {CARD!r}"):
         return Card.model_validate_json(metadata[CARD])
 
 
-LAYOUT = Safetensors()
+LAYOUT = SafetensorsLayout()

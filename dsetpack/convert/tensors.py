@@ -25,7 +25,7 @@ _HINT = (
 _KEYS = {"images": ("images", "image", "x", "data"), "labels": ("labels", "label", "y", "targets")}
 
 
-class Tensors(Layout):
+class TensorsLayout(Layout):
     """Three forms.
 
     - DC, DSA, DM: ``{"data": [[images, labels], ...], ...}``, a pair an experiment, in ``res_<method>_..._<n>ipc.pt``.
@@ -137,4 +137,4 @@ def _best(folder: Path) -> Path:
     return best if best in files else max(files, key=lambda file: int(file.stem.removeprefix("images_")))
 
 
-LAYOUT = Tensors()
+LAYOUT = TensorsLayout()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from dsetpack.decoders.base import Decoder
+from dsetpack.formats.by_name import by_name
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig, kind_config
 
@@ -31,6 +31,6 @@ def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int,
     if isinstance(config, Mapping):
         config = model.model_validate(config)
     if not isinstance(config, model):
-        raise FormatError(f"kind {kind!r} with a {type(config).__module__} configuration, expected {model.__module__}")
-    module: type[Decoder] = importlib.import_module(f"{__name__}.{kind}").Decoder
-    return module(config, image, classes)
+        raise FormatError(f"kind {kind!r}: a {type(config).__name__} found; {model.__name__} expected")
+    made: Decoder = by_name(__name__, "DECODER")[kind](config, image, classes)
+    return made

@@ -18,19 +18,22 @@ def prefers_loops(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def take(bank: Tensor, index: Tensor | None) -> Tensor:
-    """``bank[index]`` along the first dimension, with a gradient that sums in the same order every time.
+def take(values: Tensor, ids: Tensor | None) -> Tensor:
+    """``values[ids]`` along the first dimension, with a gradient that sums in the same order every time.
 
     None takes all as they are.
     """
-    if index is None:
-        return bank
+    if ids is None:
+        return values
     # Each device has one deterministic way: indexing's gradient adds with atomics on a CPU, index_select's on a GPU.
-    return bank.index_select(0, index) if bank.device.type == "cpu" else bank[index]
+    return values.index_select(0, ids) if values.device.type == "cpu" else values[ids]
 
 
 class Decoder(nn.Module, ABC):
     """The bank of one part: turns sources into images, differentiable in the sources and in the bank.
+
+    Calling it decodes pairs; ``product`` decodes all of them. Both check what they are given. A kind overrides the
+    methods called ``unchecked_...``, which trust their arguments.
 
     ``state_dict()`` has the keys and shapes of ``config.bank_shapes(image, classes)``; a new decoder holds the values
     that training starts from. What a decoder returns equals the same decoder run on one source alone up to rounding;
@@ -50,7 +53,7 @@ class Decoder(nn.Module, ABC):
         """Check that the configuration can make such images.
 
         Raises:
-            FormatError: it cannot; a ValueError too.
+            FormatError: if it cannot; a ValueError too.
         """
         super().__init__()
         if min(image) < 1 or classes < 1:
@@ -62,73 +65,84 @@ class Decoder(nn.Module, ABC):
         self.source_shape = config.source_shape(image)
         self.bank_size = config.bank_size()
 
-    def forward(self, sources: Tensor, index: Tensor, rows: Tensor | None = None) -> Tensor:
+    def forward(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None = None) -> Tensor:
         """Decode pairs.
 
         Args:
-            sources: float [B, *source_shape], or [N, *source_shape] with ``rows``.
-            index: int64 [B], the decoder of each pair, in 0..K-1.
-            rows: int64 [B], the source of each pair, in 0..N-1; faster than to pass ``sources[rows]``. None: pair i
-                takes source i.
+            sources: float [B, *source_shape], or [N, *source_shape] with ``source_ids``.
+            decoder_ids: int64 [B], the decoder of each pair, in 0..K-1.
+            source_ids: int64 [B], the source of each pair, in 0..N-1; faster than to pass ``sources[source_ids]``.
+                None: pair i takes source i.
 
-        Both may stay on the CPU while the sources are on a GPU; then their range is checked without waiting for it.
+        Ids may stay on the CPU while the sources are on a GPU; then their range is checked without waiting for it.
 
         Returns:
-            Images [B, C, H, W], in the pack's space or raw as ``config.yields`` says.
+            images [B, C, H, W], in the pack's space or raw as ``config.yields`` says.
 
         Raises:
-            FormatError: shapes or types that do not fit, or numbers out of range. The values of an index on a GPU are
-                not read, because that would stall it.
+            FormatError: if shapes or types do not fit, or if an id is out of its range. Ids on a GPU are not read,
+                because that would stall it.
         """
         if not torch.compiler.is_compiling():
             self._check_sources(sources)
-            _check_index("decoder", index, len(sources) if rows is None else len(rows), self.bank_size)
-            if rows is not None:
-                _check_index("source", rows, len(rows), len(sources))
-        return self.pairs(sources, index.to(sources.device), None if rows is None else rows.to(sources.device))
+            _check_ids("decoder", decoder_ids, len(sources) if source_ids is None else len(source_ids), self.bank_size)
+            if source_ids is not None:
+                _check_ids("source", source_ids, len(source_ids), len(sources))
+        device = sources.device
+        return self.unchecked_pairs(
+            sources, decoder_ids.to(device), None if source_ids is None else source_ids.to(device)
+        )
 
     def product(self, sources: Tensor) -> Tensor:
-        """Every source [B, *source_shape] with every decoder: [B, K, C, H, W]."""
+        """Decode every source [B, *source_shape] with every decoder: [B, K, C, H, W].
+
+        Raises:
+            FormatError: if the sources are of another shape, or not floats.
+        """
         self._check_sources(sources)
-        return self.all_pairs(sources)
+        return self.unchecked_product(sources)
+
+    def condition(self, noise: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002
+        """The sources that a generator makes from noise [B, z] and labels int64 [B].
+
+        Raises:
+            FormatError: if the kind stores its sources.
+        """
+        raise FormatError(f"{type(self).__name__}: this kind stores its sources, it draws no noise")
 
     @abstractmethod
-    def one(self, sources: Tensor, number: int) -> Tensor:
-        """Every source [B, *source_shape] with decoder ``number``: [B, C, H, W]. Unchecked."""
+    def unchecked_one(self, sources: Tensor, decoder_id: int) -> Tensor:
+        """Decode every source [B, *source_shape] with one decoder: [B, C, H, W]."""
 
-    def runner(self) -> Callable[[Tensor, int], Tensor]:
-        """``one`` for many calls with the same bank; kinds that can prepare something for all of them override it."""
-        return self.one
-
-    def label_noise(self, noise: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG002
-        """Sources of a generator from noise [B, z] and labels int64 [B]; kinds that store their sources refuse."""
-        raise FormatError(f"{type(self.config).__module__.rpartition('.')[2]} stores its sources, it draws no noise")
-
-    def all_pairs(self, sources: Tensor) -> Tensor:
-        """What ``product`` does once the sources are checked; kinds with a faster way override it."""
-        one = self.runner()
-        return torch.stack([one(sources, k) for k in range(self.bank_size)], 1)
-
-    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        """What ``forward`` does once its arguments are checked; kinds with a faster way override it."""
+    def unchecked_pairs(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
+        """What a call does once its arguments are checked; kinds with a faster way override it."""
         if prefers_loops(sources):
-            return self._by_decoder(sources, index, rows)
-        # Shapes that do not depend on the index: no wait for the device, and a graph that can be exported.
-        sources = take(sources, rows)
-        return self.all_pairs(sources)[torch.arange(sources.shape[0], device=sources.device), index]
+            return self._by_decoder(sources, decoder_ids, source_ids)
+        # Shapes that do not depend on the ids' values: no wait for the device, and a graph that can be exported.
+        sources = take(sources, source_ids)
+        return self.unchecked_product(sources)[torch.arange(sources.shape[0], device=sources.device), decoder_ids]
 
-    def _by_decoder(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
+    def unchecked_product(self, sources: Tensor) -> Tensor:
+        """What ``product`` does once the sources are checked; kinds with a faster way override it."""
+        one = self.prepared()
+        return torch.stack([one(sources, decoder_id) for decoder_id in range(self.bank_size)], 1)
+
+    def prepared(self) -> Callable[[Tensor, int], Tensor]:
+        """``unchecked_one`` for many calls with the same bank; kinds with something to prepare override it."""
+        return self.unchecked_one
+
+    def _by_decoder(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
         """Sort the pairs by decoder and run each decoder once, on the sources that want it."""
-        counts = torch.bincount(index, minlength=self.bank_size).tolist()
-        if max(counts) == len(index):
-            return self.one(take(sources, rows), counts.index(len(index)))
-        one = self.runner()
+        counts = torch.bincount(decoder_ids, minlength=self.bank_size).tolist()
+        if max(counts) == len(decoder_ids):
+            return self.unchecked_one(take(sources, source_ids), counts.index(len(decoder_ids)))
+        one = self.prepared()
         # Gathered and written run by run: on a CPU, fresh memory for a whole batch costs as much as decoding it.
-        images = sources.new_empty(len(index), *self.image)
-        for number, places in enumerate(torch.split(torch.argsort(index, stable=True), counts)):
+        images = sources.new_empty(len(decoder_ids), *self.image)
+        for decoder_id, places in enumerate(torch.split(torch.argsort(decoder_ids, stable=True), counts)):
             if len(places):
-                run = sources.index_select(0, places if rows is None else rows[places])
-                images.index_copy_(0, places, one(run, number).to(images.dtype))
+                run = sources.index_select(0, places if source_ids is None else source_ids[places])
+                images.index_copy_(0, places, one(run, decoder_id).to(images.dtype))
         return images
 
     def _check_sources(self, sources: Tensor) -> None:
@@ -137,13 +151,13 @@ class Decoder(nn.Module, ABC):
             raise FormatError(f"sources are {_describe(sources)}, expected floats of shape [{expected}]")
 
 
-def _check_index(name: str, index: Tensor, batch: int, count: int) -> None:
-    if index.dtype != torch.int64 or index.shape != (batch,):
-        raise FormatError(f"{name} numbers are {_describe(index)}, expected int64 of shape [{batch}]")
-    if index.device.type == "cpu" and batch:
-        low, high = (cast(int, v.item()) for v in torch.aminmax(index))
+def _check_ids(what: str, ids: Tensor, batch: int, count: int) -> None:
+    if ids.dtype != torch.int64 or ids.shape != (batch,):
+        raise FormatError(f"{what} numbers are {_describe(ids)}, expected int64 of shape [{batch}]")
+    if ids.device.type == "cpu" and batch:
+        low, high = (cast(int, v.item()) for v in torch.aminmax(ids))
         if low < 0 or high >= count:
-            raise FormatError(f"{name} numbers from {low} to {high}, expected 0 to {count - 1}")
+            raise FormatError(f"{what} numbers from {low} to {high}, expected 0 to {count - 1}")
 
 
 def _describe(x: Tensor) -> str:

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dsetpack.decoders import base
-from dsetpack.formats.kinds import generator
+from dsetpack.decoders.base import Decoder, take
+from dsetpack.formats.kinds.generator import GeneratorConfig, Layer
 
 
 class Norm(nn.Module):
@@ -37,7 +37,7 @@ class Norm(nn.Module):
 class Block(nn.Module):
     """Convolution, batch norm, ReLU."""
 
-    def __init__(self, layer: generator.Layer, width: int) -> None:
+    def __init__(self, layer: Layer, width: int) -> None:
         super().__init__()
         self.conv: nn.Module
         if layer == "conv":
@@ -51,16 +51,16 @@ class Block(nn.Module):
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
-class Decoder(base.Decoder):
+class GeneratorDecoder(Decoder):
     """Noise [noise], its first entries the label's one-hot, makes a raw image [C, H, W] in [0, 1]. K is 1.
 
     It starts in evaluation mode and so decodes with its running statistics: an image does not depend on the batch it
     is decoded in. Only its own training calls ``train()``.
     """
 
-    config: generator.Config
+    config: GeneratorConfig
 
-    def __init__(self, config: generator.Config, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: GeneratorConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         self.fc = nn.Linear(config.noise, 16 * config.width)
         self.fc_norm = Norm(16 * config.width)
@@ -69,7 +69,7 @@ class Decoder(base.Decoder):
         self.eval()
 
     @override
-    def one(self, sources: Tensor, number: int) -> Tensor:
+    def unchecked_one(self, sources: Tensor, decoder_id: int) -> Tensor:
         x = F.relu(self.fc_norm(self.fc(sources)), inplace=True)
         x = torch.unflatten(x, 1, (self.config.width, 4, 4))
         for block in self.blocks:
@@ -77,13 +77,16 @@ class Decoder(base.Decoder):
         return (torch.tanh(self.out(x)) + 1) / 2
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        return self.one(base.take(sources, rows), 0)
+    def unchecked_pairs(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
+        return self.unchecked_one(take(sources, source_ids), 0)
 
     @override
-    def label_noise(self, noise: Tensor, labels: Tensor) -> Tensor:
+    def condition(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Overwrite the first ``classes`` entries of noise [B, noise] with the one-hot of labels, int64 [B].
 
         So the released DiM conditions its generator. Returns a new tensor.
         """
         return torch.cat([F.one_hot(labels, self.classes).to(noise), noise[:, self.classes :]], 1)
+
+
+DECODER = GeneratorDecoder

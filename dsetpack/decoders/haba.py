@@ -9,22 +9,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dsetpack.decoders import base, upsample
 from dsetpack.decoders._conv import ConvBanks, Layers, as_convolution, conv2d, strips
-from dsetpack.formats.kinds import haba
+from dsetpack.decoders.base import Decoder, prefers_loops, take
+from dsetpack.decoders.upsample import UpsampleDecoder
+from dsetpack.formats.kinds.haba import HabaConfig
 
 
-class Decoder(base.Decoder):
+class HabaDecoder(Decoder):
     """Basis [c', H, W] and hallucinator k make an image dec(sigma[k] * enc(basis) + mu[k]), in the pack's space.
 
-    ``dsetpack.formats.kinds.haba.Config`` describes the layers, and how a source holds several bases (``factor``).
+    ``HabaConfig`` describes the layers, and how a source holds several bases (``factor``).
     Starts as the paper: sigma 1, mu 0, convolutions as PyTorch starts them.
     """
 
-    config: haba.Config
-    patches: upsample.Decoder | None
+    config: HabaConfig
+    patches: UpsampleDecoder | None
 
-    def __init__(self, config: haba.Config, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: HabaConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         shapes = config.bank_shapes(image, classes)
         self.sigma = nn.Parameter(torch.ones(shapes["sigma"]))
@@ -33,37 +34,38 @@ class Decoder(base.Decoder):
         self.decoder = ConvBanks(shapes, "decoder")
         cut = config.patches()
         grid = (config.source_shape(image)[0], *image[1:])
-        self.patches = None if cut is None else upsample.Decoder(cut, grid, classes)
+        self.patches = None if cut is None else UpsampleDecoder(cut, grid, classes)
 
     @override
-    def one(self, sources: Tensor, number: int) -> Tensor:
-        return self.runner()(sources, number)
+    def unchecked_one(self, sources: Tensor, decoder_id: int) -> Tensor:
+        return self.prepared()(sources, decoder_id)
 
     @override
-    def runner(self) -> Callable[[Tensor, int], Tensor]:
+    def prepared(self) -> Callable[[Tensor, int], Tensor]:
         run, patches = self._runner(), self.patches
         if patches is None:
             return run
-        return lambda sources, number: run(
-            patches.one(sources, number % patches.bank_size), number // patches.bank_size
+        count = patches.bank_size
+        return lambda sources, decoder_id: run(patches.unchecked_one(sources, decoder_id % count), decoder_id // count)
+
+    @override
+    def unchecked_pairs(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
+        if prefers_loops(sources):
+            if self.patches is None:
+                return super().unchecked_pairs(sources, decoder_ids, source_ids)
+            return self._by_hallucinator(self.patches, sources, decoder_ids, source_ids)
+        if self.patches is None:
+            return self._gathered(take(sources, source_ids), decoder_ids)
+        count = self.patches.bank_size
+        return self._gathered(
+            self.patches.unchecked_pairs(sources, decoder_ids % count, source_ids), decoder_ids // count
         )
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        if base.prefers_loops(sources):
-            if self.patches is None:
-                return super().pairs(sources, index, rows)
-            return self._by_hallucinator(self.patches, sources, index, rows)
-        if self.patches is None:
-            return self._gathered(base.take(sources, rows), index)
-        count = self.patches.bank_size
-        return self._gathered(self.patches.pairs(sources, index % count, rows), index // count)
-
-    @override
-    def all_pairs(self, sources: Tensor) -> Tensor:
+    def unchecked_product(self, sources: Tensor) -> Tensor:
         if self.patches is None:
             return self._every(sources)
-        images = self._every(self.patches.all_pairs(sources).flatten(0, 1))
+        images = self._every(self.patches.unchecked_product(sources).flatten(0, 1))
         by_source = torch.unflatten(images, 0, (sources.shape[0], self.patches.bank_size))
         return by_source.transpose(1, 2).flatten(1, 2)
 
@@ -78,22 +80,26 @@ class Decoder(base.Decoder):
     def _runner(self) -> Callable[[Tensor, int], Tensor]:
         """Bases [B, c', H, W] and the number of a hallucinator to images."""
         encoder, decoder = self._layers()
-        return lambda bases, number: self._decode(
-            torch.addcmul(self.mu[number], self.sigma[number], self._encode(bases, _pick(encoder, number))),
-            _pick(decoder, number),
-        )
+
+        def run(bases: Tensor, number: int) -> Tensor:
+            features = self._encode(bases, _pick(encoder, number))
+            features = torch.addcmul(self.mu[number], self.sigma[number], features)
+            return self._decode(features, _pick(decoder, number))
+
+        return run
 
     def _by_hallucinator(
-        self, patches: upsample.Decoder, sources: Tensor, index: Tensor, rows: Tensor | None
+        self, patches: UpsampleDecoder, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None
     ) -> Tensor:
-        """Sort the pairs by hallucinator, whatever their patches: fewer and longer runs than by decoder."""
-        run, images = self._runner(), sources.new_empty(len(index), *self.image)
-        numbers, cut = index // patches.bank_size, index % patches.bank_size
-        counts = torch.bincount(numbers, minlength=self.config.decoders).tolist()
-        for number, places in enumerate(torch.split(torch.argsort(numbers, stable=True), counts)):
+        """Sort the pairs by hallucinator and not by patch: fewer and longer runs than by decoder."""
+        run, images = self._runner(), sources.new_empty(len(decoder_ids), *self.image)
+        hallucinators, cut = decoder_ids // patches.bank_size, decoder_ids % patches.bank_size
+        counts = torch.bincount(hallucinators, minlength=self.config.decoders).tolist()
+        for hallucinator, places in enumerate(torch.split(torch.argsort(hallucinators, stable=True), counts)):
             if len(places):
-                bases = patches.pairs(sources, cut[places], places if rows is None else rows[places])
-                images.index_copy_(0, places, run(bases, number).to(images.dtype))
+                chosen = places if source_ids is None else source_ids[places]
+                bases = patches.unchecked_pairs(sources, cut[places], chosen)
+                images.index_copy_(0, places, run(bases, hallucinator).to(images.dtype))
         return images
 
     def _gathered(self, bases: Tensor, hallucinators: Tensor) -> Tensor:
@@ -102,7 +108,7 @@ class Decoder(base.Decoder):
             return self.grouped(bases)[torch.arange(bases.shape[0], device=bases.device), hallucinators]
         encoder, decoder = self._layers()
         features = self._encode(bases, _pick(encoder, 0))
-        features = torch.addcmul(base.take(self.mu, hallucinators), base.take(self.sigma, hallucinators), features)
+        features = torch.addcmul(take(self.mu, hallucinators), take(self.sigma, hallucinators), features)
         return self._decode(features, _pick(decoder, 0))
 
     def _every(self, bases: Tensor) -> Tensor:
@@ -112,10 +118,10 @@ class Decoder(base.Decoder):
             encoder, decoder = self._layers()
             features = torch.addcmul(self.mu, self.sigma, self._encode(bases, _pick(encoder, 0))[:, None])
             return torch.unflatten(self._decode(features.flatten(0, 1), _pick(decoder, 0)), 0, (-1, count))
-        if not base.prefers_loops(bases):
+        if not prefers_loops(bases):
             return self.grouped(bases)
         run = self._runner()
-        return torch.stack([run(bases, number) for number in range(count)], 1)
+        return torch.stack([run(bases, hallucinator) for hallucinator in range(count)], 1)
 
     def _one_network(self) -> bool:
         """Whether all hallucinators have the same convolutions (or none), so that none needs to be picked."""
@@ -126,7 +132,7 @@ class Decoder(base.Decoder):
         encoder, decoder = self.encoder.tensors(), self.decoder.tensors()
         if self.config.form == "released":
             decoder = [(as_convolution(weight), bias) for weight, bias in decoder]
-        if encoder and base.prefers_loops(self.sigma):
+        if encoder and prefers_loops(self.sigma):
             encoder[0] = strips(*encoder[0], self.image[1] - (2 if self.config.form == "released" else 0))
             decoder[-1] = strips(*decoder[-1], self.image[1])
         return encoder, decoder
@@ -157,4 +163,8 @@ class Decoder(base.Decoder):
 
 
 def _pick(layers: Layers, number: int) -> Layers:
+    """The layers of one hallucinator; those that are shared have only one."""
     return [(weight[number], bias[number]) if len(weight) > 1 else (weight[0], bias[0]) for weight, bias in layers]
+
+
+DECODER = HabaDecoder

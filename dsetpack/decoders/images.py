@@ -5,20 +5,23 @@ from __future__ import annotations
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.decoders import base
-from dsetpack.formats.kinds import images
+from dsetpack.decoders.base import Decoder, take
+from dsetpack.formats.kinds.images import ImagesConfig
 
 
-class Decoder(base.Decoder):
+class ImagesDecoder(Decoder):
     """Sources [B, C, H, W] are the images; the bank is empty and K is 1."""
 
-    config: images.Config
+    config: ImagesConfig
 
     @override
-    def one(self, sources: Tensor, number: int) -> Tensor:
+    def unchecked_one(self, sources: Tensor, decoder_id: int) -> Tensor:
         """The sources themselves: the same memory, not a copy."""
         return sources
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        return base.take(sources, rows)
+    def unchecked_pairs(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
+        return take(sources, source_ids)
+
+
+DECODER = ImagesDecoder

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.decoders import base
 from dsetpack.decoders._conv import ConvBanks
-from dsetpack.formats.kinds import kfs
+from dsetpack.decoders.base import Decoder, prefers_loops, take
+from dsetpack.formats.kinds.kfs import KfsConfig
 
 
-class Decoder(base.Decoder):
+class KfsDecoder(Decoder):
     """Code [z, h, w] and decoder k make a raw image [C, H, W] in [0, 1]: transposed convolutions, then a sigmoid.
 
     With kernel 2 every code pixel makes its own block of 8×8 (or 4×4) image pixels, and no activation stands between
@@ -22,37 +22,37 @@ class Decoder(base.Decoder):
     Starts as PyTorch starts transposed convolutions; the paper then pre-trains one decoder and copies it to all.
     """
 
-    config: kfs.Config
+    config: KfsConfig
 
-    def __init__(self, config: kfs.Config, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: KfsConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         self.layers = ConvBanks(config.bank_shapes(image, classes), "layers")
 
     @override
-    def one(self, sources: Tensor, number: int) -> Tensor:
+    def unchecked_one(self, sources: Tensor, decoder_id: int) -> Tensor:
         if self.config.kernel == 2:
-            weight, bias = self._affine(slice(number, number + 1))
+            weight, bias = self._affine(slice(decoder_id, decoder_id + 1))
             return self._blocks(torch.matmul(_pixels(sources), weight[0]) + bias[0])
         for weight, bias in self.layers.tensors():
-            sources = F.conv_transpose2d(sources, weight[number], bias[number], stride=2, padding=1)
+            sources = F.conv_transpose2d(sources, weight[decoder_id], bias[decoder_id], stride=2, padding=1)
         return self._finish(sources)
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
+    def unchecked_pairs(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
         if self.config.kernel == 4:
-            return super().pairs(sources, index, rows)
+            return super().unchecked_pairs(sources, decoder_ids, source_ids)
         weight, bias = self._affine(slice(None))
-        pixels = _pixels(base.take(sources, rows))
-        return self._blocks(torch.baddbmm(base.take(bias, index), pixels, base.take(weight, index)))
+        pixels = _pixels(take(sources, source_ids))
+        return self._blocks(torch.baddbmm(take(bias, decoder_ids), pixels, take(weight, decoder_ids)))
 
     @override
-    def all_pairs(self, sources: Tensor) -> Tensor:
+    def unchecked_product(self, sources: Tensor) -> Tensor:
         if self.config.kernel == 2:
             weight, bias = self._affine(slice(None))
             pixels = _pixels(sources)
             maps = torch.baddbmm(bias, pixels.flatten(0, 1).expand(self.bank_size, -1, -1), weight)
             return self._blocks(torch.unflatten(maps, 1, pixels.shape[:2]).transpose(0, 1))
-        return super().all_pairs(sources) if base.prefers_loops(sources) else self.grouped(sources)
+        return super().unchecked_product(sources) if prefers_loops(sources) else self.grouped(sources)
 
     def grouped(self, sources: Tensor) -> Tensor:
         """``product`` for kernel 4 in as few launches as one decoder needs: the bank as one network of K groups."""
@@ -96,3 +96,6 @@ def _compose(block: Tensor, weight: Tensor) -> Tensor:
     k, n, _, s, _ = block.shape
     product = block.permute(0, 1, 3, 4, 2).reshape(k, n * s * s, -1) @ weight.flatten(2)
     return product.view(k, n, s, s, -1, 2, 2).permute(0, 1, 4, 2, 5, 3, 6).reshape(k, n, -1, 2 * s, 2 * s)
+
+
+DECODER = KfsDecoder

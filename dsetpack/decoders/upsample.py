@@ -7,22 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.decoders import base
-from dsetpack.formats.kinds import upsample
+from dsetpack.decoders.base import Decoder, take
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 
 PADDING = 0.5
 
 
-class Decoder(base.Decoder):
+class UpsampleDecoder(Decoder):
     """Source [C, H, W] and patch number k (row k // f, column k % f) make an image [C, H, W]. Nothing to learn.
 
     Bilinear enlargement is linear in rows and in columns, so it is two small matrix products: the values of
     ``torch.nn.functional.interpolate`` (up to rounding), several times faster on a CPU.
     """
 
-    config: upsample.Config
+    config: UpsampleConfig
 
-    def __init__(self, config: upsample.Config, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: UpsampleConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         for name, patch, side in zip(("rows", "columns"), config.patch_size(image), image[1:], strict=True):
             self.register_buffer(name, _bilinear(patch, side, config.align_corners), persistent=False)
@@ -31,17 +31,19 @@ class Decoder(base.Decoder):
     columns: Tensor
 
     @override
-    def one(self, sources: Tensor, number: int) -> Tensor:
-        return self._enlarge(self._patches(sources)[:, number // self.config.factor, number % self.config.factor])
+    def unchecked_one(self, sources: Tensor, decoder_id: int) -> Tensor:
+        f = self.config.factor
+        return self._enlarge(self._patches(sources)[:, decoder_id // f, decoder_id % f])
 
     @override
-    def pairs(self, sources: Tensor, index: Tensor, rows: Tensor | None) -> Tensor:
-        sources = base.take(sources, rows)
+    def unchecked_pairs(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
+        sources = take(sources, source_ids)
         each = torch.arange(sources.shape[0], device=sources.device)
-        return self._enlarge(self._patches(sources)[each, index // self.config.factor, index % self.config.factor])
+        f = self.config.factor
+        return self._enlarge(self._patches(sources)[each, decoder_ids // f, decoder_ids % f])
 
     @override
-    def all_pairs(self, sources: Tensor) -> Tensor:
+    def unchecked_product(self, sources: Tensor) -> Tensor:
         return self._enlarge(self._patches(sources).flatten(1, 2))
 
     def _patches(self, sources: Tensor) -> Tensor:
@@ -61,3 +63,6 @@ def _bilinear(patch: int, side: int, align_corners: bool) -> Tensor:
     """The matrix [side, patch] that enlarges a line of pixels."""
     lines = torch.eye(patch, dtype=torch.float64)[None]
     return F.interpolate(lines, size=side, mode="linear", align_corners=align_corners)[0].t().float().contiguous()
+
+
+DECODER = UpsampleDecoder

@@ -9,7 +9,7 @@
 
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, LimitError, VersionError
 from dsetpack.formats.limits import Limits
-from dsetpack.formats.manifest import Manifest, Part
+from dsetpack.formats.manifest import Manifest, PartEntry
 from dsetpack.formats.reader import Reader
 from dsetpack.formats.verify import verify
 from dsetpack.formats.writer import encode, write
@@ -21,7 +21,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "Manifest",
-    "Part",
+    "PartEntry",
     "Reader",
     "VersionError",
     "encode",

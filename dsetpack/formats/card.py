@@ -104,7 +104,7 @@ class ZcaSpace(_Space):
         return self
 
 
-Space = Annotated[RawSpace | NormalizedSpace | ZcaSpace, Field(discriminator="kind")]
+SpaceModel = Annotated[RawSpace | NormalizedSpace | ZcaSpace, Field(discriminator="kind")]
 
 
 class Labels(Model):
@@ -253,7 +253,7 @@ class Card(Model):
     credit: str | None = None
     classes: tuple[str, ...] = Field(min_length=1)
     shape: Shape
-    space: Space = Field(default_factory=RawSpace)
+    space: SpaceModel = Field(default_factory=RawSpace)
     labels: Labels = Field(default_factory=Labels)
     epoch_rule: Literal["paired", "product"] = "product"
     per_class: Positive | None = None

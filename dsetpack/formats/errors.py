@@ -1,4 +1,4 @@
-"""The errors of dsetpack: one root, four causes.
+"""The errors of dsetpack: one root, four causes; and ``at``, which says where an error happened.
 
 A message names the file, the field, what was found and what was expected. Every class can be pickled, so an error
 raised in a worker process reaches the parent whole.
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from pydantic import ValidationError
 
-from dsetpack.formats.model import problems
+from dsetpack.formats.model import printable, problems
 
 
 class DsetpackError(Exception):
@@ -35,9 +35,21 @@ class LimitError(DsetpackError, ValueError):
 
 
 @contextmanager
-def checked(what: str) -> Iterator[None]:
-    """Raise a pydantic error from inside as a FormatError of one line that begins with ``what``."""
+def at(place: str) -> Iterator[None]:
+    """Put where it happened in front of the message of an error from inside: ``file: part 2: labels: ...``.
+
+    An error of ours stays the same object. A ``ValueError`` of somebody else, pydantic's among them, becomes a
+    ``FormatError`` of one line.
+
+    Args:
+        place: a file, a tensor, a field, an argument.
+    """
     try:
         yield
+    except DsetpackError as error:
+        error.args = (f"{place}: {printable(str(error))}",)
+        raise
     except ValidationError as error:
-        raise FormatError(f"{what}: {problems(error)}") from error
+        raise FormatError(f"{place}: {problems(error)}") from error
+    except ValueError as error:
+        raise FormatError(f"{place}: {printable(str(error))}") from error

@@ -22,7 +22,7 @@ import numpy as np
 
 from dsetpack.formats import index
 from dsetpack.formats.encodings import Encoding
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.hdf5 import NO_LIBRARY, SHUFFLE_FILTER, ZSTD_FILTER
 from dsetpack.formats.header import Header

@@ -65,49 +65,48 @@ def user_block_size(manifest_stored: int) -> int:
     return max(MIN_USER_BLOCK, 1 << (SIZE + manifest_stored - 1).bit_length())
 
 
-def unpack(data: bytes, name: str) -> Header:
+def unpack(data: bytes) -> Header:
     """Read and check a header.
 
     Args:
         data: the first bytes of the file, 256 if it has as many.
-        name: the file, for messages.
 
     Raises:
-        FormatError: not a ``.dpk``, or damaged by a text-mode transfer, or impossible sizes.
-        VersionError: a higher major version.
-        IntegrityError: cut inside the header, or its checksum disagrees.
+        FormatError: if it is not a ``.dpk``, was damaged by a text-mode transfer, or has impossible sizes.
+        VersionError: if it has another major version.
+        IntegrityError: if it is cut inside the header, or if the checksum disagrees.
     """
-    _check_magic(data, name)
+    _check_magic(data)
     if len(data) < SIZE:
-        raise IntegrityError(f"{name}: cut inside the header: {len(data)} bytes found, {SIZE} expected")
+        raise IntegrityError(f"cut inside the header: {len(data)} bytes found, {SIZE} expected")
     _, major, minor, reserved, block, length, stored, plain, digest, key_id, signature = _FIELDS.unpack_from(data)
     if major != MAJOR:
-        raise VersionError(f"{name}: format {major}.{minor} found, this version reads {MAJOR}.x; update dsetpack")
+        raise VersionError(f"format {major}.{minor} found, this version reads {MAJOR}.x; update dsetpack")
     body, (crc,) = data[: SIZE - _CRC.size], _CRC.unpack_from(data, SIZE - _CRC.size)
     if (found := zlib.crc32(body)) != crc:
-        raise IntegrityError(f"{name}: the header is damaged: checksum {found:08x} found, {crc:08x} expected")
+        raise IntegrityError(f"the header is damaged: checksum {found:08x} found, {crc:08x} expected")
     if reserved or any(body[_FIELDS.size :]):
-        raise FormatError(f"{name}: the header's reserved bytes are not zero")
+        raise FormatError("the header's reserved bytes are not zero")
     header = Header(block, length, stored, plain, digest, key_id, signature, major, minor)
-    _check_sizes(header, name)
+    _check_sizes(header)
     return header
 
 
-def _check_magic(data: bytes, name: str) -> None:
+def _check_magic(data: bytes) -> None:
     if data[: len(MAGIC)] == MAGIC:
         return
     if data and MAGIC.startswith(data):
-        raise IntegrityError(f"{name}: cut inside the magic number: {len(data)} bytes found")
+        raise IntegrityError(f"cut inside the magic number: {len(data)} bytes found")
     if data[:4] in (b"\x8aDPK", b"\x0aDPK", b"\xc2\x8aDP", b"\xef\xbf\xbdD"):
-        raise FormatError(f"{name}: damaged by a transfer in text mode ({data[:8]!r} found); transfer it as binary")
+        raise FormatError(f"damaged by a transfer in text mode ({data[:8]!r} found); transfer it as binary")
     if not data:
-        raise FormatError(f"{name}: the file is empty")
-    raise FormatError(f"{name}: not a .dpk: it starts with {data[:8]!r}, {MAGIC!r} expected")
+        raise FormatError("the file is empty")
+    raise FormatError(f"not a .dpk: it starts with {data[:8]!r}, {MAGIC!r} expected")
 
 
-def _check_sizes(header: Header, name: str) -> None:
+def _check_sizes(header: Header) -> None:
     block, smallest = header.user_block, user_block_size(header.manifest_stored)
     if block not in (smallest, 2 * smallest):
-        raise FormatError(f"{name}: user block of {block} bytes found; {smallest} or {2 * smallest} expected")
+        raise FormatError(f"user block of {block} bytes found; {smallest} or {2 * smallest} expected")
     if header.file_length < block:
-        raise FormatError(f"{name}: file length {header.file_length} is less than its user block, {block}")
+        raise FormatError(f"file length {header.file_length} is less than its user block, {block}")

@@ -6,57 +6,47 @@ After ``check`` a reader may believe every size, offset, shape and name in the m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, codec
-from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, VersionError
+from dsetpack.formats.errors import FormatError, LimitError, VersionError, at
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest, Tensor
-from dsetpack.formats.model import printable
 from dsetpack.formats.parts import check_card, check_part, part_config, part_size
 
 
-def check(manifest: Manifest, header: Header, limits: Limits, name: str) -> None:
+def check(manifest: Manifest, header: Header, limits: Limits) -> None:
     """Check index, parts and card against each other, the file's length and the limits.
 
     Raises:
-        FormatError, VersionError, LimitError: naming the file and the dataset, tensor or part.
+        FormatError, VersionError, LimitError: if something does not fit; the message names the dataset, tensor or part.
     """
     try:
-        with _place(name):
-            _check_total(manifest, limits)
-            _check_image(manifest, limits)
-            for key, dataset in manifest.datasets.items():
-                with _place(f"dataset {key!r}"):
-                    _check_dataset(dataset, limits)
-            _check_ranges(manifest, header.file_length - header.user_block)
-            _check_rest(manifest, header.file_length - header.user_block)
-            for key, tensor in manifest.tensors.items():
-                with _place(f"tensor {key!r}"):
-                    _check_tensor(tensor, manifest)
-            _check_tiling(manifest)
-            with _place("card"):
-                check_card(manifest)
-            for number, part in enumerate(manifest.parts):
-                with _place(f"part {number}"):
-                    check_part(part, manifest)
-            _check_pairs(manifest, limits)
-            _check_prepared(manifest, limits)
+        _check_all(manifest, header, limits)
     except VersionError as error:
         raise VersionError(f"{error}; the file is of format {header.major}.{header.minor}: update dsetpack") from None
 
 
-@contextmanager
-def _place(name: str) -> Iterator[None]:
-    """Put where it happened in front of an error's message."""
-    try:
-        yield
-    except DsetpackError as error:
-        raise type(error)(f"{name}: {printable(str(error))}") from None
-    except ValueError as error:
-        raise FormatError(f"{name}: {printable(str(error))}") from None
+def _check_all(manifest: Manifest, header: Header, limits: Limits) -> None:
+    length = header.file_length - header.user_block
+    _check_total(manifest, limits)
+    _check_image(manifest, limits)
+    for name, dataset in manifest.datasets.items():
+        with at(f"dataset {name!r}"):
+            _check_dataset(dataset, limits)
+    _check_ranges(manifest, length)
+    _check_rest(manifest, length)
+    for name, tensor in manifest.tensors.items():
+        with at(f"tensor {name!r}"):
+            _check_tensor(tensor, manifest)
+    _check_tiling(manifest)
+    with at("card"):
+        check_card(manifest)
+    for number, part in enumerate(manifest.parts):
+        with at(f"part {number}"):
+            check_part(part, manifest)
+    _check_pairs(manifest, limits)
+    _check_prepared(manifest, limits)
 
 
 def _check_total(manifest: Manifest, limits: Limits) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
 
 if TYPE_CHECKING:
@@ -36,20 +37,6 @@ _WEAK = frozenset(
 """The y of every point of small order: for such a "key" anyone can find signatures. All zeros is one of them."""
 
 
-def need() -> None:
-    """Raise now if ``cryptography`` is missing.
-
-    Raises:
-        DsetpackError: naming the extra that brings it.
-    """
-    try:
-        import cryptography  # noqa: F401
-    except ImportError as error:
-        raise DsetpackError(
-            f"signatures need the package cryptography, which cannot be imported ({error}): install 'dsetpack[sign]'"
-        ) from error
-
-
 def key_id(public: bytes) -> bytes:
     """The id of a public key (32 bytes): its SHA-256, 32 bytes."""
     return hashlib.sha256(public).digest()
@@ -70,7 +57,7 @@ def new_key(path: str | os.PathLike[str]) -> bytes:
         FileExistsError: one of the files is there already; it stays as it is.
         OSError: they cannot be written. DsetpackError: ``cryptography`` is missing.
     """
-    need()
+    need("cryptography", "sign")
     from cryptography.hazmat.primitives import serialization as form
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -107,7 +94,7 @@ def private_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
         FormatError: it is something else; says what. OSError: the file cannot be read.
         DsetpackError: ``cryptography`` is missing.
     """
-    need()
+    need("cryptography", "sign")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -133,7 +120,7 @@ def trusted(keys: Iterable[TrustedKey]) -> dict[bytes, bytes]:
     """
     if isinstance(keys, str | bytes | os.PathLike):
         raise FormatError("trusted_keys: one key found; a list of keys expected: [key]")
-    need()
+    need("cryptography", "sign")
     found = [_public_key(key) for key in keys]
     if not found:
         raise FormatError("trusted_keys: the list is empty, so that no file would do; None asks for no signature")

@@ -76,7 +76,7 @@ class Tensor(Model):
         return math.prod(self.shape)
 
 
-class Part(Model):
+class PartEntry(Model):
     """Sources that share one bank of decoders.
 
     Attributes:
@@ -106,7 +106,7 @@ class Manifest(Model):
     """
 
     card: Card
-    parts: tuple[Part, ...] = Field(min_length=1)
+    parts: tuple[PartEntry, ...] = Field(min_length=1)
     tensors: dict[Name, Tensor]
     datasets: dict[Name, Dataset]
     rest: Sha256
@@ -159,27 +159,28 @@ def decompress(frame: bytes, size: int) -> bytes:
     return unpack_frame(frame, size)
 
 
-def parse(data: bytes, name: str, limits: Limits | None = None) -> Manifest:
+def parse(data: bytes, limits: Limits | None = None) -> Manifest:
     """Read a manifest's JSON.
 
     Raises:
-        FormatError: not UTF-8, not JSON, a key twice, a key unknown, a value of a wrong type or out of range.
-        LimitError: more values than the limit.
+        FormatError: if it is not UTF-8 or not JSON, if a key stands twice or is unknown, or if a value has a wrong type
+            or is out of its range.
+        LimitError: if there are more values than the limit.
     """
     values, most = sum(data.count(c) for c in (b",", b"[", b"{")), (limits or Limits()).values
     if values > most:
-        raise LimitError(f"{name}: about {values} values in the manifest; the limit is {most}")
+        raise LimitError(f"about {values} values in the manifest; the limit is {most}")
     try:
         json.loads(data.decode(), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
         return Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
-        raise FormatError(f"{name}: manifest: {problems(error)}") from None
+        raise FormatError(f"manifest: {problems(error)}") from None
     except UnicodeDecodeError as error:
-        raise FormatError(f"{name}: the manifest is not UTF-8: {error}") from None
+        raise FormatError(f"the manifest is not UTF-8: {error}") from None
     except RecursionError:
-        raise FormatError(f"{name}: the manifest is nested too deeply") from None
+        raise FormatError("the manifest is nested too deeply") from None
     except ValueError as error:
-        raise FormatError(f"{name}: the manifest is not JSON: {printable(str(error))}") from None
+        raise FormatError(f"the manifest is not JSON: {printable(str(error))}") from None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,32 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from dsetpack.formats.card import Card, NormalizedSpace, ZcaSpace
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds import KindConfig, kind_config
-from dsetpack.formats.manifest import Manifest, Part
-from dsetpack.formats.model import problems
+from dsetpack.formats.manifest import Manifest, PartEntry
 
 INTEGERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64")
 FLOATS = ("float16", "float32", "float64")
 
 
-def part_config(part: Part) -> KindConfig:
+def part_config(part: PartEntry) -> KindConfig:
     """The configuration of a part's decoder kind.
 
     Raises:
         VersionError: unknown kind.
         FormatError: the configuration does not fit the kind.
     """
-    try:
-        return kind_config(part.kind).model_validate(part.config, strict=True)
-    except ValidationError as error:
-        raise FormatError(f"kind {part.kind!r}: config: {problems(error)}") from None
+    model = kind_config(part.kind)
+    with at(f"kind {part.kind!r}: config"):
+        return model.model_validate(part.config, strict=True)
 
 
-def part_shapes(part: Part, config: KindConfig, card: Card) -> dict[str, tuple[int, ...]]:
+def part_shapes(part: PartEntry, config: KindConfig, card: Card) -> dict[str, tuple[int, ...]]:
     """The shape of every tensor that a part must have, by role."""
     shapes = dict(config.bank_shapes(card.shape, len(card.classes)))
     if config.has_sources:
@@ -42,14 +39,14 @@ def part_shapes(part: Part, config: KindConfig, card: Card) -> dict[str, tuple[i
     return shapes
 
 
-def part_size(part: Part, card: Card) -> tuple[int, int]:
+def part_size(part: PartEntry, card: Card) -> tuple[int, int]:
     """How many sources a part has (of a generator 0 where the card has no ``per_class``), and slots for each."""
     config = part_config(part)
     sources = part.sources if config.has_sources else len(card.classes) * (card.per_class or 0)
     return sources, len(part.class_decoders[0]) if part.class_decoders else config.bank_size()
 
 
-def check_part(part: Part, manifest: Manifest) -> None:
+def check_part(part: PartEntry, manifest: Manifest) -> None:
     """Roles, shapes and dtypes of a part's tensors fit its kind; so do its decoder lists."""
     config = part_config(part)
     shapes = part_shapes(part, config, manifest.card)
@@ -76,7 +73,7 @@ def _check_role(role: str, shape: tuple[int, ...], name: str, manifest: Manifest
         raise FormatError(f"{role}: tensor {name!r} is {tensor.dtype}, {'integers' if hard else 'floats'} expected")
 
 
-def _check_class_decoders(part: Part, config: KindConfig, classes: int) -> None:
+def _check_class_decoders(part: PartEntry, config: KindConfig, classes: int) -> None:
     lists = part.class_decoders
     if lists is None:
         return
@@ -124,17 +121,17 @@ def roles_of(manifest: Manifest) -> dict[str, dict[str, str]]:
     return roles
 
 
-def check_values(role: str, values: NDArray[np.generic], card: Card, name: str) -> None:
+def check_values(role: str, values: NDArray[np.generic], card: Card) -> None:
     """Check decoded values: labels name classes, and floats are finite where the card says so.
 
     Raises:
-        FormatError: naming the tensor and the first offending value.
+        FormatError: if a value does not fit; the message names the first.
     """
     if role == "labels" and card.labels.kind == "hard":
         wrong = np.flatnonzero((values < 0) | (values >= len(card.classes)))  # type: ignore[operator]
         if wrong.size:
             label = values.flat[wrong[0]]
-            raise FormatError(f"{name}: label {label} of source {wrong[0]}; there are {len(card.classes)} classes")
+            raise FormatError(f"label {label} of source {wrong[0]}; there are {len(card.classes)} classes")
     elif card.finite and values.dtype.kind == "f" and not bool(np.isfinite(values).all()):
         where = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise FormatError(f"{name}: {values.flat[where]} at element {where}; the card promises finite values")
+        raise FormatError(f"{values.flat[where]} at element {where}; the card promises finite values")

@@ -15,13 +15,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from dsetpack.formats.encodings import ArrayCodec, Encoding, codec
-from dsetpack.formats.encodings.cast import Codec as Cast
-from dsetpack.formats.encodings.quantize import Codec as Quantize
-from dsetpack.formats.errors import FormatError
-from dsetpack.formats.model import problems
+from dsetpack.formats.encodings.cast import Cast
+from dsetpack.formats.encodings.quantize import Quantize
+from dsetpack.formats.errors import FormatError, at
 
 Preset = Literal["exact", "f16", "int8", "int4"]
 PRESETS: tuple[str, ...] = ("exact", "f16", "int8", "int4")
@@ -69,10 +67,9 @@ def _explicit(choice: Choice, role: str, values: NDArray[Any]) -> ArrayCodec | N
         return _preset(choice, role, values)
     if not isinstance(choice, Mapping):
         raise FormatError(f"encoding {choice!r}: a preset, an encoding, a dict with 'name', or None expected")
-    try:
-        found = codec(Encoding.model_validate(dict(choice)))
-    except ValidationError as error:
-        raise FormatError(f"encoding {dict(choice)}: {problems(error)}") from None
+    with at(f"encoding {dict(choice)}"):
+        spelled = Encoding.model_validate(dict(choice))
+    found = codec(spelled)
     if not isinstance(found, ArrayCodec):
         raise FormatError(f"encoding {found.name!r} works on bytes; the writer chooses those itself")
     return found

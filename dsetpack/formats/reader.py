@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from dsetpack.formats import header as headers
 from dsetpack.formats import index, manifest, signature
-from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, at
 from dsetpack.formats.header import Header
 from dsetpack.formats.keys import TrustedKey, spell_id, trusted
 from dsetpack.formats.limits import Limits
@@ -74,7 +74,8 @@ class Reader:
         self.name = self._source.name
         self._cache: dict[str, bytes] = {}
         try:
-            self.header, self.manifest = _open(self._source, limits or Limits(), digest, keys)
+            with at(self.name):
+                self.header, self.manifest = _open(self._source, limits or Limits(), digest, keys)
             self._tensors_in = Counter(t.dataset for t in self.manifest.tensors.values())
             if verify == "all":
                 self.check_all()
@@ -97,7 +98,8 @@ class Reader:
         """
         values = self.decoded(name)
         for role, place in roles_of(self.manifest).get(name, {}).items():
-            check_values(role, values, self.manifest.card, f"{self.name}: {place}")
+            with at(f"{self.name}: {place}"):
+                check_values(role, values, self.manifest.card)
         return values
 
     def decoded(self, name: str) -> Array:
@@ -127,7 +129,8 @@ class Reader:
     def role(self, number: int, role: str) -> Array:
         """The tensor that plays a role in a part, with its values checked against the card."""
         values = self.decoded(self.manifest.parts[number].tensors[role])
-        check_values(role, values, self.manifest.card, f"{self.name}: part {number}: {role}")
+        with at(f"{self.name}: part {number}: {role}"):
+            check_values(role, values, self.manifest.card)
         return values
 
     def check_all(self) -> None:
@@ -142,14 +145,18 @@ class Reader:
         rest = hashlib.sha256()
         for start, stop in _gaps(self.manifest, self.header):
             for offset in range(start, stop, BLOCK):
-                rest.update(_exactly(self._source, offset, min(BLOCK, stop - offset)))
+                rest.update(self._bytes(offset, min(BLOCK, stop - offset)))
         if rest.hexdigest() != self.manifest.rest:
             raise IntegrityError(f"{self.name}: bytes outside the chunks were changed since the file was written")
 
     def blocks(self) -> Iterator[bytes]:
         """The whole file, piece by piece."""
         for offset in range(0, self.header.file_length, BLOCK):
-            yield _exactly(self._source, offset, min(BLOCK, self.header.file_length - offset))
+            yield self._bytes(offset, min(BLOCK, self.header.file_length - offset))
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        with at(self.name):
+            return _exactly(self._source, offset, length)
 
     def _plain(self, name: str, dataset: Dataset) -> bytes:
         """The plain bytes of a whole dataset, without the last chunk's filling."""
@@ -169,18 +176,15 @@ class Reader:
     def _chunk(self, name: str, dataset: Dataset, number: int) -> bytes:
         """Read, check and decode one chunk."""
         chunk = dataset.chunks[number]
-        place = f"{self.name}: dataset {name!r}, chunk {number}"
-        data = _exactly(self._source, self.header.user_block + chunk.offset, chunk.length)
-        found = hashlib.sha256(data).hexdigest()
-        if found != chunk.sha256:
-            raise IntegrityError(f"{place}: digest {found[:16]}… found, {chunk.sha256[:16]}… expected")
-        try:
+        with at(f"{self.name}: dataset {name!r}, chunk {number}"):
+            data = _exactly(self._source, self.header.user_block + chunk.offset, chunk.length)
+            found = hashlib.sha256(data).hexdigest()
+            if found != chunk.sha256:
+                raise IntegrityError(f"digest {found[:16]}… found, {chunk.sha256[:16]}… expected")
             for step in reversed(index.byte_codecs(dataset)):
                 data = step.decode(data, dataset.chunk_bytes)
-        except FormatError as error:
-            raise FormatError(f"{place}: {error}") from None
-        if len(data) != dataset.chunk_bytes:
-            raise FormatError(f"{place}: {len(data)} bytes found, {dataset.chunk_bytes} expected")
+            if len(data) != dataset.chunk_bytes:
+                raise FormatError(f"{len(data)} bytes found, {dataset.chunk_bytes} expected")
         return data
 
     def close(self) -> None:
@@ -198,20 +202,20 @@ def _open(
     src: Source, limits: Limits, digest: str | None, keys: Mapping[bytes, bytes] | None
 ) -> tuple[Header, Manifest]:
     first = src.read(0, FIRST_READ)
-    header = headers.unpack(first[: headers.SIZE], src.name)
-    _check_trust(header, digest, keys, src.name)
+    header = headers.unpack(first[: headers.SIZE])
+    _check_trust(header, digest, keys)
     size = src.size()
     if size != header.file_length:
         change = f"{header.file_length - size} are missing" if size < header.file_length else "bytes were appended"
-        raise IntegrityError(f"{src.name}: {size} bytes found, {header.file_length} expected: {change}")
+        raise IntegrityError(f"{size} bytes found, {header.file_length} expected: {change}")
     if max(header.manifest_plain, header.manifest_stored) > limits.manifest:
         declared = max(header.manifest_plain, header.manifest_stored)
-        raise LimitError(f"{src.name}: a manifest of {declared} bytes; the limit is {limits.manifest}")
+        raise LimitError(f"a manifest of {declared} bytes; the limit is {limits.manifest}")
     block = first[: header.user_block]
     if len(block) < header.user_block:
         block += _exactly(src, len(block), header.user_block - len(block))
-    parsed = manifest.parse(_manifest_bytes(block, header, src.name), src.name, limits)
-    index.check(parsed, header, limits, src.name)
+    parsed = manifest.parse(_manifest_bytes(block, header), limits)
+    index.check(parsed, header, limits)
     return header, parsed
 
 
@@ -220,31 +224,29 @@ def _check_spelling(digest: str | None) -> None:
         raise FormatError(f"digest={digest!r}: 'sha256:' and 64 hexadecimal digits in lower case expected")
 
 
-def _check_trust(header: Header, digest: str | None, keys: Mapping[bytes, bytes] | None, name: str) -> None:
+def _check_trust(header: Header, digest: str | None, keys: Mapping[bytes, bytes] | None) -> None:
     """What the caller asks of the file; the header's digest has yet to be compared with the manifest's bytes."""
     if digest not in (None, spell_id(header.digest)):
-        raise IntegrityError(f"{name}: another file: digest {spell_id(header.digest)} found, {digest} expected")
+        raise IntegrityError(f"another file: digest {spell_id(header.digest)} found, {digest} expected")
     if keys is not None:
-        signature.check(header, keys, name)
+        signature.check(header, keys)
 
 
-def _manifest_bytes(block: bytes, header: Header, name: str) -> bytes:
+def _manifest_bytes(block: bytes, header: Header) -> bytes:
     end = headers.SIZE + header.manifest_stored
     stored = block[headers.SIZE : end]
     if hashlib.sha256(stored).digest() != header.digest:
-        raise IntegrityError(f"{name}: the manifest is damaged: its digest is not the header's")
+        raise IntegrityError("the manifest is damaged: its digest is not the header's")
     if any(block[end:]):
-        raise IntegrityError(f"{name}: the padding after the manifest is not zero")
-    try:
+        raise IntegrityError("the padding after the manifest is not zero")
+    with at("manifest"):
         return manifest.decompress(stored, header.manifest_plain)
-    except FormatError as error:
-        raise FormatError(f"{name}: manifest: {error}") from None
 
 
 def _exactly(src: Source, offset: int, length: int) -> bytes:
     data = src.read(offset, length)
     if len(data) != length:
-        raise IntegrityError(f"{src.name}: {len(data)} bytes found at {offset}, {length} expected")
+        raise IntegrityError(f"{len(data)} bytes found at {offset}, {length} expected")
     return data
 
 

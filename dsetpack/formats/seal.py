@@ -10,7 +10,7 @@ from dsetpack.formats import header as headers
 from dsetpack.formats import manifest as manifests
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import IntegrityError, LimitError
+from dsetpack.formats.errors import IntegrityError, LimitError, at
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest
@@ -68,7 +68,8 @@ def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect:
             )
         manifest = reader.manifest.model_copy(update={"card": card})
         image = b"".join(reader.blocks())[reader.header.user_block :]
-        data = seal(manifest, image)
+        with at(f"{reader.name} under the new card"):
+            data = seal(manifest, image)
         check_contents(reader, manifest)
     Reader(data, verify="all").close()  # another program's HDF5 part may lie otherwise than ours
     write_atomically(path, data)
@@ -79,8 +80,8 @@ def _check_readable(plain: bytes, header: Header) -> None:
     """What is written can be read: the manifest as a reader will see it passes all of a reader's checks."""
     limits = Limits(total=2**62)
     if len(plain) > limits.manifest:
-        raise LimitError(f"the pack: a manifest of {len(plain)} bytes; readers take {limits.manifest}")
-    index.check(manifests.parse(plain, "the pack", limits), header, limits, "the pack")
+        raise LimitError(f"a manifest of {len(plain)} bytes; readers take {limits.manifest}")
+    index.check(manifests.parse(plain, limits), header, limits)
 
 
 def _rest_digest(data: bytes, manifest: Manifest) -> str:

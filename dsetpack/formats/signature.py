@@ -22,32 +22,29 @@ def signer(header: Header) -> str | None:
     return spell_id(header.key_id) if any(header.key_id) or any(header.signature) else None
 
 
-def check(header: Header, trusted: Mapping[bytes, bytes], name: str) -> None:
+def check(header: Header, trusted: Mapping[bytes, bytes]) -> None:
     """Check that one of the trusted keys signed a file.
 
     Args:
         header: the file's.
         trusted: public keys by id, as ``keys.trusted`` gives them.
-        name: the file, for messages.
 
     Raises:
-        IntegrityError: unsigned, signed by another key, or the signature is wrong.
+        IntegrityError: if the file is not signed, is signed by another key, or has a wrong signature.
     """
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     found, wanted = signer(header), ", ".join(map(spell_id, trusted))
     if found is None:
-        raise IntegrityError(f"{name}: it is not signed; a signature by key {wanted} is required")
+        raise IntegrityError(f"it is not signed; a signature by key {wanted} is required")
     if header.key_id not in trusted:
         hint = "; what was given as a public key is this key's id" if header.key_id in trusted.values() else ""
-        raise IntegrityError(
-            f"{name}: it says that key {found} signed it, which is not trusted; trusted: {wanted}{hint}"
-        )
+        raise IntegrityError(f"it says that key {found} signed it, which is not trusted; trusted: {wanted}{hint}")
     try:
         public = Ed25519PublicKey.from_public_bytes(trusted[header.key_id])
         public.verify(header.signature, message(header.digest))
     except InvalidSignature:
         raise IntegrityError(
-            f"{name}: its signature is wrong: key {found} did not sign the digest {spell_id(header.digest)}"
+            f"its signature is wrong: key {found} did not sign the digest {spell_id(header.digest)}"
         ) from None

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from dsetpack.formats.errors import DsetpackError, IntegrityError
+from dsetpack.formats.errors import DsetpackError, IntegrityError, at
 from dsetpack.formats.hdf5 import NO_LIBRARY
 from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.limits import Limits
@@ -59,7 +59,8 @@ def verify(
                 file.writelines(reader.blocks())
             with Reader(copy, limits=limits, name=reader.name, digest=reader.digest) as same:
                 check_contents(same, same.manifest)
-            _check_view(copy, reader.name, limits)
+            with at(reader.name):
+                _check_view(copy, limits)
 
 
 def check_contents(reader: Reader, manifest: Manifest) -> None:
@@ -73,10 +74,11 @@ def check_contents(reader: Reader, manifest: Manifest) -> None:
     for name in manifest.tensors:
         values = reader.decoded(name)
         for role, place in roles.get(name, {}).items():
-            check_values(role, values, manifest.card, f"{reader.name}: {place}")
+            with at(f"{reader.name}: {place}"):
+                check_values(role, values, manifest.card)
 
 
-def _check_view(copy: Path, name: str, limits: Limits) -> None:
+def _check_view(copy: Path, limits: Limits) -> None:
     arguments = [str(copy), str(VIEW_SECONDS), str(VIEW_BYTES), json.dumps(dataclasses.asdict(limits))]
     try:
         done = subprocess.run(  # noqa: S603  (our own module, no shell)
@@ -89,15 +91,15 @@ def _check_view(copy: Path, name: str, limits: Limits) -> None:
             env=_environment(),
         )
     except subprocess.TimeoutExpired:
-        raise IntegrityError(f"{name}: reading it as HDF5 took over {2 * VIEW_SECONDS} seconds") from None
+        raise IntegrityError(f"reading it as HDF5 took over {2 * VIEW_SECONDS} seconds") from None
     if done.returncode == 0:
         return
     if done.returncode == 1 and done.stdout:
-        raise IntegrityError(f"{name}: HDF5 view: {done.stdout.strip()}")
+        raise IntegrityError(f"HDF5 view: {done.stdout.strip()}")
     if done.returncode == NO_LIBRARY:
-        raise DsetpackError(f"{name}: checking the HDF5 view needs h5py; install it or pass hdf5=False")
+        raise DsetpackError("checking the HDF5 view needs h5py; install it or pass hdf5=False")
     last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-    raise IntegrityError(f"{name}: HDF5 view: it cannot be read (status {done.returncode}): {last[0]}")
+    raise IntegrityError(f"HDF5 view: it cannot be read (status {done.returncode}): {last[0]}")
 
 
 def _environment() -> dict[str, str]:

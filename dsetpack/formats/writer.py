@@ -12,18 +12,16 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from dsetpack.formats import hdf5, index
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
-from dsetpack.formats.encodings.quantize import Codec as Quantize
-from dsetpack.formats.encodings.shuffle import Codec as Shuffle
-from dsetpack.formats.encodings.zstd import Codec as Zstd
-from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, Part, Tensor
-from dsetpack.formats.model import problems
+from dsetpack.formats.encodings.quantize import Quantize
+from dsetpack.formats.encodings.shuffle import Shuffle
+from dsetpack.formats.encodings.zstd import ZstdFrame
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, PartEntry, Tensor
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
 from dsetpack.formats.seal import seal
@@ -43,7 +41,7 @@ SHARED_BYTES = 1 << 16
 def write(
     path: str | os.PathLike[str],
     card: Card,
-    parts: Iterable[Part],
+    parts: Iterable[PartEntry],
     tensors: Mapping[str, Array],
     encoding: EncodingChoice = "exact",
 ) -> int:
@@ -68,16 +66,14 @@ def write(
 
 
 def encode(
-    card: Card, parts: Iterable[Part], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
+    card: Card, parts: Iterable[PartEntry], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
 ) -> bytes:
     """The bytes that ``write`` writes; see there."""
-    try:
+    with at("the pack"):
         return _encode(card, tuple(parts), tensors, encoding)
-    except ValidationError as error:  # a name or a number of dimensions that the manifest cannot hold
-        raise FormatError(f"the pack: {problems(error)}") from None
 
 
-def _encode(card: Card, parts: tuple[Part, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
+def _encode(card: Card, parts: tuple[PartEntry, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
     roles = _roles(card, parts)
     check_keys(encoding, list(tensors), list(roles.values()))
     tensors = {name: _native(values) for name, values in tensors.items()}
@@ -99,7 +95,7 @@ def _native(values: Array) -> Array:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _roles(card: Card, parts: tuple[Part, ...]) -> dict[str, str]:
+def _roles(card: Card, parts: tuple[PartEntry, ...]) -> dict[str, str]:
     """The role each tensor plays, by tensor name."""
     roles = {name: role for part in parts for role, name in part.tensors.items()}
     if isinstance(card.space, ZcaSpace) and card.space.storage == "embed":
@@ -113,7 +109,8 @@ def _check_input(card: Card, tensors: Mapping[str, Array], roles: Mapping[str, s
             raise FormatError(f"tensor {name!r}: dtype {values.dtype} found; {', '.join(ITEMSIZE)} can be stored")
         if name not in roles:
             raise FormatError(f"tensor {name!r} belongs to no part and not to the card's space")
-        check_values(roles[name], values, card, f"tensor {name!r}")
+        with at(f"tensor {name!r}"):
+            check_values(roles[name], values, card)
 
 
 def _encode_arrays(
@@ -140,14 +137,10 @@ def _encode_array(
 ) -> tuple[Array, tuple[Encoding, ...], dict[str, Array]]:
     if step is None or values.size == 0:
         return values, (), {}
-    try:
+    with at(f"tensor {name!r}"):
         stored, used, sides = step.encode(values, name)
         used.stored_dtype(values.dtype.name)
         used.needs(values.shape)
-    except DsetpackError:
-        raise
-    except ValueError as error:
-        raise FormatError(f"tensor {name!r}: {error}") from None
     return stored, (spell(used),), sides
 
 
@@ -201,9 +194,9 @@ def _dataset(arrays: list[Array], attributes: dict[str, float], pool: Executor) 
     target = min(max(CHUNK_BYTES, -(-values.nbytes // CHUNKS)), LARGEST_CHUNK_BYTES)
     rows = min(len(values), max(1, target // row))
     plain = [values[at : at + rows].tobytes().ljust(rows * row, b"\0") for at in range(0, len(values), rows)]
-    pipelines: list[tuple[ByteCodec, ...]] = [(Zstd(level=level),) for level in LEVELS]
+    pipelines: list[tuple[ByteCodec, ...]] = [(ZstdFrame(level=level),) for level in LEVELS]
     if values.itemsize > 1:
-        pipelines += [(Shuffle(itemsize=values.itemsize), Zstd(level=level)) for level in LEVELS]
+        pipelines += [(Shuffle(itemsize=values.itemsize), ZstdFrame(level=level)) for level in LEVELS]
     pending = [(codecs, pool.map(partial(_run, codecs), plain)) for codecs in pipelines]
     encoded = [(codecs, tuple(chunks)) for codecs, chunks in pending]
     codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
@@ -217,7 +210,7 @@ def _run(codecs: tuple[ByteCodec, ...], data: bytes) -> bytes:
 
 
 def _assemble(
-    card: Card, parts: tuple[Part, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
+    card: Card, parts: tuple[PartEntry, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
 ) -> bytes:
     image = hdf5.build(datasets)
     manifest = Manifest(

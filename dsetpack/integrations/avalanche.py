@@ -48,9 +48,9 @@ class ReplayPolicy:
     Args:
         memory: may have tasks already; these have the task label 0.
         max_size: the largest number of decoded images, what ``ReplayPlugin`` calls ``mem_size``.
-        store: puts an experience into the memory: ``store_images``, or a function that distils, such as
+        store: puts an experience into the memory: ``store_images``, or a function that distills, such as
             ``lambda memory, x, y, task: memory.add_stage(own(memory.space.invert(x), y), "kfs-cpu", task=task)``, where
-            ``own`` makes ``ImageData`` from raw images; give such a memory its space.
+            ``own`` makes a trainers' ``StageData`` of raw images; give such a memory its space.
         transform: applied to each decoded image [C, H, W], such as an augmentation.
         seed: of the order in which the images of an experience are handed to ``store``.
 

@@ -15,7 +15,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.extras import need_package
 from dsetpack.loading.loader import PackLoader
 from dsetpack.order.sampler import PairSampler
-from dsetpack.order.schedule import rank_and_world
+from dsetpack.order.sampling import rank_and_world
 from dsetpack.pack.pack import Pack
 from dsetpack.replay import MixedLoader, ReplayMemory
 from dsetpack.replay.mix import Batches
@@ -65,7 +65,7 @@ def _world(loader: Any) -> int | None:
 
 def _world_of(sampler: Any) -> int | None:
     if isinstance(sampler, PairSampler):
-        return sampler.schedule.world
+        return sampler.schedule.sampling.world
     if isinstance(sampler, DistributedSampler):
         return sampler.num_replicas
     stock = sampler is None or type(sampler).__module__.startswith(("torch.", "torchdata."))

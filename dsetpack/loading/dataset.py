@@ -15,8 +15,8 @@ from torch.utils.data import Dataset, get_worker_info
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import DsetpackError
 from dsetpack.loading.shared_epoch import shared
+from dsetpack.order.checks import check_epoch, check_seed
 from dsetpack.order.pairs import PairTable
-from dsetpack.order.philox import check_epoch, check_seed
 
 Indices = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 Transform = Callable[[Tensor], Tensor]
@@ -47,7 +47,7 @@ class PairSource(Protocol):
     def to(self, device: torch.device | str) -> PairSource:
         """The same on a device; this one stays where it is."""
 
-    def decode(self, pairs: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
+    def decode(self, pair_ids: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """Images float32 [n, C, H, W] in the pack's space, and their labels: int64 [n] or float32 [n, classes]."""
 
 
@@ -57,7 +57,7 @@ def loaded(pack: PairSource) -> PairSource:
     return pack
 
 
-def decode(pack: PairSource, pairs: Indices, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+def decode(pack: PairSource, pair_ids: Indices, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """Decode for reading: no gradients, and never on a GPU from inside a worker process.
 
     Raises:
@@ -70,7 +70,7 @@ def decode(pack: PairSource, pairs: Indices, seed: int, epoch: int) -> tuple[Ten
             "pack.to('cpu')"
         )
     with torch.no_grad():
-        return pack.decode(pairs, seed=seed, epoch=epoch)
+        return pack.decode(pair_ids, seed=seed, epoch=epoch)
 
 
 class PackDataset(Dataset[Sample]):

@@ -142,7 +142,7 @@ class PackLoader:
     def _here(self, run: PairIterator) -> Iterator[Batch]:
         schedule = self.sampler.schedule
         for number in range(schedule.count(run.start)):
-            yield decode(self.pack, schedule.batch(run.epoch, run.start, number), schedule.seed, run.epoch)
+            yield decode(self.pack, schedule.batch(run.epoch, run.start, number), schedule.sampling.seed, run.epoch)
 
     def _elsewhere(self, run: PairIterator) -> Iterator[Batch]:
         batches, self._latest = iter(self._start(run.epoch, run.start)), run
@@ -156,7 +156,7 @@ class PackLoader:
         if self._tasks is None or self._workers is None:
             self._tasks = _Tasks(self.sampler.schedule)
             self._workers = DataLoader(
-                _Decoder(self.pack, self.sampler.schedule.seed),
+                _Decoder(self.pack, self.sampler.schedule.sampling.seed),
                 batch_size=None,
                 sampler=self._tasks,
                 num_workers=self.num_workers,
@@ -193,5 +193,5 @@ class _Decoder(Dataset[Batch]):
         self.seed = seed
 
     def __getitem__(self, task: Task) -> Batch:
-        epoch, pairs = task
-        return decode(self.pack, pairs, self.seed, epoch)
+        epoch, pair_ids = task
+        return decode(self.pack, pair_ids, self.seed, epoch)

@@ -11,7 +11,8 @@ from torch.utils.data import IterableDataset, get_worker_info
 from dsetpack.formats.errors import FormatError
 from dsetpack.loading.dataset import PairSource, Transform, decode, loaded
 from dsetpack.loading.shared_epoch import EpochBoard
-from dsetpack.order.philox import check_epoch
+from dsetpack.order.checks import check_epoch
+from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 
 Batch = tuple[Tensor, Tensor]
@@ -67,15 +68,8 @@ class PackStream(IterableDataset[Batch]):
     ) -> None:
         self.pack = loaded(pack)
         self.transform = transform
-        self.schedule = Schedule(
-            pack.table,
-            batch_size,
-            seed=seed,
-            rule=pack.card.epoch_rule if rule is None else rule,
-            rank=rank,
-            world=world,
-            drop_last=drop_last,
-        )
+        sampling = Sampling.of(seed, pack.card.epoch_rule if rule is None else rule, rank, world, drop_last)
+        self.schedule = Schedule(pack.table, batch_size, sampling)
         self._board = EpochBoard()
         self._run: StreamIterator | None = None  # the iteration that this process itself began last
 
@@ -174,7 +168,7 @@ class StreamIterator(Iterator[Batch]):
         if number >= schedule.count(self.start):
             self.ended = True
             raise StopIteration
-        x, y = decode(stream.pack, schedule.batch(self.epoch, self.start, number), schedule.seed, self.epoch)
+        x, y = decode(stream.pack, schedule.batch(self.epoch, self.start, number), schedule.sampling.seed, self.epoch)
         x = x if stream.transform is None else stream.transform(x)
         self.taken += 1  # not where the transform fails
         return x, y

@@ -18,23 +18,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.extras import need
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
-from dsetpack.onnx.runtime import OnnxPack
-from dsetpack.onnx.stream import OnnxStream
-
-if TYPE_CHECKING:
-    from dsetpack.pack.pack import Pack
+from dsetpack.onnx.exportable import Exportable
+from dsetpack.onnx.runtime import OnnxPack, OnnxStream
 
 __all__ = ["OnnxPack", "OnnxStream", "export"]
 
 
 def export(
-    pack: Pack | Readable,
+    pack: Exportable | Readable,
     path: str | os.PathLike[str],
     *,
     space: Literal["pack", "raw"] = "pack",

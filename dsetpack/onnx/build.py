@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-from dsetpack.formats import Part, Reader
+from dsetpack.formats import PartEntry, Reader
 from dsetpack.formats.card import Card
 from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.parts import part_config, part_size
 from dsetpack.onnx import kinds
 from dsetpack.onnx.graph import FLOAT, INT64, Graph, Value, info, ints
-from dsetpack.onnx.kinds.base import Bank, Weights
-from dsetpack.onnx.spaces import Space
+from dsetpack.onnx.kinds.base import DecoderGraph, Weights
+from dsetpack.onnx.spaces import SpaceGraph
 from dsetpack.onnx.tensors import Stored, stored
 
 SOURCE_ROLES = ("sources", "labels")
@@ -33,7 +33,7 @@ class Entry:
     """
 
     number: int
-    part: Part
+    part: PartEntry
     config: KindConfig
     first: int
     last: int
@@ -58,7 +58,7 @@ class Builder:
         entries: the parts.
     """
 
-    def __init__(self, reader: Reader, card: Card, space: Space) -> None:
+    def __init__(self, reader: Reader, card: Card, space: SpaceGraph) -> None:
         self.graph, self.entries = Graph(), list[Entry]()
         self._reader, self._card, self._space = reader, card, space
         self._tensors: dict[str, Stored] = {}
@@ -86,7 +86,7 @@ class Builder:
     def decoder(self, space: str) -> list[onnx.ValueInfoProto]:
         """The graph of a bank alone; its inputs."""
         graph, entry = self.graph, self.entries[0]
-        bank = kinds.bank(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
+        bank = kinds.decoder_graph(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
         decoder = self._decoder(entry.config.bank_size())
         sizes = places = None
         sources: Value = "source"
@@ -167,7 +167,7 @@ class Builder:
     def _images(self, group: Sequence[Entry], pairs: Sequence[_Pairs]) -> tuple[Value | None, Value]:
         """Images of the pairs of parts that share a bank, and their places in the batch (None: all, in order)."""
         graph, entry = self.graph, group[0]
-        bank = kinds.bank(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
+        bank = kinds.decoder_graph(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
         weights = self._weights(entry)
         if bank.networks == 1 or pairs[0].decoder is None:
             where = None if pairs[0].places is None else _together(graph, [p.places for p in pairs if p.places])
@@ -189,7 +189,7 @@ class Builder:
             return order, image
         return graph("Gather", _together(graph, [p.places for p in pairs if p.places]), order), image
 
-    def _sources(self, entry: Entry, pairs: _Pairs, bank: Bank) -> Value:
+    def _sources(self, entry: Entry, pairs: _Pairs, bank: DecoderGraph) -> Value:
         if entry.config.has_sources:
             return self._tensor(entry, "sources").take(self.graph, pairs.rows)
         graph, noise, size = self.graph, "noise", entry.config.source_shape(self._card.shape)[0]
@@ -233,7 +233,7 @@ def _together(graph: Graph, values: Sequence[Value]) -> Value:
     return values[0] if len(values) == 1 else graph("Concat", *values, axis=0)
 
 
-def _sorted(graph: Graph, bank: Bank, decoder: Value) -> tuple[Value, Value]:
+def _sorted(graph: Graph, bank: DecoderGraph, decoder: Value) -> tuple[Value, Value]:
     """The order that sorts pairs by network (stable), and how many pairs each network has."""
     network = bank.network(graph, decoder)
     table = graph(

@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from dsetpack.formats.card import Card, Digest, Positive
-from dsetpack.formats.errors import FormatError, IntegrityError, VersionError
-from dsetpack.formats.model import Model, problems
+from dsetpack.formats.errors import FormatError, IntegrityError, VersionError, at
+from dsetpack.formats.model import Model
 
 INFO, CARD, CHECKSUM = "dsetpack", "dsetpack.card", "dsetpack.sha256"
-"""Keys of the model's metadata: ``Info`` and the card as JSON, and the checksum."""
+"""Keys of the model's metadata: ``ModelInfo`` and the card as JSON, and the checksum."""
 LAYOUT = 1
 _METADATA, _KEY, _VALUE = b"\x72", b"\x0a", b"\x12"  # fields 14 of ModelProto, 1 and 2 of its entries
 _HEX = 64
@@ -28,7 +28,7 @@ _HEAD = (
 )
 
 
-class Part(Model):
+class PartInfo(Model):
     """Sources and slots of a part; ``drawn`` where a generator makes the sources from noise."""
 
     sources: Positive
@@ -36,7 +36,7 @@ class Part(Model):
     drawn: bool = False
 
 
-class Info(Model):
+class ModelInfo(Model):
     """What a runtime needs besides the card.
 
     Attributes:
@@ -55,11 +55,11 @@ class Info(Model):
     space: Literal["pack", "raw"]
     decoder_only: bool = False
     epoch_rule: Literal["paired", "product"]
-    parts: tuple[Part, ...] = ()
+    parts: tuple[PartInfo, ...] = ()
     noise: Positive | None = None
 
 
-def metadata(info: Info, card: Card) -> dict[str, str]:
+def metadata(info: ModelInfo, card: Card) -> dict[str, str]:
     """The entries of a model's metadata."""
     return {
         INFO: info.model_dump_json(exclude_none=True),
@@ -67,7 +67,7 @@ def metadata(info: Info, card: Card) -> dict[str, str]:
     }
 
 
-def read_metadata(found: dict[str, str], name: str) -> tuple[Info, Card]:
+def read_metadata(found: dict[str, str]) -> tuple[ModelInfo, Card]:
     """Undo ``metadata``.
 
     Raises:
@@ -75,11 +75,11 @@ def read_metadata(found: dict[str, str], name: str) -> tuple[Info, Card]:
         VersionError: it is of a later layout.
     """
     if INFO not in found or CARD not in found:
-        raise FormatError(f"{name}: not exported by dsetpack: its metadata has no {INFO!r} and {CARD!r}")
-    layout = _validated(_Layout, found[INFO], name).layout
+        raise FormatError(f"not exported by dsetpack: its metadata has no {INFO!r} and {CARD!r}")
+    layout = _validated(_Layout, found[INFO]).layout
     if layout > LAYOUT:
-        raise VersionError(f"{name}: of layout {layout}; this version knows {LAYOUT}: update dsetpack")
-    return _validated(Info, found[INFO], name), _validated(Card, found[CARD], name)
+        raise VersionError(f"of layout {layout}; this version knows {LAYOUT}: update dsetpack")
+    return _validated(ModelInfo, found[INFO]), _validated(Card, found[CARD])
 
 
 def seal(model: bytes) -> bytes:
@@ -87,7 +87,7 @@ def seal(model: bytes) -> bytes:
     return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
-def check(data: bytes, name: str) -> None:
+def check(data: bytes) -> None:
     """Compare a file with the checksum at its end.
 
     Raises:
@@ -96,11 +96,11 @@ def check(data: bytes, name: str) -> None:
     model, head = data[: -len(_HEAD) - _HEX], data[-len(_HEAD) - _HEX : -_HEX]
     if head != _HEAD:
         raise IntegrityError(
-            f"{name}: no dsetpack checksum at its end: cut short, not exported by dsetpack, or rewritten by another "
+            "no dsetpack checksum at its end: cut short, not exported by dsetpack, or rewritten by another "
             "tool (then open it with verify=False)"
         )
     if hashlib.sha256(model).hexdigest().encode() != data[-_HEX:]:
-        raise IntegrityError(f"{name}: damaged: its SHA-256 is not the one at its end; export it again")
+        raise IntegrityError("damaged: its SHA-256 is not the one at its end; export it again")
 
 
 class _Layout(Model):
@@ -110,8 +110,6 @@ class _Layout(Model):
     layout: int
 
 
-def _validated(model: type[Any], text: str, name: str) -> Any:
-    try:
+def _validated(model: type[Any], text: str) -> Any:
+    with at("metadata"):
         return model.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        raise FormatError(f"{name}: metadata: {problems(error)}") from None

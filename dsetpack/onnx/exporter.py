@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 from typing_extensions import TypeIs
 
 from dsetpack.formats import Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, checked
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, at
 from dsetpack.formats.manifest import ITEMSIZE
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
 from dsetpack.onnx import envelope
 from dsetpack.onnx.build import Builder, Entry
+from dsetpack.onnx.exportable import Exportable
 from dsetpack.onnx.graph import FLOAT, INT64, info
-from dsetpack.onnx.spaces import Floats, Space
+from dsetpack.onnx.spaces import Floats, SpaceGraph
 from dsetpack.version import __version__
-
-if TYPE_CHECKING:
-    from dsetpack.pack.pack import Pack
 
 LARGEST = 2**31 - 2**20
 """Bytes of an ONNX file at most: protobuf's bound, less room for the graph."""
 
 
 def model(
-    pack: Pack | Readable,
+    pack: Exportable | Readable,
     space: Literal["pack", "raw"] = "pack",
     decoder_only: bool = False,
     encoding: EncodingChoice | None = None,
@@ -51,15 +49,15 @@ def _counted(card: Card, per_class: int | None) -> Card:
     """The card with another number of images a class."""
     if per_class is None:
         return card
-    with checked("per_class"):
+    with at("per_class"):
         return card.replace(per_class=per_class)
 
 
-def _is_readable(pack: Pack | Readable) -> TypeIs[Readable]:
+def _is_readable(pack: Exportable | Readable) -> TypeIs[Readable]:
     return isinstance(pack, str | os.PathLike | bytes | bytearray | memoryview) or hasattr(pack, "read")
 
 
-def _reader(pack: Pack, encoding: EncodingChoice | None) -> Reader:
+def _reader(pack: Exportable, encoding: EncodingChoice | None) -> Reader:
     """The file that a pack was opened from, or one made of it in memory."""
     if pack.origin is None or encoding is not None:
         return Reader(pack.to_bytes("exact" if encoding is None else encoding))
@@ -72,7 +70,7 @@ def _reader(pack: Pack, encoding: EncodingChoice | None) -> Reader:
     return reader
 
 
-def _check_same(reader: Reader, pack: Pack) -> None:
+def _check_same(reader: Reader, pack: Exportable) -> None:
     """The file is the one that the pack was opened from, and the pack still has its values."""
     either = "open it again, or say encoding= to export what is in memory"
     if reader.digest != pack.digest:
@@ -81,7 +79,7 @@ def _check_same(reader: Reader, pack: Pack) -> None:
         raise FormatError(f"{reader.name}: the pack's tensors were changed since it was opened; {either}")
 
 
-def _holds(reader: Reader, pack: Pack) -> bool:
+def _holds(reader: Reader, pack: Exportable) -> bool:
     for number, part in enumerate(pack.parts):
         here = part.decoder.state_dict() | {"labels": part.labels, "sources": part.sources}
         for role, stored in reader.part(number).items():
@@ -91,7 +89,7 @@ def _holds(reader: Reader, pack: Pack) -> bool:
     return True
 
 
-def _refitted(pack: Any) -> tuple[Floats, Floats] | None:
+def _refitted(pack: Exportable) -> tuple[Floats, Floats] | None:
     """Mean and matrix of a ZCA that the pack's file keeps only a recipe of, where it was refitted."""
     space = pack.card.space
     if not isinstance(space, ZcaSpace) or space.storage == "embed" or not pack.space.ready:
@@ -107,7 +105,7 @@ def _model(
     space: Literal["pack", "raw"],
     decoder_only: bool,
 ) -> bytes:
-    builder = Builder(reader, card, Space(card, reader, refitted))
+    builder = Builder(reader, card, SpaceGraph(card, reader, refitted))
     _check(builder, reader, card, decoder_only)
     outputs = [info("image", FLOAT, *card.shape)]
     if decoder_only:
@@ -117,7 +115,7 @@ def _model(
         soft = card.labels.kind == "soft"
         outputs.append(info("label", FLOAT, len(card.classes)) if soft else info("label", INT64))
     parts = () if decoder_only else tuple(_part(entry) for entry in builder.entries)
-    described = envelope.Info(
+    described = envelope.ModelInfo(
         digest=reader.digest,
         content_digest=reader.manifest.content_digest,
         space=space,
@@ -130,9 +128,9 @@ def _model(
     return envelope.seal(made.SerializeToString(deterministic=True))
 
 
-def _part(entry: Entry) -> envelope.Part:
+def _part(entry: Entry) -> envelope.PartInfo:
     sources = (entry.last - entry.first) // entry.slots
-    return envelope.Part(sources=sources, slots=entry.slots, drawn=not entry.config.has_sources)
+    return envelope.PartInfo(sources=sources, slots=entry.slots, drawn=not entry.config.has_sources)
 
 
 def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> None:

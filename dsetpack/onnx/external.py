@@ -32,7 +32,7 @@ _FIXED = {1: 8, 5: 4}
 """Bytes of a value by wire type; type 0 is a varint, type 2 has its length in front."""
 
 
-def refuse(data: bytes, name: str) -> None:
+def refuse(data: bytes) -> None:
     """Look at every tensor of a model.
 
     Raises:
@@ -44,12 +44,12 @@ def refuse(data: bytes, name: str) -> None:
             kind, message = todo.pop()
             for number, value in _fields(message):
                 if kind == "TensorProto" and number in (EXTERNAL_DATA, DATA_LOCATION) and value:
-                    raise FormatError(f"{name}: a tensor in another file; a model that holds all its tensors expected")
+                    raise FormatError("a tensor in another file; a model that holds all its tensors expected")
                 inner = INSIDE.get(kind, {}).get(number)
                 if inner is not None and isinstance(value, memoryview):
                     todo.append((inner, value))
     except IndexError:
-        raise FormatError(f"{name}: not an ONNX model: no protobuf message") from None
+        raise FormatError("not an ONNX model: no protobuf message") from None
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dsetpack.formats.card import RawSpace
-from dsetpack.formats.card import Space as SpaceModel
-from dsetpack.formats.errors import DsetpackError, FormatError, LimitError
+from dsetpack.formats.card import RawSpace, SpaceModel
+from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.onnx import envelope, external
 from dsetpack.order import philox
 from dsetpack.order.pairs import PairTable
-
-if TYPE_CHECKING:
-    from dsetpack.onnx.stream import OnnxStream
-    from dsetpack.order.sampler import PairSampler
+from dsetpack.order.sampler import PairSampler
 
 Floats = NDArray[np.float32]
 Labels = NDArray[Any]
@@ -69,22 +65,23 @@ class OnnxPack:
         """
         self._runtime = need("onnxruntime", "onnx")
         name, data = ("<bytes>", where) if isinstance(where, bytes) else (os.fspath(where), Path(where).read_bytes())
-        if verify:
-            envelope.check(data, name)
-        external.refuse(data, name)
-        self._session = _session(self._runtime, data, name, providers, threads)
-        found = self._session.get_modelmeta().custom_metadata_map
-        self._info, self.card = envelope.read_metadata(found, name)
-        if self._info.decoder_only:
-            raise FormatError(f"{name}: a decoder alone, without sources; export the pack without decoder_only")
-        self.digest, self.content_digest = self._info.digest, self._info.content_digest
-        self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
-        self.providers: list[str] = self._session.get_providers()
-        self.device = "cuda" if self.providers[0] == CUDA else "cpu"
-        provider = self._session.get_provider_options().get(CUDA, {})
-        self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
-        self._labels: Labels | None = None
-        self._check_interface(name)
+        with at(name):
+            if verify:
+                envelope.check(data)
+            external.refuse(data)
+            self._session = _session(self._runtime, data, providers, threads)
+            found = self._session.get_modelmeta().custom_metadata_map
+            self._info, self.card = envelope.read_metadata(found)
+            if self._info.decoder_only:
+                raise FormatError("a decoder alone, without sources; export the pack without decoder_only")
+            self.digest, self.content_digest = self._info.digest, self._info.content_digest
+            self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
+            self.providers: list[str] = self._session.get_providers()
+            self.device = "cuda" if self.providers[0] == CUDA else "cpu"
+            provider = self._session.get_provider_options().get(CUDA, {})
+            self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
+            self._labels: Labels | None = None
+            self._check_interface()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -108,11 +105,11 @@ class OnnxPack:
             self._labels = np.concatenate([self._labels_of(number) for number in range(len(self.table.parts))])
         return self._labels.copy()
 
-    def decode(self, pairs: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Floats, Labels]:
+    def decode(self, pair_ids: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Floats, Labels]:
         """Decode any pairs in one batched call.
 
         Args:
-            pairs: B pair numbers in 0..len-1, in any order, repeats allowed.
+            pair_ids: B pair numbers in 0..len-1, in any order, repeats allowed.
             seed, epoch: which noise a generator draws; others ignore them.
 
         Returns:
@@ -121,7 +118,7 @@ class OnnxPack:
         Raises:
             IndexError: a number that is no pair.
         """
-        inputs = self._inputs(pairs, seed, epoch)
+        inputs = self._inputs(pair_ids, seed, epoch)
         if not len(inputs["index"]):
             return self._nothing()
         if self.device == "cpu":
@@ -130,17 +127,15 @@ class OnnxPack:
             x, y = (value.numpy() for value in self._bound(inputs))
         return x, y
 
-    def decode_on_device(self, pairs: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Any, Any]:
+    def decode_on_device(self, pair_ids: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Any, Any]:
         """As ``decode``, but onnxruntime's ``OrtValue``s that stay where they were made (``device``).
 
         Frameworks take them over without a copy: ``torch.from_dlpack(value)``.
         """
-        return self._bound(self._inputs(pairs, seed, epoch))
+        return self._bound(self._inputs(pair_ids, seed, epoch))
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
         """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
-        from dsetpack.order.sampler import PairSampler
-
         return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
 
     def stream(
@@ -155,22 +150,20 @@ class OnnxPack:
         world: int | None = None,
     ) -> OnnxStream:
         """The batches of one epoch an iteration, in the order of ``Pack.stream``; see ``OnnxStream``."""
-        from dsetpack.onnx.stream import OnnxStream
-
         sampler = self.sampler(batch_size, seed=seed, rule=rule, drop_last=drop_last, rank=rank, world=world)
         return OnnxStream(self, sampler, transform)
 
-    def _inputs(self, pairs: ArrayLike, seed: int, epoch: int) -> dict[str, NDArray[Any]]:
-        numbers = np.asarray(pairs)
-        if numbers.ndim != 1:
-            raise IndexError(f"pair numbers must be a list, found shape {list(numbers.shape)}")
-        where, _, _ = self.table.locate(numbers)
-        numbers = numbers.astype(np.int64)
-        inputs: dict[str, NDArray[Any]] = {"index": numbers}
+    def _inputs(self, pair_ids: ArrayLike, seed: int, epoch: int) -> dict[str, NDArray[Any]]:
+        pairs = np.asarray(pair_ids)
+        if pairs.ndim != 1:
+            raise IndexError(f"pair numbers must be a list, found shape {list(pairs.shape)}")
+        part_ids = self.table.locate(pairs).part_ids
+        pairs = pairs.astype(np.int64)
+        inputs: dict[str, NDArray[Any]] = {"index": pairs}
         if (size := self._info.noise) is not None:
-            drawn = np.array([part.drawn for part in self._info.parts])[where]
-            inputs["noise"] = np.zeros((len(numbers), size), np.float32)
-            inputs["noise"][drawn] = philox.noise(seed, epoch, numbers[drawn], size)
+            drawn = np.array([part.drawn for part in self._info.parts])[part_ids]
+            inputs["noise"] = np.zeros((len(pairs), size), np.float32)
+            inputs["noise"][drawn] = philox.noise(seed, epoch, pairs[drawn], size)
         return inputs
 
     def _bound(self, inputs: dict[str, NDArray[Any]]) -> tuple[Any, Any]:
@@ -200,24 +193,65 @@ class OnnxPack:
             of_each = np.concatenate([self.decode(batch)[1] for batch in batches])
         return of_each.repeat(part.slots, axis=0)
 
-    def _check_interface(self, name: str) -> None:
+    def _check_interface(self) -> None:
         """The graph has the inputs and outputs that its metadata promises, and no more pairs than memory may take."""
         if 8 * len(self) > (limit := Limits().total):
-            raise LimitError(f"{name}: {len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
+            raise LimitError(f"{len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
         drawn = [part for part in self._info.parts if part.drawn]
         each = len(self.card.classes) * (self.card.per_class or 0)
         if bool(drawn) != (self._info.noise is not None) or any(part.sources != each for part in drawn):
-            raise FormatError(f"{name}: metadata: parts, noise and the card's per_class disagree about generators")
+            raise FormatError("metadata: parts, noise and the card's per_class disagree about generators")
         expected = {"index"} | ({"noise"} if drawn else set())
         inputs = {value.name for value in self._session.get_inputs()}
         outputs = {value.name: value.shape for value in self._session.get_outputs()}
         if inputs != expected or set(outputs) != {"image", "label"} or not self._info.parts:
-            raise FormatError(f"{name}: inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a pack's")
+            raise FormatError(f"inputs {sorted(inputs)} and outputs {sorted(outputs)} are not a pack's")
         if tuple(outputs["image"][1:]) != self.card.shape:
-            raise FormatError(f"{name}: images of shape {outputs['image'][1:]}; the card says {list(self.card.shape)}")
+            raise FormatError(f"images of shape {outputs['image'][1:]}; the card says {list(self.card.shape)}")
 
 
-def _session(runtime: Any, data: bytes, name: str, providers: Sequence[Any] | None, threads: int | None) -> Any:
+class OnnxStream:
+    """Decoded batches of one epoch an iteration, the same as ``Pack.stream`` gives.
+
+    Epochs, ranks and resume are those of ``PairSampler``, and a state is good for either: what a ``PackStream`` saved
+    an ``OnnxStream`` loads, and the other way round.
+
+    Yields:
+        (x, y): x float32 [B, C, H, W] in ``pack.space``, after ``transform``; y int64 [B], or float32 [B, classes].
+    """
+
+    def __init__(self, pack: OnnxPack, sampler: PairSampler, transform: Callable[[Floats], Any] | None = None) -> None:
+        self.pack, self.sampler, self.transform = pack, sampler, transform
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this rank."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[tuple[Any, Labels]]:
+        batches, seed = iter(self.sampler), self.sampler.schedule.sampling.seed
+        for pair_ids in batches:
+            x, y = self.pack.decode(pair_ids, seed=seed, epoch=batches.epoch)
+            yield (x if self.transform is None else self.transform(x)), y
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is running, or the next one where none has begun or the last one has ended."""
+        return self.sampler.epoch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; see ``PairSampler``."""
+        self.sampler.set_epoch(epoch)
+
+    def state_dict(self, consumed: int | None = None) -> dict[str, int | str]:
+        """Where all ranks stand; see ``PairSampler``."""
+        return self.sampler.state_dict(consumed)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Make the next iteration give the rest of the epoch from where the state was taken."""
+        self.sampler.load_state_dict(state)
+
+
+def _session(runtime: Any, data: bytes, providers: Sequence[Any] | None, threads: int | None) -> Any:
     available = runtime.get_available_providers()
     automatic = [p for p in ((CUDA, {"use_tf32": "0"}), (CPU, {})) if p[0] in available]
     chosen = automatic if providers is None else list(providers)
@@ -237,7 +271,7 @@ def _session(runtime: Any, data: bytes, name: str, providers: Sequence[Any] | No
         session = runtime.InferenceSession(data, options, providers=chosen)
     except Exception as error:  # onnxruntime has an error class for each status
         first = printable("".join(str(error).splitlines()[:1]))
-        raise FormatError(f"{name}: onnxruntime cannot load it: {first}") from error
+        raise FormatError(f"onnxruntime cannot load it: {first}") from error
     if providers is not None and session.get_providers()[0] != wanted[0]:
         raise DsetpackError(f"onnxruntime cannot use {wanted[0]} here; it falls back to {session.get_providers()[0]}")
     return session

@@ -18,7 +18,7 @@ MEAN, MATRIX, INVERSE = "space/mean", "space/matrix", "/space/inverse"
 """No tensor of a file has such a name."""
 
 
-class Space:
+class SpaceGraph:
     """The pixel space of a pack.
 
     Args:

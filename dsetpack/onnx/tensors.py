@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 
 from dsetpack.formats import Reader
-from dsetpack.formats.encodings.cast import Codec as Cast
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.cast import Cast
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.index import array_codecs
 from dsetpack.onnx.graph import FLOAT, Graph, Value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,18 +14,32 @@ from dsetpack.formats.errors import FormatError
 Int64s = NDArray[np.int64]
 
 
+class Located(NamedTuple):
+    """Where pairs live: three int64 arrays of one shape.
+
+    Attributes:
+        part_ids: the part of each pair.
+        source_ids: the source of each pair, counted inside its part.
+        slot_ids: the slot of each pair.
+    """
+
+    part_ids: Int64s
+    source_ids: Int64s
+    slot_ids: Int64s
+
+
 class PairTable:
     """Where each pair of a pack lives.
 
     Pairs are numbered part by part; inside a part with ``K`` slots, pair ``p`` is source ``p // K`` and slot
-    ``p % K``. A slot is a decoder number, or a place in the class's list where the part allows each class its own
+    ``p % K``. A slot is a decoder's number, or a place in the class's list where the part allows each class its own
     decoders. Sources are numbered part by part as well, 0..num_sources-1.
 
     Args:
         parts: for each part (number of sources >= 0, number of slots >= 1).
 
     Raises:
-        FormatError: a number out of its range, or more than 2**62 pairs.
+        FormatError: if a number is out of its range, or if there are more than 2**62 pairs.
     """
 
     def __init__(self, parts: Sequence[tuple[int, int]]) -> None:
@@ -55,55 +70,55 @@ class PairTable:
         """Sources of all parts together."""
         return int(self._first_source[-1])
 
-    def locate(self, pairs: ArrayLike) -> tuple[Int64s, Int64s, Int64s]:
+    def locate(self, pair_ids: ArrayLike) -> Located:
         """Part, source inside the part, and slot of each pair.
 
         Args:
-            pairs: pair numbers, any shape.
+            pair_ids: integers in 0..len-1, any shape.
 
         Returns:
             three int64 arrays of that shape.
 
         Raises:
-            IndexError: a pair number outside 0..len-1.
+            IndexError: if a number is outside 0..len-1.
         """
-        numbers = self._checked(pairs, len(self), "pair")
-        part = np.searchsorted(self._first_pair, numbers, side="right") - 1
-        source, slot = np.divmod(numbers - self._first_pair[part], self._slots[part])
-        return part.astype(np.int64), source, slot
+        pairs = _in_range(pair_ids, len(self), "pair")
+        part = np.searchsorted(self._first_pair, pairs, side="right") - 1
+        source, slot = np.divmod(pairs - self._first_pair[part], self._slots[part])
+        return Located(part.astype(np.int64), source, slot)
 
-    def slots(self, sources: ArrayLike) -> Int64s:
+    def slots(self, source_ids: ArrayLike) -> Int64s:
         """How many slots each source has; sources numbered across parts.
 
         Raises:
-            IndexError: a source number outside 0..num_sources-1.
+            IndexError: if a number is outside 0..num_sources-1.
         """
-        return self._slots[self._part_of(self._checked(sources, self.num_sources, "source"))]
+        return self._slots[self._part_of(_in_range(source_ids, self.num_sources, "source"))]
 
-    def pairs(self, sources: ArrayLike, slots: ArrayLike) -> Int64s:
-        """The pair number of each (source, slot); sources numbered across parts, shapes equal.
+    def pairs(self, source_ids: ArrayLike, slot_ids: ArrayLike) -> Int64s:
+        """The pair of each (source, slot); sources numbered across parts, shapes equal.
 
         Raises:
-            IndexError: a source outside 0..num_sources-1, or a slot that its part does not have.
+            IndexError: if a source is outside 0..num_sources-1, or if its part does not have the slot.
         """
-        numbers = self._checked(sources, self.num_sources, "source")
-        chosen = np.asarray(slots, np.int64)
-        part = self._part_of(numbers)
+        sources = _in_range(source_ids, self.num_sources, "source")
+        slots = np.asarray(slot_ids, np.int64)
+        part = self._part_of(sources)
         width = self._slots[part]
-        if ((chosen < 0) | (chosen >= width)).any():
-            raise IndexError(f"slots must be in 0..K-1 of their part, found {chosen.min()}..{chosen.max()}")
-        return self._first_pair[part] + (numbers - self._first_source[part]) * width + chosen
+        if ((slots < 0) | (slots >= width)).any():
+            raise IndexError(f"slots must be in 0..K-1 of their part, found {slots.min()}..{slots.max()}")
+        return self._first_pair[part] + (sources - self._first_source[part]) * width + slots
 
-    def _part_of(self, sources: Int64s) -> NDArray[np.intp]:
-        return np.searchsorted(self._first_source, sources, side="right") - 1
+    def _part_of(self, source_ids: Int64s) -> NDArray[np.intp]:
+        return np.searchsorted(self._first_source, source_ids, side="right") - 1
 
-    @staticmethod
-    def _checked(numbers: ArrayLike, stop: int, what: str) -> Int64s:
-        found = np.asarray(numbers)
-        if found.size == 0:
-            return np.zeros(found.shape, np.int64)
-        if found.dtype.kind not in "iu":
-            raise IndexError(f"{what} numbers must be whole numbers, found dtype {found.dtype}")
-        if found.min() < 0 or found.max() >= stop:
-            raise IndexError(f"{what} numbers must be in 0..{stop - 1}, found {found.min()}..{found.max()}")
-        return found.astype(np.int64)
+
+def _in_range(numbers: ArrayLike, stop: int, what: str) -> Int64s:
+    found = np.asarray(numbers)
+    if found.size == 0:
+        return np.zeros(found.shape, np.int64)
+    if found.dtype.kind not in "iu":
+        raise IndexError(f"{what} numbers must be whole numbers, found dtype {found.dtype}")
+    if found.min() < 0 or found.max() >= stop:
+        raise IndexError(f"{what} numbers must be in 0..{stop - 1}, found {found.min()}..{found.max()}")
+    return found.astype(np.int64)

@@ -8,13 +8,11 @@ counter is written down in ``dsetpack.order.rules``.
 
 from __future__ import annotations
 
-import operator
-from typing import SupportsIndex
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.order.checks import check_epoch, check_seed
 
 UInt64s = NDArray[np.uint64]
 Words = tuple[UInt64s, UInt64s, UInt64s, UInt64s]
@@ -112,24 +110,6 @@ def noise(seed: int, epoch: int, positions: ArrayLike, size: int, *, stream: int
     return out[:, :size]
 
 
-def check_seed(seed: SupportsIndex) -> int:
-    """The seed as a Python int.
-
-    Raises:
-        FormatError: not a whole number in 0..2**64-1.
-    """
-    return _whole("seed", seed, 64)
-
-
-def check_epoch(epoch: SupportsIndex) -> int:
-    """The epoch as a Python int.
-
-    Raises:
-        FormatError: not a whole number in 0..2**32-1.
-    """
-    return _whole("epoch", epoch, 32)
-
-
 def _block(seed: int, epoch: int, stream: np.uint64 | UInt64s, positions: UInt64s) -> Words:
     seed, epoch = check_seed(seed), check_epoch(epoch)
     low, high, when, what = np.broadcast_arrays(positions & _LOW, positions >> _HALF, np.uint64(epoch), stream)
@@ -160,13 +140,3 @@ def _positions(positions: ArrayLike) -> UInt64s:
 def _check_stream(stream: int) -> None:
     if not 0 <= stream < 256:
         raise FormatError(f"stream must be in 0..255, found {stream}")
-
-
-def _whole(name: str, value: SupportsIndex, width: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise FormatError(f"{name} must be a whole number, found {value!r}") from None
-    if not 0 <= number < 1 << width:
-        raise FormatError(f"{name} must be in 0..2**{width}-1, found {number}")
-    return number

@@ -44,20 +44,8 @@ import numpy as np
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.order import philox
+from dsetpack.order.checks import check_rule
 from dsetpack.order.pairs import Int64s, PairTable
-
-RULES = ("product", "paired")
-
-
-def check_rule(rule: str) -> str:
-    """The rule itself.
-
-    Raises:
-        FormatError: neither ``product`` nor ``paired``.
-    """
-    if rule not in RULES:
-        raise FormatError(f"rule must be 'product' or 'paired', found {rule!r}")
-    return rule
 
 
 def epoch_length(table: PairTable, rule: str) -> int:
@@ -91,13 +79,13 @@ def permutation(n: int, seed: int, epoch: int) -> Int64s:
     return _argsort(philox.bits(seed, epoch, philox.ORDER, np.arange(n, dtype=np.int64)))
 
 
-def draw_slots(table: PairTable, seed: int, epoch: int, sources: Int64s) -> Int64s:
+def draw_slots(table: PairTable, seed: int, epoch: int, source_ids: Int64s) -> Int64s:
     """The slot of each source in one epoch under rule ``paired``: int64, 0 <= slot < K of its part.
 
     Multiplying and taking the high half (Lemire 2019, without rejection) is uniform to within K / 2**32.
     """
-    draws = philox.bits(seed, epoch, philox.SLOT, sources) >> np.uint64(32)
-    return ((draws * table.slots(sources).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+    draws = philox.bits(seed, epoch, philox.SLOT, source_ids) >> np.uint64(32)
+    return ((draws * table.slots(source_ids).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
 def _argsort(keys: philox.UInt64s) -> Int64s:

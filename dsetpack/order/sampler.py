@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.order.checks import check_epoch
 from dsetpack.order.pairs import PairTable
-from dsetpack.order.philox import check_epoch
+from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 
 
@@ -34,10 +35,16 @@ class PairSampler:
     ``for epoch in range(sampler.epoch, epochs)``.
 
     Args:
-        table, batch_size, seed, rule, rank, world, drop_last: see ``dsetpack.order.schedule.Schedule``.
+        table: the pack's pairs.
+        batch_size: samples per batch and rank, >= 1.
+        seed: 0 <= seed < 2**64.
+        rule: ``product`` (every pair once per epoch) or ``paired`` (every source once).
+        rank, world: this process and how many there are; by default those of ``torch.distributed`` where it is
+            initialised, else 0 and 1.
+        drop_last: leave out the last step of an epoch where it cannot fill ``batch_size * world`` samples.
 
     Raises:
-        FormatError: an argument out of its range.
+        FormatError: if an argument is out of its range.
     """
 
     def __init__(
@@ -51,8 +58,8 @@ class PairSampler:
         world: int | None = None,
         drop_last: bool = False,
     ) -> None:
-        self.schedule = Schedule(table, batch_size, seed=seed, rule=rule, rank=rank, world=world, drop_last=drop_last)
-        self.batch_size, self.drop_last = self.schedule.batch_size, self.schedule.drop_last
+        self.schedule = Schedule(table, batch_size, Sampling.of(seed, rule, rank, world, drop_last))
+        self.batch_size, self.drop_last = self.schedule.batch_size, bool(drop_last)
         self._next = (0, 0)  # epoch and position at which the next iteration starts
         self._run: PairIterator | None = None  # the iteration that began last
 

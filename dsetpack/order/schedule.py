@@ -7,14 +7,14 @@ any batch, and the progress of all ranks and workers is one number: the samples 
 from __future__ import annotations
 
 import operator
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from dsetpack.formats.errors import FormatError, VersionError
+from dsetpack.order.checks import check_epoch
 from dsetpack.order.pairs import Int64s, PairTable
-from dsetpack.order.philox import check_epoch, check_seed
-from dsetpack.order.rules import check_rule, epoch_length, epoch_order
+from dsetpack.order.rules import epoch_length, epoch_order
+from dsetpack.order.sampling import Sampling
 
 STATE_VERSION = 1
 
@@ -24,35 +24,17 @@ class Schedule:
 
     Args:
         table: the pack's pairs.
-        batch_size: samples a batch and rank, >= 1.
-        seed: 0 <= seed < 2**64.
-        rule: ``product`` (every pair once an epoch) or ``paired`` (every source once).
-        rank, world: this process and how many there are; by default those of ``torch.distributed`` where it is
-            initialised, else 0 and 1.
-        drop_last: leave out the last step of an epoch where it cannot fill ``batch_size * world`` samples.
+        batch_size: samples per batch and rank, >= 1.
+        sampling: seed, rule, rank, world size and what happens to the last step.
 
     Raises:
-        FormatError: an argument out of its range.
+        FormatError: if the batch size is less than 1.
     """
 
-    def __init__(
-        self,
-        table: PairTable,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        rule: str = "product",
-        rank: int | None = None,
-        world: int | None = None,
-        drop_last: bool = False,
-    ) -> None:
-        self.table = table
+    def __init__(self, table: PairTable, batch_size: int, sampling: Sampling) -> None:
+        self.table, self.sampling = table, sampling
         self.batch_size = operator.index(batch_size)
-        self.seed = check_seed(seed)
-        self.rule = check_rule(rule)
-        self.rank, self.world = rank_and_world(rank, world)
-        self.drop_last = bool(drop_last)
-        self.length = epoch_length(table, rule)
+        self.length = epoch_length(table, sampling.rule)
         if self.batch_size < 1:
             raise FormatError(f"batch_size must be at least 1, found {batch_size}")
         self._order: tuple[int, Int64s] | None = None
@@ -63,13 +45,13 @@ class Schedule:
     @property
     def step(self) -> int:
         """Samples that all ranks together take at one step."""
-        return self.batch_size * self.world
+        return self.batch_size * self.sampling.world
 
     def order(self, epoch: int) -> Int64s:
         """The pair numbers of an epoch: int64 [length], read-only. The last epoch asked for is kept."""
         if self._order is None or self._order[0] != epoch:
             self._order = None  # frees the old one before the new one is made
-            order = epoch_order(self.table, self.rule, self.seed, epoch)
+            order = epoch_order(self.table, self.sampling.rule, self.sampling.seed, epoch)
             order.flags.writeable = False
             self._order = (epoch, order)
         return self._order[1]
@@ -77,19 +59,17 @@ class Schedule:
     def count(self, start: int = 0) -> int:
         """How many batches this rank has from global position ``start`` to the end of the epoch."""
         full, rest = divmod(max(self.length - start, 0), self.step)
-        return full + (0 if self.drop_last else self._share(rest) > 0)
+        return full + (0 if self.sampling.drop_last else self._share(rest) > 0)
 
     def batch(self, epoch: int, start: int, number: int) -> Int64s:
         """The pairs of this rank's batch ``number`` (0..count(start)-1), counted from global position ``start``."""
+        rank, world = self.sampling.rank, self.sampling.world
         first = start + number * self.step
         rest = self.length - first
         if rest >= self.step:
-            first, size = first + self.rank * self.batch_size, self.batch_size
+            first, size = first + rank * self.batch_size, self.batch_size
         else:
-            first, size = (
-                first + self.rank * (rest // self.world) + min(self.rank, rest % self.world),
-                self._share(rest),
-            )
+            first, size = first + rank * (rest // world) + min(rank, rest % world), self._share(rest)
         return self.order(epoch)[first : first + size].copy()
 
     def after(self, start: int, batches: int) -> int:
@@ -109,8 +89,8 @@ class Schedule:
         """The state of all ranks at one global position: plain numbers, good for JSON."""
         return {
             "version": STATE_VERSION,
-            "rule": self.rule,
-            "seed": self.seed,
+            "rule": self.sampling.rule,
+            "seed": self.sampling.seed,
             "length": self.length,
             "pairs": len(self.table),
             "epoch": epoch,
@@ -146,23 +126,4 @@ class Schedule:
 
     def _share(self, rest: int) -> int:
         """How many of the ``rest`` samples of a last step this rank takes."""
-        return rest // self.world + (self.rank < rest % self.world)
-
-
-def rank_and_world(rank: int | None, world: int | None) -> tuple[int, int]:
-    """Rank and world size as given, else those of ``torch.distributed`` where it is initialised, else 0 and 1.
-
-    Raises:
-        FormatError: only one of the two is given, or not 0 <= rank < world.
-    """
-    if (rank is None) != (world is None):
-        raise FormatError(f"give both rank and world or neither, found rank={rank} and world={world}")
-    if rank is None or world is None:
-        distributed = sys.modules.get("torch.distributed")  # where nobody imported it, nobody initialised it
-        if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
-            return 0, 1
-        return distributed.get_rank(), distributed.get_world_size()
-    rank, world = operator.index(rank), operator.index(world)
-    if not 0 <= rank < world:
-        raise FormatError(f"needs 0 <= rank < world, found rank={rank} and world={world}")
-    return rank, world
+        return rest // self.sampling.world + (self.sampling.rank < rest % self.sampling.world)

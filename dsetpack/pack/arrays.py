@@ -1,4 +1,4 @@
-"""Packs from people's own arrays."""
+"""People's own arrays, checked, as what a pack holds: images, labels and codes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from torch import Tensor
 
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Card, Labels
-from dsetpack.formats.errors import FormatError, checked
-from dsetpack.formats.kinds.images import Config
-from dsetpack.pack.pack import Pack
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, as_space
 
@@ -22,7 +21,7 @@ LOWEST, HIGHEST = -2.0, 3.0
 """Learned raw images may lie somewhat outside [0, 1]; beyond these values they are something else."""
 
 
-def images_pack(
+def images_contents(
     images: ArrayLike | Tensor,
     labels: ArrayLike | Tensor,
     *,
@@ -30,8 +29,8 @@ def images_pack(
     space: Space | None,
     title: str = "images",
     **card: Any,
-) -> Pack:
-    """A pack of kind ``images``; see ``Pack.from_arrays``."""
+) -> tuple[Card, Part, Space]:
+    """Card, part and space of a pack of kind ``images``; see ``Pack.from_arrays``."""
     pixel_space = Raw() if space is None else as_space(space)
     x = as_images(_copy(images))
     y = as_labels(labels).to(x.device)
@@ -43,12 +42,12 @@ def images_pack(
         classes = int(y.max()) + 1 if y.ndim == 1 else y.shape[1]
     names = class_names(classes)
     card.setdefault("labels", Labels(kind="soft" if y.ndim == 2 else "hard"))
-    with checked("card"):
+    with at("card"):
         made = Card(title=title, classes=names, shape=_shape(x), space=pixel_space.model, **card)
     _check_values(x, y, made)
-    config = Config()
+    config = ImagesConfig()
     part = Part("images", config, decoder("images", config, made.shape, len(names)), x, y)
-    return Pack(made, [part], pixel_space)
+    return made, part, pixel_space
 
 
 def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:

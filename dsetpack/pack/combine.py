@@ -1,4 +1,4 @@
-"""Packs made of packs: some of one, or several as one."""
+"""What packs made of packs hold: some of one, or several as one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from dataclasses import replace
 from typing import Any, SupportsIndex
 
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import printable
-from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 
 Which = SupportsIndex | str
@@ -18,36 +17,38 @@ ALIKE = ("shape", "classes", "space", "labels", "epoch_rule", "per_class")
 """What the cards of packs that are merged must agree on."""
 
 
-def select(pack: Pack, classes: Which | Iterable[Which] | None, parts: Which | Iterable[Which] | None) -> Pack:
-    """See ``Pack.select``."""
-    chosen: Sequence[Part] = pack.parts
-    if parts is not None:
-        chosen = [part for which in _listed(parts, "parts") for part in _parts(pack, which)]
+def select(
+    card: Card,
+    parts: Sequence[Part],
+    classes: Which | Iterable[Which] | None,
+    part_ids: Which | Iterable[Which] | None,
+) -> tuple[Card, list[Part]]:
+    """Card and parts of a selection; see ``Pack.select``."""
+    kept = list(parts)
+    if part_ids is not None:
+        kept = [part for which in _listed(part_ids, "parts") for part in _parts(parts, which)]
     if classes is not None:
-        numbers = [_class(pack.card, which) for which in _listed(classes, "classes")]
-        chosen = [part.by_class(numbers) for part in chosen]
-    chosen = [part for part in chosen if len(part)]
-    if not chosen:
-        raise FormatError(f"nothing is left: no sources of classes {classes!r} in parts {parts!r}")
-    return Pack(unmeasured(pack.card), chosen, pack.space)
+        numbers = [_class(card, which) for which in _listed(classes, "classes")]
+        kept = [part.by_class(numbers) for part in kept]
+    kept = [part for part in kept if len(part)]
+    if not kept:
+        raise FormatError(f"nothing is left: no sources of classes {classes!r} in parts {part_ids!r}")
+    return unmeasured(card), kept
 
 
-def merge(packs: Sequence[Pack], changes: dict[str, Any]) -> Pack:
-    """See ``Pack.merge``."""
-    if not packs:
-        raise FormatError("nothing to merge: at least one pack expected")
-    first, parts, stage = packs[0], list[Part](), 0
-    for number, pack in enumerate(packs):
+def merge(packs: Sequence[tuple[Card, Sequence[Part]]], changes: dict[str, Any]) -> tuple[Card, list[Part]]:
+    """Card and parts of several packs, all on one device, as one; see ``Pack.merge``."""
+    first, parts, stage = packs[0][0], list[Part](), 0
+    for number, (card, theirs) in enumerate(packs):
         for name in ALIKE:
-            found, expected = getattr(pack.card, name), getattr(first.card, name)
+            found, expected = getattr(card, name), getattr(first, name)
             if name not in changes and found != expected:
                 what = f"{found!r} found, {expected!r} expected as in pack 0"
                 raise FormatError(f"pack {number} differs in {name}: {printable(what)}")
-        parts += [replace(part, stage=stage + part.stage) for part in pack.to(first.device).parts]
+        parts += [replace(part, stage=stage + part.stage) for part in theirs]
         stage = 1 + max(part.stage for part in parts)
-    with checked("card"):
-        card = unmeasured(first.card).replace(**changes)
-    return Pack(card, parts, first.space)
+    with at("card"):
+        return unmeasured(first).replace(**changes), parts
 
 
 def unmeasured(card: Card) -> Card:
@@ -85,12 +86,12 @@ def _class(card: Card, which: Which) -> int:
     raise FormatError(f"no class {which!r}; there are {len(names)} classes: {shown}")
 
 
-def _parts(pack: Pack, which: Which) -> list[Part]:
+def _parts(parts: Sequence[Part], which: Which) -> list[Part]:
     """The part of a number, or all parts of a name."""
     if isinstance(which, str):
-        if found := [part for part in pack.parts if part.name == which]:
+        if found := [part for part in parts if part.name == which]:
             return found
-    elif 0 <= (number := _index(which)) < len(pack.parts):
-        return [pack.parts[number]]
-    names = sorted({part.name for part in pack.parts if part.name is not None})
-    raise FormatError(f"no part {which!r}; there are {len(pack.parts)} parts, named {', '.join(names) or 'nothing'}")
+    elif 0 <= (number := _index(which)) < len(parts):
+        return [parts[number]]
+    names = sorted({part.name for part in parts if part.name is not None})
+    raise FormatError(f"no part {which!r}; there are {len(parts)} parts, named {', '.join(names) or 'nothing'}")

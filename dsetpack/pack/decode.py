@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,62 +11,73 @@ from torch import Tensor
 
 from dsetpack.decoders.base import take
 from dsetpack.order import philox
+from dsetpack.order.pairs import Located
 from dsetpack.pack.part import Part
-from dsetpack.spaces import Raw
+from dsetpack.spaces import Raw, Space
 
-if TYPE_CHECKING:
-    from dsetpack.pack.pack import Pack
-
-Numbers = NDArray[np.integer[Any]]
+Ids = NDArray[np.integer[Any]]
 Run = list[tuple[Part, NDArray[np.intp]]]
 """Parts that one call decodes, and where in the batch each one's pairs stand."""
 
 
-def decode_batch(pack: Pack, numbers: Numbers, draw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """What ``Pack.decode`` does.
+def decode_pairs(
+    parts: tuple[Part, ...], space: Space, pair_ids: Ids, where: Located, draw: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    """Decode pairs on the device of the parts.
 
     Args:
-        pack: which decodes on its device.
-        numbers: pair numbers [B].
+        parts: all parts of the pack.
+        space: the pack's pixel space, into which raw images are mapped.
+        pair_ids: [B].
+        where: what the pack's table says of these pairs.
         draw: seed and epoch of a generator's noise.
+
+    Returns:
+        images float32 [B, C, H, W] in the pack's space, and labels int64 [B] or float32 [B, classes].
     """
-    where, sources, slots = pack.table.locate(numbers)
-    if not len(numbers):
-        return torch.empty(0, *pack.card.shape, device=pack.device), pack.parts[0].labels[:0]
-    runs = _runs(pack.parts, where)
-    made = [_decode(pack, run, numbers, sources, slots, draw) for run in runs]
+    device = parts[0].labels.device
+    if not len(pair_ids):
+        return torch.empty(0, *parts[0].decoder.image, device=device), parts[0].labels[:0]
+    runs = _runs(parts, where.part_ids)
+    decoded = [_decode_run(run, space, pair_ids, where, draw) for run in runs]
     places = [at for run in runs for _, at in run]
     if len(places) == 1:
-        return made[0]
-    back = torch.from_numpy(np.argsort(np.concatenate(places))).to(pack.device)
-    x, y = (torch.cat(pieces) for pieces in zip(*made, strict=True))
+        return decoded[0]
+    back = torch.from_numpy(np.argsort(np.concatenate(places))).to(device)
+    x, y = (torch.cat(pieces) for pieces in zip(*decoded, strict=True))
     return take(x, back), take(y, back)
 
 
-def _runs(parts: tuple[Part, ...], where: NDArray[np.int64]) -> list[Run]:
+def _runs(parts: tuple[Part, ...], part_ids: NDArray[np.int64]) -> list[Run]:
     found: dict[object, Run] = {}
-    for number in np.unique(where):
+    for number in np.unique(part_ids):
         part = parts[number]
         alike = number if part.sources is None else (id(part.decoder), part.class_decoders)
-        found.setdefault(alike, []).append((part, np.flatnonzero(where == number)))
+        found.setdefault(alike, []).append((part, np.flatnonzero(part_ids == number)))
     return list(found.values())
 
 
-def _decode(
-    pack: Pack, run: Run, numbers: Numbers, sources: Numbers, slots: Numbers, draw: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
+def _decode_run(run: Run, space: Space, pair_ids: Ids, where: Located, draw: tuple[int, int]) -> tuple[Tensor, Tensor]:
     part, places = run[0][0], np.concatenate([at for _, at in run])
-    rows = [torch.from_numpy(sources[at]).to(pack.device) for _, at in run]
-    labels = torch.cat([some.labels[chosen] for (some, _), chosen in zip(run, rows, strict=True)])
-    index = torch.from_numpy(slots[places])
+    device = part.labels.device
+    source_ids = [torch.from_numpy(where.source_ids[at]).to(device) for _, at in run]
+    labels = torch.cat([some.labels[chosen] for (some, _), chosen in zip(run, source_ids, strict=True)])
+    slot_ids = torch.from_numpy(where.slot_ids[places])
     if part.sources is None:
-        noise = philox.noise(*draw, numbers[places].astype(np.int64), part.config.source_shape(pack.card.shape)[0])
-        images = part.decode(part.decoder.label_noise(torch.from_numpy(noise).to(pack.device), labels), index, labels)
+        sources = _drawn(part, pair_ids[places], labels, draw)
+        images = part.decode(sources, slot_ids, labels)
     elif len(run) == 1:
-        images = part.decode(part.sources, index, labels, rows[0])
+        images = part.decode(part.sources, slot_ids, labels, source_ids[0])
     else:
-        found = [some.sources for some, _ in run if some.sources is not None]
-        images = part.decode(torch.cat(list(map(take, found, rows))), index, labels)
-    if part.config.yields == "raw" and not isinstance(pack.space, Raw):
-        images = pack.space.apply(images)
+        stored = [some.sources for some, _ in run if some.sources is not None]
+        images = part.decode(torch.cat(list(map(take, stored, source_ids))), slot_ids, labels)
+    if part.config.yields == "raw" and not isinstance(space, Raw):
+        images = space.apply(images)
     return images, labels
+
+
+def _drawn(part: Part, pair_ids: Ids, labels: Tensor, draw: tuple[int, int]) -> Tensor:
+    """The sources of a generator's pairs: noise that depends on seed, epoch and pair alone, marked with the label."""
+    size = part.config.source_shape(part.decoder.image)[0]
+    noise = philox.noise(*draw, pair_ids.astype(np.int64), size)
+    return part.decoder.condition(torch.from_numpy(noise).to(labels.device), labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,24 +13,26 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from dsetpack.formats.card import Augmentation, Card, Recipe
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
+from dsetpack.formats.writer import encode, write
+from dsetpack.loading.dataset import PackDataset
 from dsetpack.loading.device import usable
+from dsetpack.loading.loader import PackLoader
+from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
-from dsetpack.pack.decode import decode_batch
+from dsetpack.order.sampler import PairSampler
+from dsetpack.pack.arrays import images_contents
+from dsetpack.pack.combine import Which, merge, select
+from dsetpack.pack.contents import Loaded, PackContents, check_contents
+from dsetpack.pack.decode import decode_pairs
 from dsetpack.pack.part import Part
+from dsetpack.pack.stored import stored
 from dsetpack.spaces import Space, as_space, same_space, space_from_card
 from dsetpack.training.augment import augmentation_of
+from dsetpack.training.train import Progress, Report, train
 
-if TYPE_CHECKING:
-    from dsetpack.loading.dataset import PackDataset
-    from dsetpack.loading.loader import PackLoader
-    from dsetpack.loading.stream import PackStream
-    from dsetpack.order.sampler import PairSampler
-    from dsetpack.pack.combine import Which
-    from dsetpack.training.train import Progress, Report
-
-Pairs = Sequence[int] | NDArray[np.integer[Any]] | Tensor
+PairIds = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 Transform = Callable[[Tensor], Tensor]
 MATERIALIZE_BATCH = 1024
 
@@ -45,8 +47,6 @@ class Pack:
         origin: that file, where it can be opened again: absolute path, URL or bytes; else None.
     """
 
-    origin: str | bytes | None = None
-
     def __init__(self, card: Card, parts: Iterable[Part], space: Space | None = None, digest: str | None = None):
         """Put a pack together.
 
@@ -58,30 +58,42 @@ class Pack:
         Raises:
             FormatError: a part or the space does not fit the card.
         """
-        self._parts = tuple(parts)
-        self._space = space_from_card(card.space, {}) if space is None else as_space(space)
-        if self._space.model != card.space:
-            raise FormatError(f"the card's space is another than {self._space!r}: make it with space=space.model")
-        if not self._parts:
-            raise FormatError("a pack needs at least one part")
-        for number, part in enumerate(self._parts):
-            _check_part(number, part, card)
-        self._begin(card, [(len(part), part.slots) for part in self._parts], digest)
+        contents = Loaded(tuple(parts), space_from_card(card.space, {}) if space is None else as_space(space))
+        check_contents(contents, card)
+        self._hold(card, contents, digest, None)
 
-    def _begin(self, card: Card, sizes: Sequence[tuple[int, int]], digest: str | None) -> None:
-        self.card, self.digest = card, digest
-        self.table = PairTable(sizes)
+    @classmethod
+    def of_contents(cls, card: Card, contents: PackContents, digest: str | None, origin: str | bytes | None) -> Pack:
+        """A pack of what fits its card already, such as a file that was checked; its contents may be read later."""
+        pack = cls.__new__(cls)
+        pack._hold(card, contents, digest, origin)
+        return pack
+
+    def _hold(self, card: Card, contents: PackContents, digest: str | None, origin: str | bytes | None) -> None:
+        self.card, self.digest, self.origin = card, digest, origin
+        self.table = PairTable(contents.sizes)
+        self._contents = contents
         self._decoded: tuple[Tensor, Tensor] | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
         """The parts; read and checked when first used where the pack was opened from a file."""
-        return self._parts
+        return self._contents.parts
 
     @property
     def space(self) -> Space:
         """The pixel space of decoded images; ``space.apply`` maps raw images in [0, 1] into it."""
-        return self._space
+        return self._contents.space
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every pair: int64 [len], or float32 [len, classes]; reads no images."""
+        return self._contents.labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where it decodes."""
+        return self.parts[0].labels.device
 
     @classmethod
     def from_arrays(
@@ -106,9 +118,8 @@ class Pack:
         Raises:
             FormatError: shapes, dtypes or values that do not fit, labels outside the classes, or unknown fields.
         """
-        from dsetpack.pack.arrays import images_pack
-
-        return images_pack(images, labels, classes=classes, space=space, **card)
+        made, part, pixel_space = images_contents(images, labels, classes=classes, space=space, **card)
+        return Pack(made, [part], pixel_space)
 
     @staticmethod
     def merge(*packs: Pack, **card: Any) -> Pack:
@@ -122,9 +133,11 @@ class Pack:
         Raises:
             FormatError: no packs, or packs that do not go together; names the field.
         """
-        from dsetpack.pack.combine import merge
-
-        return merge(packs, card)
+        if not packs:
+            raise FormatError("nothing to merge: at least one pack expected")
+        moved = [pack.to(packs[0].device) for pack in packs]
+        merged, parts = merge([(pack.card, pack.parts) for pack in moved], card)
+        return Pack(merged, parts, packs[0].space)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -133,21 +146,11 @@ class Pack:
         kinds = " + ".join(f"{len(p)} × {p.slots} {p.kind}" for p in self.parts)
         return f"Pack({self.card.title!r}, {kinds} = {len(self)} images {list(self.card.shape)})"
 
-    @property
-    def device(self) -> torch.device:
-        """Where it decodes."""
-        return self.parts[0].labels.device
-
-    @property
-    def labels(self) -> Tensor:
-        """The label of every pair: int64 [len], or float32 [len, classes]."""
-        return torch.cat([part.labels.repeat_interleave(part.slots, 0) for part in self.parts])
-
-    def decode(self, pairs: Pairs, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
+    def decode(self, pair_ids: PairIds, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """Decode any pairs in one batched call, differentiable in sources and banks.
 
         Args:
-            pairs: B pair numbers in 0..len-1, in any order, repeats allowed.
+            pair_ids: B pair numbers in 0..len-1, in any order, repeats allowed.
             seed, epoch: which noise a generator draws; others ignore them.
 
         Returns:
@@ -156,26 +159,22 @@ class Pack:
         Raises:
             IndexError: a number that is no pair.
         """
-        numbers = np.asarray(pairs.cpu() if isinstance(pairs, Tensor) else pairs)
-        if numbers.ndim != 1:
-            raise IndexError(f"pair numbers must be a list, found shape {list(numbers.shape)}")
+        pairs = np.asarray(pair_ids.cpu() if isinstance(pair_ids, Tensor) else pair_ids)
+        if pairs.ndim != 1:
+            raise IndexError(f"pair numbers must be a list, found shape {list(pairs.shape)}")
+        where = self.table.locate(pairs)
         if self._decoded is None:
-            return decode_batch(self, numbers, (seed, epoch))
-        self.table.locate(numbers)  # refuses what is no pair
-        rows = torch.from_numpy(numbers.astype(np.int64)).to(self.device)  # uint8 would be a mask
+            return decode_pairs(self.parts, self.space, pairs, where, (seed, epoch))
         images, labels = self._decoded
-        return images[rows], labels[rows]
+        at_pairs = torch.from_numpy(pairs.astype(np.int64)).to(self.device)  # uint8 would be a mask
+        return images[at_pairs], labels[at_pairs]
 
     def dataset(self, transform: Transform | None = None, *, seed: int = 0) -> PackDataset:
         """A map-style dataset over all pairs, for any stock ``DataLoader``."""
-        from dsetpack.loading.dataset import PackDataset
-
         return PackDataset(self, transform=transform, seed=seed)
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
         """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
-        from dsetpack.order.sampler import PairSampler
-
         return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
 
     def loader(self, batch_size: int, **options: Any) -> PackLoader:
@@ -183,14 +182,10 @@ class Pack:
 
         Images come as they are; ``Dsa(pack.card.augmentation)(x, generator)`` augments a batch as ``train`` does.
         """
-        from dsetpack.loading.loader import PackLoader
-
         return PackLoader(self, batch_size, **options)
 
     def stream(self, batch_size: int, **options: Any) -> PackStream:
         """An iterable dataset of whole batches for ``DataLoader(..., batch_size=None)``; see ``PackStream``."""
-        from dsetpack.loading.stream import PackStream
-
         return PackStream(self, batch_size, **options)
 
     def select(
@@ -205,9 +200,8 @@ class Pack:
         Raises:
             FormatError: nothing is left, or no such class or part.
         """
-        from dsetpack.pack.combine import select
-
-        return select(self, classes, parts)
+        card, kept = select(self.card, self.parts, classes, parts)
+        return Pack(card, kept, self.space)
 
     def to(self, device: torch.device | str) -> Pack:
         """The pack on a device; the one it is called on stays where it is.
@@ -236,7 +230,7 @@ class Pack:
         made = copy.copy(self.to(device or self.device))
         batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // MATERIALIZE_BATCH)))
         with torch.no_grad():
-            images = torch.cat([made.decode(numbers)[0] for numbers in batches])
+            images = torch.cat([made.decode(pair_ids)[0] for pair_ids in batches])
         made._decoded = images, made.labels
         return made
 
@@ -269,8 +263,6 @@ class Pack:
             FormatError: the card has no recipe and none is given, or the labels do not fit model or loss.
             DsetpackError: the loss became NaN or infinite, or torch cannot use the device here.
         """
-        from dsetpack.training.train import train
-
         recipe = recipe or self.card.recipe
         if recipe is None:
             raise FormatError(f"{self.card.title!r} has no recipe in its card; pass recipe=dsetpack.Recipe(...)")
@@ -296,17 +288,11 @@ class Pack:
         Returns:
             the file's size in bytes.
         """
-        from dsetpack.formats.writer import write
-        from dsetpack.pack.store import contents
-
-        return write(path, *contents(self), encoding=encoding)
+        return write(path, *stored(self.card, self.parts, self.space), encoding=encoding)
 
     def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
         """The bytes that ``save`` writes."""
-        from dsetpack.formats.writer import encode
-        from dsetpack.pack.store import contents
-
-        return encode(*contents(self), encoding=encoding)
+        return encode(*stored(self.card, self.parts, self.space), encoding=encoding)
 
     def to_onnx(self, path: str | os.PathLike[str], **options: Any) -> int:
         """Write an ONNX model that decodes without torch and dsetpack; see ``dsetpack.onnx.export``."""
@@ -320,7 +306,7 @@ class Pack:
         Raises:
             FormatError: unknown fields, or values that fit neither the card nor the pack.
         """
-        with checked("card"):
+        with at("card"):
             card = self.card.replace(**changes)
         return Pack(card, self.parts, self.space)
 
@@ -337,23 +323,3 @@ class Pack:
         made = Pack(self.card, self.parts, space.to(self.device), self.digest)
         made.origin = self.origin
         return made
-
-
-def _check_part(number: int, part: Part, card: Card) -> None:
-    classes, hard = len(card.classes), card.labels.kind == "hard"
-    if hard != (part.labels.ndim == 1):
-        raise FormatError(f"part {number}: labels of shape {list(part.labels.shape)}, the card says {card.labels.kind}")
-    if not hard and part.labels.shape[1] != classes:
-        raise FormatError(f"part {number}: {part.labels.shape[1]} label columns for {classes} classes")
-    if hard and len(part.labels) and not 0 <= int(part.labels.min()) <= int(part.labels.max()) < classes:
-        raise FormatError(f"part {number}: labels {part.labels.min()}..{part.labels.max()} for {classes} classes")
-    if part.sources is not None:
-        expected = part.config.source_shape(card.shape)
-        if tuple(part.sources.shape[1:]) != expected:
-            raise FormatError(
-                f"part {number}: sources of shape {list(part.sources.shape[1:])}, {list(expected)} expected"
-            )
-    made = (tuple(part.decoder.image), part.decoder.classes)
-    if made != (card.shape, classes):
-        found, wanted = (f"images {list(image)} of {count} classes" for image, count in (made, (card.shape, classes)))
-        raise FormatError(f"part {number}: its decoders make {found}; {wanted} expected")

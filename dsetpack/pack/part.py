@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dsetpack.decoders import Decoder
+from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
 
@@ -21,10 +22,14 @@ class Part:
         kind, config: the decoder kind and its settings.
         decoder: the bank as a differentiable module.
         sources: float32 [N, *source shape]; None for a kind that draws them (``generator``).
-        labels: hard int64 [N] or soft float32 [N, classes]; of a generator int64 [N], the class of each image an epoch.
-        stage: the stage of a continual learner it was made in.
+        labels: hard int64 [N] or soft float32 [N, classes]. A generator's are int64 [N]: the class of each image of an
+            epoch.
+        stage: the stage of a continual learner in which it was made.
         name: what people call it (``train``, ``test``).
-        class_decoders: for each class the decoders its sources may use, equally many; None for all.
+        class_decoders: for each class the decoders that its sources may use, equally many for each; None for all.
+
+    Raises:
+        FormatError: if there is not one label per source, or if ``class_decoders`` come with soft labels.
     """
 
     kind: str
@@ -39,7 +44,9 @@ class Part:
 
     def __post_init__(self) -> None:
         if self.sources is not None and len(self.sources) != len(self.labels):
-            raise FormatError(f"{len(self.sources)} sources and {len(self.labels)} labels; one label a source expected")
+            raise FormatError(
+                f"{len(self.sources)} sources and {len(self.labels)} labels; one label per source expected"
+            )
         if self.class_decoders is not None:
             if self.labels.ndim != 1:
                 raise FormatError("class_decoders needs hard labels")
@@ -53,17 +60,17 @@ class Part:
         """In how many ways each source can be decoded."""
         return len(self.class_decoders[0]) if self.class_decoders else self.config.bank_size()
 
-    def decode(self, sources: Tensor, slots: Tensor, labels: Tensor, rows: Tensor | None = None) -> Tensor:
+    def decode(self, sources: Tensor, slot_ids: Tensor, labels: Tensor, source_ids: Tensor | None = None) -> Tensor:
         """Decode sources of these labels by the decoders in these slots into images [B, C, H, W].
 
         Args:
-            sources: [B, ...], or any number of them where ``rows`` says which ones.
-            slots: int64 [B]; on the CPU the decoder checks them without waiting for a GPU.
+            sources: [B, ...], or any number of them where ``source_ids`` says which ones.
+            slot_ids: int64 [B]; on the CPU the decoder checks them without waiting for a GPU.
             labels: int64 [B], or soft.
-            rows: int64 [B], which sources; all in order if left out.
+            source_ids: int64 [B], which sources; all in order if left out.
         """
-        index = slots if self._allowed is None else self._allowed[labels, slots.to(labels.device)]
-        images: Tensor = self.decoder(sources, index, rows)
+        decoder_ids = slot_ids if self._allowed is None else self._allowed[labels, slot_ids.to(labels.device)]
+        images: Tensor = self.decoder(sources, decoder_ids, source_ids)
         return images
 
     def to(self, device: torch.device | str, decoder: Decoder) -> Part:
@@ -80,3 +87,8 @@ class Part:
         """The part with only the sources of some classes (soft labels: by their largest entry)."""
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
         return self.take(torch.isin(hard, torch.tensor(list(classes), device=hard.device)))
+
+
+def drawn_labels(card: Card, per_class: int) -> Tensor:
+    """The labels of a generator's images in an epoch, int64: ``per_class`` images of each class in turn."""
+    return torch.arange(len(card.classes)).repeat_interleave(per_class)

@@ -12,7 +12,7 @@ from string import Template
 
 from dsetpack.cards.facts import facts
 from dsetpack.formats.source import Readable
-from dsetpack.pack.store import open_to_show
+from dsetpack.pack.opened import open_to_show
 from dsetpack.preview.bytes_bar import bar_and_table
 from dsetpack.preview.card import card_list, results_table, summary
 from dsetpack.preview.escape import paragraphs, text

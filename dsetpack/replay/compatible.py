@@ -10,7 +10,8 @@ import torch
 
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds import kind_config, upsample
+from dsetpack.formats.kinds import kind_config
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.formats.model import printable
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
@@ -121,7 +122,7 @@ def _converted(number: int, part: Part, pack: Pack, space: Space) -> Part:
     if part.sources is None or not (part.kind == "images" or _commutes(part, pack, space)):
         raise FormatError(
             f"part {number}, {part.kind}, makes images in the space {pack.space!r}, the memory's is {space!r}: its "
-            "decoders cannot be converted; distil in the memory's space, or begin the memory with this pack"
+            "decoders cannot be converted; distill in the memory's space, or begin the memory with this pack"
         )
     with torch.no_grad():
         batches = [space.apply(pack.space.invert(x)) for x in torch.split(part.sources, BATCH)]
@@ -131,7 +132,7 @@ def _converted(number: int, part: Part, pack: Pack, space: Space) -> Part:
 def _commutes(part: Part, pack: Pack, space: Space) -> bool:
     """Whether enlarging small images and changing the space may change places."""
     config, (_, height, width) = part.config, pack.card.shape
-    if not isinstance(config, upsample.Config) or height % config.factor or width % config.factor:
+    if not isinstance(config, UpsampleConfig) or height % config.factor or width % config.factor:
         return False
     return all(isinstance(one, Raw | Normalized) for one in (pack.space, space))
 

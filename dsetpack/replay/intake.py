@@ -9,9 +9,9 @@ from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.presets import Preset
 from dsetpack.pack.combine import unmeasured
+from dsetpack.pack.opened import open_pack
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
-from dsetpack.pack.store import open_pack
 from dsetpack.replay import compatible
 from dsetpack.replay.budget import Size, distinct, measure
 from dsetpack.replay.contents import Bank, Contents, Stage, same_bank

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
 from dsetpack.loading.loader import PackLoader
 from dsetpack.pack.arrays import as_codes, as_labels, class_names
+from dsetpack.pack.opened import open_pack
 from dsetpack.pack.pack import Pack
-from dsetpack.pack.store import open_pack
 from dsetpack.replay import compatible, notes
 from dsetpack.replay.budget import measure
 from dsetpack.replay.contents import Contents, hard
@@ -38,7 +38,7 @@ FLOAT_BYTES: dict[Preset, float] = {"exact": 4, "f16": 2, "int8": 1, "int4": 0.5
 
 
 class Distillable(Protocol):
-    """Real images that can distil themselves, such as ``dsetpack.trainers.data.ImageData``."""
+    """Real images that a method can distill, such as ``dsetpack.trainers.stages.StageData``."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,8 +52,8 @@ class Distillable(Protocol):
     def classes(self) -> tuple[str, ...]:
         """The names of all classes."""
 
-    def distil_stage(self, pack: Pack | None, method: str, **options: Any) -> Pack:
-        """``pack`` with one stage more, learned from these images by a method; a new pack where there is none."""
+    def distill_stage(self, pack: Pack | None, recipe: str, **options: Any) -> Pack:
+        """``pack`` with one more stage, learned from these images by a recipe; a new pack where there is none."""
 
 
 class ReplayMemory:
@@ -216,17 +216,17 @@ class ReplayMemory:
     def add_stage(
         self,
         data: Distillable,
-        method: str = "kfs-cpu",
+        recipe: str = "kfs-cpu",
         *,
         task: Task | None = None,
         budget: int | str | None = None,
         **options: Any,
     ) -> None:
-        """Distil the images of a task, and keep the result.
+        """Distill the images of a task, and keep the result.
 
         Args:
             data: the task's images and no others; its list of classes is the memory's.
-            method: a recipe's name (``kfs``, ``haba-cpu``, ...). With KFS later tasks keep the first one's decoders.
+            recipe: its name (``kfs``, ``haba-cpu``, ...). With KFS later tasks keep the first one's decoders.
                 All tasks have one pixel space, of the kind that the recipe names: the memory's, if it was given one,
                 else that of the first task's images.
             task: as for ``add``.
@@ -244,10 +244,10 @@ class ReplayMemory:
             DsetpackError: distilling failed.
         """
         name = self._free_name(task)
-        if not hasattr(data, "distil_stage"):
+        if not hasattr(data, "distill_stage"):
             raise FormatError(
-                f"data is a {type(data).__name__}; images that a method can distil expected, such as "
-                "dsetpack.trainers.data.ImageData(images, labels, classes, name)"
+                f"data is a {type(data).__name__}; images that a method can distill expected, such as "
+                "dsetpack.trainers.stages.StageData(data)"
             )
         compatible.check_classes(data.classes, self._known_classes())  # not after hours of work
         self._check_begins(data)
@@ -260,7 +260,7 @@ class ReplayMemory:
         before = None if self._contents is None else self.pack
         if before is None and self._space is not None:
             options["space"] = self._space
-        made = data.distil_stage(before, method, **options)
+        made = data.distill_stage(before, recipe, **options)
         new = [part for part in made.parts if before is None or part.stage >= len(self.tasks)]
         self._append(Pack(made.card, new, made.space), name, card_of_all=True)
 
@@ -374,7 +374,7 @@ class ReplayMemory:
     def _noted(self, contents: Contents, budget: int) -> Contents:
         """With what ``open`` has to know in the card."""
         tasks = tuple(stage.task for stage in contents.stages)
-        with checked("what the memory's file says"):
+        with at("what the memory's file says"):
             kept = notes.Notes(
                 budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks,
                 classes=notes.classes_digest(contents.parts),

@@ -16,6 +16,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.loading.dataset import PairSource, decode, loaded
 from dsetpack.loading.device import moved
 from dsetpack.loading.stream import Batch
+from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 
 STATE_VERSION = 3
@@ -69,7 +70,7 @@ class MixedLoader:
         if not hasattr(memory, "table"):
             raise FormatError(f"memory is a {type(memory).__name__}; a pack expected, such as ReplayMemory.pack")
         self.new, self.memory, self.ratio = new, loaded(memory), float(ratio)
-        self._plan = Schedule(memory.table, 1, seed=seed, rule=memory.card.epoch_rule, rank=rank, world=world)
+        self._plan = Schedule(memory.table, 1, Sampling.of(seed, memory.card.epoch_rule, rank, world))
         self._seen = 0  # new samples given so far, over all epochs
 
     def __len__(self) -> int:
@@ -131,13 +132,13 @@ class MixedLoader:
         plan = self._plan
         return {
             "version": STATE_VERSION,
-            "rule": plan.rule,
-            "seed": plan.seed,
+            "rule": plan.sampling.rule,
+            "seed": plan.sampling.seed,
             "pairs": len(plan.table),
             "contents": self._contents,
             "length": plan.length,
             "ratio": self.ratio,
-            "world": plan.world,
+            "world": plan.sampling.world,
         }
 
     @cached_property
@@ -162,8 +163,8 @@ class MixedLoader:
 
     def _runs(self, first: int, last: int) -> Iterator[tuple[int, slice]]:
         """The places ``first`` to ``last`` of this rank's rehearsal: epochs, and places in their orders."""
-        plan = self._plan
-        start, stop, step = first * plan.world + plan.rank, last * plan.world + plan.rank, plan.world
+        plan, rank, step = self._plan, self._plan.sampling.rank, self._plan.sampling.world
+        start, stop = first * step + rank, last * step + rank
         while start < stop:
             epoch, place = divmod(start, plan.length)
             end = min(stop - epoch * plan.length, plan.length)
@@ -171,8 +172,8 @@ class MixedLoader:
             start += len(range(place, end, step)) * step
 
     def _decode(self, epoch: int, places: slice, like: Tensor) -> Batch:
-        pairs = np.ascontiguousarray(self._plan.order(epoch)[places])
-        x, y = decode(self.memory, pairs, self._plan.seed, epoch)
+        pair_ids = np.ascontiguousarray(self._plan.order(epoch)[places])
+        x, y = decode(self.memory, pair_ids, self._plan.sampling.seed, epoch)
         return moved(x, like.device).to(like.dtype), moved(y, like.device)
 
     def _checked(self, batch: Any) -> Batch:

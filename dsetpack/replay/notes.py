@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dsetpack.formats.card import Card, Positive
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model
 from dsetpack.formats.presets import Preset
 from dsetpack.pack.pack import Pack
@@ -62,7 +62,7 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
         raise FormatError(f"{name}: no memory wrote this file, so it names no budget: say budget=")
     values = found if isinstance(found, dict) else {"tasks": [str(stage) for stage in stages]}
     asked = {} if budget is None else {"budget": parse_bytes(budget)}
-    with checked(f"{name}: card.extra.{KEY}"):
+    with at(f"{name}: card.extra.{KEY}"):
         notes = Notes.model_validate({**values, **asked, **({} if encoding is None else {"encoding": encoding})})
     fits = notes.classes in (None, classes_digest(pack.parts))
     if (count := len(set(notes.tasks))) == len(notes.tasks) == len(stages) and fits:

@@ -1,1 +1,1 @@
-"""Trainers: objectives × parameterizations that distil real data into packs, and what measures the result."""
+"""Trainers: objectives × parameterizations that distill real data into packs, and what measures the result."""

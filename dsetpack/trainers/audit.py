@@ -1,6 +1,6 @@
 """How much a network trained on a pack tells about who was in the real data: membership inference, as in ISA.
 
-ISA (Crucial-sample distillation, section 3.3, table 5; FRePo's experiment) distils 10,000 images of MNIST and attacks
+ISA (Crucial-sample distillation, section 3.3, table 5; FRePo's experiment) distills 10,000 images of MNIST and attacks
 two kinds of networks, those trained on the distilled images and those trained on the 10,000 themselves, with as many
 test images as non-members. Dong, Zhao and Lyu (ICML 2022) asked first whether distillation protects members.
 

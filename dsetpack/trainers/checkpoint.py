@@ -54,6 +54,18 @@ def unsound(state: Any, name: str = "") -> str | None:
     return next((one for one in found if one is not None), None)
 
 
+def check_free(path: Path) -> None:
+    """Refuse to begin anew over the checkpoint of a run that stopped before its end.
+
+    Raises:
+        FormatError: if there is one, or if the file is not a checkpoint of ours.
+    """
+    if path.exists() and unfinished(path):
+        raise FormatError(
+            f"{path} is the checkpoint of an unfinished run: resume it, remove it, or choose another folder"
+        )
+
+
 def unfinished(path: Path) -> bool:
     """Whether a run stopped before its end there.
 

@@ -54,7 +54,7 @@ class Demo:
 
     rows: tuple[Row, ...]
     recipe: Recipe
-    distil_seconds: float
+    distill_seconds: float
     seconds: float
 
     @property
@@ -64,7 +64,7 @@ class Demo:
 
 
 def run(pack_path: Path, picture: Path, say: Say, seed: int = 0) -> Demo:
-    """Distil the sample with KFS, write pack and picture, read the pack back, and measure it beside real images.
+    """Distill the sample with KFS, write pack and picture, read the pack back, and measure it beside real images.
 
     All of the pack and of the random images train for the same number of optimiser steps under the same augmentation;
     the random images have the best of three learning rates, over several random subsets.
@@ -78,14 +78,14 @@ def run(pack_path: Path, picture: Path, say: Say, seed: int = 0) -> Demo:
     train, test = load("fashion-sample", split="train"), load("fashion-sample", split="test")
     say(f"distilling {len(train)} real images with KFS")
     distill(train, "kfs-cpu", seed=seed, out=pack_path, encoding="int8", settings=SETTINGS)
-    distil_seconds = time.perf_counter() - began
+    distill_seconds = time.perf_counter() - began
     pack = dsetpack.open(pack_path)
     grid(pack).save(picture, format="PNG")
     _read_through(pack)
     say(f"wrote {pack_path} ({pack_path.stat().st_size:,} bytes) and {picture}; training networks on both")
     rows = tuple(_rows(pack, pack_path.stat().st_size, train, test, seed))
     assert pack.card.recipe is not None
-    return Demo(rows, pack.card.recipe, distil_seconds, time.perf_counter() - began)
+    return Demo(rows, pack.card.recipe, distill_seconds, time.perf_counter() - began)
 
 
 def _read_through(pack: Pack) -> None:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,15 +33,13 @@ from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current, deterministic
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives.isa import crucial
 from dsetpack.trainers.objectives.means import NetworkPool
 from dsetpack.trainers.parameterizations.base import Positive
 from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.seeds import generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 
 class ExpertSettings(Model):

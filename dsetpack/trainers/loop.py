@@ -10,7 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
@@ -19,11 +19,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import deterministic
-from dsetpack.trainers.checkpoint import Recipe, load_checkpoint, save_checkpoint, unfinished, unsound
+from dsetpack.trainers.checkpoint import Recipe, check_free, load_checkpoint, save_checkpoint, unsound
 from dsetpack.trainers.lamb import Lamb
 from dsetpack.trainers.log import Log
 from dsetpack.trainers.progress import Meter
@@ -150,7 +150,7 @@ class Run:
     """
 
     folder: Path | None = None
-    name: str = "distil"
+    name: str = "distill"
     recipe: Recipe | None = None
     resume: bool = False
     every: int = 500
@@ -167,13 +167,14 @@ class Run:
         """Refuse to begin anew over an unfinished run's checkpoint.
 
         Raises:
-            FormatError: there is one, and ``resume`` is not set.
+            FormatError: if there is one and ``resume`` is not set.
         """
-        path = self.checkpoint
-        if path is not None and path.exists() and not self.resume and unfinished(path):
-            raise FormatError(
-                f"{path} is the checkpoint of an unfinished run: resume it, remove it, or choose another folder"
-            )
+        if self.checkpoint is not None and not self.resume:
+            check_free(self.checkpoint)
+
+    def phase(self, name: str, folder: Path | None, recipe: Recipe, resume: bool) -> Run:
+        """One phase of a job that shows itself and saves as often as this run."""
+        return replace(self, folder=folder, name=name, recipe=recipe, resume=resume)
 
 
 def optimise(work: Trainable, schedule: Schedule, *, seed: int, run: Run | None = None) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from dsetpack.trainers import objectives, parameterizations, registry
+from dsetpack.trainers import objectives, parameterizations
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "methods.md"
 BEGIN, END = "<!-- pairs -->", "<!-- end of pairs -->"
@@ -20,24 +20,23 @@ def pairs() -> list[tuple[str, str]]:
     """All (objective, parameterization) that make sense."""
     return [
         (objective, on)
-        for objective in registry.names(objectives.__name__)
-        for on in registry.names(parameterizations.__name__)
+        for objective in objectives.known()
+        for on in parameterizations.known()
         if refusal(objective, on) is None
     ]
 
 
 def refusal(objective: str, parameterization: str) -> str | None:
     """Why an objective makes no sense with a parameterization; None where it does."""
-    refuses: dict[str, str] = registry.settings(objectives.__name__, objective).refuses
-    return refuses.get(parameterization)
+    return objectives.known()[objective].refuses.get(parameterization)
 
 
 def table() -> str:
     """The pairs as Markdown: a row an objective, the reasons below."""
-    columns = registry.names(parameterizations.__name__)
+    columns = parameterizations.known()
     rows = [["objective", *columns], ["---"] * (len(columns) + 1)]
     reasons: list[str] = []
-    for objective in registry.names(objectives.__name__):
+    for objective in objectives.known():
         row = [f"`{objective}`"]
         for on in columns:
             reason = refusal(objective, on)

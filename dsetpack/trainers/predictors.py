@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError, checked
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model
 from dsetpack.pack.pack import Pack
 from dsetpack.trainers.krr import RIDGE, KrrPredictor, Scale, centred
@@ -53,7 +53,7 @@ def ridge_of(card: Card) -> Ridge:
         FormatError: the card's are no such settings.
     """
     objective: Any = card.provenance.settings.get("objective")
-    with checked("card.provenance.settings.objective"):
+    with at("card.provenance.settings.objective"):
         return Ridge.model_validate(objective if isinstance(objective, dict) else {})
 
 

@@ -23,7 +23,7 @@ LINE_EVERY = 30.0
 
 
 class Meter:
-    """Shows how far a piece of work is: ``with Meter("distil", steps) as meter: meter.update(step, "loss 0.3")``.
+    """Shows how far a piece of work is: ``with Meter("distill", steps) as meter: meter.update(step, "loss 0.3")``.
 
     Args:
         title: what is being done.

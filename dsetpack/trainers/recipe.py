@@ -15,16 +15,16 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
+from dsetpack.formats.by_name import chosen
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model, problems
-from dsetpack.trainers import objectives, parameterizations, registry
+from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.arithmetic import Precision
 from dsetpack.trainers.loop import Schedule
 from dsetpack.trainers.objectives.adversary import AdversarySettings
-from dsetpack.trainers.objectives.base import Settings as ObjectiveSettings
-from dsetpack.trainers.parameterizations.base import Positive
-from dsetpack.trainers.parameterizations.base import Settings as ParameterizationSettings
+from dsetpack.trainers.objectives.base import ObjectiveSettings
+from dsetpack.trainers.parameterizations.base import ParameterizationSettings, Positive
 
 FOLDER = Path(__file__).parent / "recipes"
 DSA: tuple[Any, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -91,7 +91,7 @@ class DistillRecipe(Model):
     inferred: tuple[str, ...] = ()
 
 
-def recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> DistillRecipe:
+def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> DistillRecipe:
     """A recipe by name, or from a ``.toml`` file.
 
     Args:
@@ -188,8 +188,8 @@ def _set(table: Table, key: str, value: Any) -> None:
 def _validated(table: Table, where: str) -> DistillRecipe:
     """The recipe of a table: first its polymorphic sections, then the rest."""
     values, known = dict(table), list(_dotted(DistillRecipe))
-    packages = {"parameterization": parameterizations.__name__, "objective": objectives.__name__}
-    kinds = {key: _kind(values[key], key, package, where) for key, package in packages.items() if key in values}
+    choices = {"parameterization": parameterizations.known(), "objective": objectives.known()}
+    kinds = {key: _kind(values[key], key, choice, where) for key, choice in choices.items() if key in values}
     for key, kind in kinds.items():
         known += _dotted(kind, f"{key}.")
     for key, kind in kinds.items():
@@ -202,10 +202,10 @@ def _validated(table: Table, where: str) -> DistillRecipe:
     return found
 
 
-def _kind(values: Any, key: str, package: str, where: str) -> type[Model]:
+def _kind(values: Any, key: str, choice: Mapping[str, type[Model]], where: str) -> type[Model]:
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise FormatError(f"{where}: {key} needs a 'name', one of {', '.join(registry.names(package))}")
-    return registry.settings(package, values["name"])
+        raise FormatError(f"{where}: {key} needs a 'name', one of {', '.join(choice)}")
+    return chosen(choice, values["name"], key)
 
 
 def _model(kind: type[Model], values: Table, prefix: str, where: str, known: Sequence[str]) -> Model:

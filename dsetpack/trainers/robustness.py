@@ -56,7 +56,7 @@ def augmentation_robust(augmented: float, plain: float, weight: float = 0.5) -> 
 
 
 @dataclass(frozen=True)
-class Part:
+class Accuracies:
     """One of the accuracies that the scores are made of: a fraction for each seed, at which learning rate."""
 
     accuracies: tuple[float, ...]
@@ -82,12 +82,12 @@ class Scores:
         steps, real_steps: optimiser steps of each training; of ``real-hard``.
     """
 
-    parts: dict[str, Part]
+    parts: dict[str, Accuracies]
     per_class: int
     steps: int
     real_steps: int
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> Accuracies:
         return self.parts[name]
 
     @property

@@ -22,7 +22,7 @@ from dsetpack.trainers.evaluate import accuracies, accuracy, fresh
 from dsetpack.trainers.measured import Measured
 from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.real import RealImages
-from dsetpack.trainers.robustness import Part, Scores
+from dsetpack.trainers.robustness import Accuracies, Scores
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.train import train
 
@@ -153,13 +153,13 @@ class _Bench:
         real = {seed for seed in self.seeds if not self.measured.has("real-hard", self.real_recipe.lr, seed)}
         return Cost(len(left), self.steps, len(real | taught), self.real_recipe.steps or 0)
 
-    def parts(self, meter: Meter) -> dict[str, Part]:
+    def parts(self, meter: Meter) -> dict[str, Accuracies]:
         """Every part by name; the real networks first, which are the teachers."""
         self._meter, self._done = meter, 0
         bare = self.recipe.model_copy(update={"cutmix": 0.0})
         augmentation = self.pack.card.augmentation
         found = {
-            "real-hard": Part(tuple(self._real(seed) for seed in self.seeds), self.real_recipe.lr),
+            "real-hard": Accuracies(tuple(self._real(seed) for seed in self.seeds), self.real_recipe.lr),
             "syn-any": self._of_pack("syn-any", self.pack, self.recipe, augmentation),
             "rdm-any": self._of_random("rdm-any", self.recipe, augmentation),
         }
@@ -171,22 +171,24 @@ class _Bench:
             found["syn-naug"], found["rdm-naug"] = found["syn-any"], found["rdm-any"]
         return found
 
-    def _of_pack(self, name: str, pack: Pack, recipe: Recipe, augmentation: Augmentation | None) -> Part:
+    def _of_pack(self, name: str, pack: Pack, recipe: Recipe, augmentation: Augmentation | None) -> Accuracies:
         """A pack at the recipe's learning rate."""
         for seed in self.seeds:
             self._measure(name, recipe, seed, lambda _: pack, augmentation)
         return self._part(name, recipe.lr)
 
-    def _hard(self, augmentation: Augmentation | None) -> Part:
+    def _hard(self, augmentation: Augmentation | None) -> Accuracies:
         """The pack with hard labels, at the best rate."""
         pack, recipe = with_hard_labels(self.pack), self.recipe.model_copy(update={"loss": "cross_entropy"})
         return self._best("syn-hard", recipe, lambda _: pack, augmentation)
 
-    def _of_random(self, name: str, recipe: Recipe, augmentation: Augmentation | None) -> Part:
+    def _of_random(self, name: str, recipe: Recipe, augmentation: Augmentation | None) -> Accuracies:
         """Random images, others for each seed, at the best rate."""
         return self._best(name, recipe, self._random, augmentation)
 
-    def _best(self, name: str, recipe: Recipe, packs: Callable[[int], Pack], augmentation: Augmentation | None) -> Part:
+    def _best(
+        self, name: str, recipe: Recipe, packs: Callable[[int], Pack], augmentation: Augmentation | None
+    ) -> Accuracies:
         for seed in self.seeds:
             for rate in self.rates:
                 try:
@@ -197,8 +199,8 @@ class _Bench:
                     self._keep(name, rate, seed, 0.0)
         return max((self._part(name, rate) for rate in self.rates), key=lambda part: part.mean)
 
-    def _part(self, name: str, rate: float) -> Part:
-        return Part(tuple(self.measured.get(name, rate, seed) for seed in self.seeds), rate)
+    def _part(self, name: str, rate: float) -> Accuracies:
+        return Accuracies(tuple(self.measured.get(name, rate, seed) for seed in self.seeds), rate)
 
     def _measure(
         self, name: str, recipe: Recipe, seed: int, packs: Callable[[int], Pack], augmentation: Augmentation | None

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -30,13 +30,11 @@ from typing_extensions import override
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
 from dsetpack.spaces import Space
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Group, Schedule, Terms, Trainable, optimise
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.seeds import derive, generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 Rule = Literal["random", "herding", "k-center", "forgetting"]
 PHASE = "select"
@@ -48,7 +46,7 @@ WIDE = 2**26
 ROWS = 4096
 
 
-class Settings(Model):
+class SelectionSettings(Model):
     """The network behind herding, k-center and forgetting, trained on all real images in the context's space.
 
     By SGD and cross-entropy, without augmentation or weight decay; the learning rate falls to a tenth after half of the
@@ -76,7 +74,7 @@ class Settings(Model):
         return Schedule(steps=steps, optimizer="sgd", momentum=self.momentum, milestones=(0.5,), gamma=0.1)
 
 
-def select(rule: Rule, context: Context, count: int, settings: Settings | None = None) -> Tensor:
+def select(rule: Rule, context: Context, count: int, settings: SelectionSettings | None = None) -> Tensor:
     """Pick real images; trains the network first where the rule needs one, as the context's phase ``select``.
 
     Args:
@@ -100,11 +98,13 @@ def select(rule: Rule, context: Context, count: int, settings: Settings | None =
             raise FormatError(
                 f"{data.name} has {len(found)} images of class {data.classes[label]!r}; {count} to be picked by {rule}"
             )
-    pick = _picker(rule, _trained(rule, context, settings or Settings()))
+    pick = _picker(rule, _trained(rule, context, settings or SelectionSettings()))
     return torch.cat([found[pick(found, count)] for found in members])
 
 
-def real_images(rule: Rule, context: Context, count: int, settings: Settings | None = None) -> tuple[Tensor, Tensor]:
+def real_images(
+    rule: Rule, context: Context, count: int, settings: SelectionSettings | None = None
+) -> tuple[Tensor, Tensor]:
     """What ``select`` picks: images float32 [classes · count, C, H, W] in the context's space, and labels int64."""
     index = select(rule, context, count, settings)
     with torch.no_grad():
@@ -212,7 +212,7 @@ class FeatureNetwork(Trainable):
 
     repeatable = False
 
-    def __init__(self, settings: Settings, data: ImageData, space: Space, seed: int) -> None:
+    def __init__(self, settings: SelectionSettings, data: ImageData, space: Space, seed: int) -> None:
         self.data, self._space, self._settings, self._seed = data, space, settings, seed
         made = network(
             settings.network, data.shape, len(data.classes), settings.width, seed=derive(seed, PHASE, "network")
@@ -261,7 +261,7 @@ class FeatureNetwork(Trainable):
         self.forgetting.load_state_dict(state["forgetting"])
 
 
-def _trained(rule: Rule, context: Context, settings: Settings) -> FeatureNetwork:
+def _trained(rule: Rule, context: Context, settings: SelectionSettings) -> FeatureNetwork:
     data = context.data
     schedule = settings.schedule(len(data))
     epoch = math.ceil(len(data) / settings.batch)

@@ -37,15 +37,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dsetpack.decoders import Decoder
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pack.pack import Pack
 from dsetpack.spaces import Space, as_space
-from dsetpack.trainers import checkpoint, distill, parallel, staging
+from dsetpack.trainers import checkpoint, staging
+from dsetpack.trainers.card import card_of
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
+from dsetpack.trainers.job import Build, Job, chosen_recipe
 from dsetpack.trainers.loop import Run
 from dsetpack.trainers.parameterizations import Parameterization, kfs
 from dsetpack.trainers.recipe import DistillRecipe
@@ -59,7 +62,7 @@ KFS_SCHEDULE: Mapping[str, Any] = {"schedule.milestones": (0.25, 0.75), "schedul
 def distill_stages(
     data: ImageData,
     stages: Sequence[Sequence[int]],
-    by: str | DistillRecipe = "kfs-cpu",
+    recipe: str | DistillRecipe = "kfs-cpu",
     *,
     ipc: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -73,12 +76,12 @@ def distill_stages(
     device: torch.device | str = "cpu",
     run: Run | None = None,
 ) -> Pack:
-    """Distil real training images in stages.
+    """Distill real training images in stages.
 
     Args:
         data: the training images of all stages.
         stages: for each stage its classes, by number; a class that is in none is left out.
-        by, settings: as for ``distill``, for every stage.
+        recipe, settings: as for ``distill``, for every stage.
         ipc: the budget in images a class of each stage; by default the recipe's.
         space: the pixel space of all stages, of the kind that the recipe names; by default that of stage 0's images.
         seed, out, encoding, cache, device, run: as for ``distill``.
@@ -94,26 +97,36 @@ def distill_stages(
             Or a parameterization that makes no part of some classes alone (a generator).
         DsetpackError: NaN; Interrupted: Ctrl-C. Both after saving.
     """
-    chosen = _choose(by, ipc, settings, data.name)
+    job = Job.of(
+        _chosen(recipe, ipc, settings, data.name),
+        seed=seed,
+        out=out,
+        encoding=encoding,
+        folder=folder,
+        resume=resume,
+        cache=cache,
+        device=device,
+        run=run,
+    )
     if space is not None:
-        staging.check_space(as_space(space).model, chosen, "the given one")
+        staging.check_space(as_space(space).model, job.recipe, "the given one")
     groups = staging.checked(data, stages)
     for number, classes in enumerate(groups):
-        staging.budget(chosen, data, classes, number)
-    work = _Work(chosen, seed, distill.run_folder(folder, out), resume, cache, device, run or Run(), space)
+        staging.budget(job.recipe, data, classes, number)
+    work = _Stages(job, space)
     work.check_free(len(groups))
     pack = None
     for classes in groups:
         pack = work.stage(data, classes, pack)
     assert pack is not None
-    return _saved(pack, out, encoding)
+    return job.finish(pack)
 
 
 def add_stage(
     pack: Pack,
     data: ImageData,
     classes: Sequence[int],
-    by: str | DistillRecipe = "kfs-cpu",
+    recipe: str | DistillRecipe = "kfs-cpu",
     *,
     ipc: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -126,7 +139,7 @@ def add_stage(
     device: torch.device | str = "cpu",
     run: Run | None = None,
 ) -> Pack:
-    """Distil one more stage and add it to a pack.
+    """Distill one more stage and add it to a pack.
 
     With the arguments of the ``distill_stages`` that made the pack, the part is the one that ``distill_stages`` would
     have made, where the pack holds decoders and space exactly (encoding ``exact``). KFS takes the decoders as they are.
@@ -136,7 +149,7 @@ def add_stage(
         data: the stage's training images. They may be among others, which are not used; ``data.classes`` are the
             pack's.
         classes: of the stage, by number.
-        by, ipc, settings, seed, out, encoding, folder, resume, cache, device, run: as for ``distill_stages``.
+        recipe, ipc, settings, seed, out, encoding, folder, resume, cache, device, run: as for ``distill_stages``.
 
     Returns:
         a pack with one part more (on the CPU), its stage the next number. Training recipe and augmentation stay the
@@ -146,53 +159,102 @@ def add_stage(
         FormatError: as ``distill_stages``; also where the data or the recipe do not fit the pack: other classes, image
             shape, pixel space, label kind or epoch rule, no such decoders, or a class that is there already.
     """
-    chosen = _choose(by, ipc, settings, data.name)
+    job = Job.of(
+        _chosen(recipe, ipc, settings, data.name),
+        seed=seed,
+        out=out,
+        encoding=encoding,
+        folder=folder,
+        resume=resume,
+        cache=cache,
+        device=device,
+        run=run,
+    )
     pack = pack.to("cpu")
     number = staging.next_stage(pack)
-    staging.check_fits(pack, data, chosen)
+    staging.check_fits(pack, data, job.recipe)
     [group] = staging.checked(data, [classes], staging.present(pack), number)
-    staging.budget(chosen, data, group, number)
-    work = _Work(chosen, seed, distill.run_folder(folder, out), resume, cache, device, run or Run())
-    return _saved(work.stage(data, group, pack), out, encoding)
+    staging.budget(job.recipe, data, group, number)
+    return job.finish(_Stages(job).stage(data, group, pack))
+
+
+@dataclass(frozen=True, eq=False)
+class StageData:
+    """Real images of one stage, which a replay memory can distill: ``memory.add_stage(StageData(images), "kfs-cpu")``.
+
+    Attributes:
+        images: the stage's images and no others; their list of classes is the memory's.
+    """
+
+    images: ImageData
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.images.shape
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N]."""
+        return self.images.labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of all classes."""
+        return self.images.classes
+
+    def distill_stage(
+        self, pack: Pack | None, recipe: str | DistillRecipe, *, show: bool | None = None, **options: Any
+    ) -> Pack:
+        """A pack with one more stage, learned from these images alone; what ``ReplayMemory.add_stage`` calls.
+
+        Args:
+            pack: of the stages so far; None where this is the first.
+            recipe, options: further arguments of ``add_stage``.
+            show: progress; None: only on a terminal.
+
+        Raises:
+            FormatError: as ``add_stage``.
+        """
+        classes = sorted(set(self.labels.tolist()))
+        options.setdefault("run", Run(show=show))
+        if pack is None:
+            return distill_stages(self.images, [classes], recipe, **options)
+        return add_stage(pack, self.images, classes, recipe, **options)
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What all stages have in common."""
+class _Stages:
+    """The stages of one job."""
 
-    chosen: DistillRecipe
-    seed: int
-    where: Path | None
-    resume: bool
-    cache: str | os.PathLike[str] | None
-    device: torch.device | str
-    run: Run
+    job: Job
     space: Space | None = None  # of stage 0
 
     def stage(self, data: ImageData, classes: Stage, pack: Pack | None) -> Pack:
         """The pack with one more stage; its first one where there is no pack yet."""
-        chosen, number = self.chosen, 0 if pack is None else staging.next_stage(pack)
+        job, number = self.job, 0 if pack is None else staging.next_stage(pack)
         own = staging.only(data, classes, number)
         bank = self._bank(pack)
-        synthetic, learned = distill.learn(
-            self._context(own, classes, number, pack, bank), chosen, self._start(pack, bank)
-        )
+        learned = job.learn(self._context(own, classes, number, pack, bank), self._start(pack, bank))
+        synthetic = learned.synthetic
         record: checkpoint.Recipe = {"classes": list(classes), "data": own.digest, **self._spent(data, classes, number)}
-        if learned.evaluation.lr != chosen.evaluation.lr:
+        if learned.evaluation.lr != job.recipe.evaluation.lr:
             record["lr"] = learned.evaluation.lr
-        before = distill.card_of(own, chosen, synthetic, self.seed) if pack is None else pack.card
-        card = staging.with_record(before, data, chosen, record)
-        parts = [
-            staging.placed(part, data, classes, number, bank, chosen.parameterization) for part in synthetic.parts()
-        ]
+        unlearned = learned._replace(evaluation=job.recipe.evaluation)  # each stage's rate is in its record
+        before = card_of(own, job.recipe, unlearned, job.seed) if pack is None else pack.card
+        card = staging.with_record(before, data, job.recipe, record)
+        settings = job.recipe.parameterization
+        parts = [staging.placed(part, data, classes, number, bank, settings) for part in synthetic.parts()]
         if pack is None:
             return Pack(card, parts, synthetic.space.to("cpu"))
         return Pack(card, [*pack.parts, *parts], pack.space)
 
     def _bank(self, pack: Pack | None) -> Decoder | None:
         """The decoders to keep; None where the stage makes its own."""
-        settings = self.chosen.parameterization
-        return staging.frozen_bank(pack, settings) if pack is not None and isinstance(settings, kfs.Settings) else None
+        settings = self.job.recipe.parameterization
+        return (
+            staging.frozen_bank(pack, settings) if pack is not None and isinstance(settings, kfs.KfsSettings) else None
+        )
 
     def _context(self, own: ImageData, classes: Stage, number: int, pack: Pack | None, bank: Decoder | None) -> Context:
         given: checkpoint.Recipe = {"classes": list(classes)}
@@ -201,23 +263,14 @@ class _Work:
             given["space"] = staging.digest(space.tensors(), space.model)
         if bank is not None:
             given["bank"] = staging.digest(bank.state_dict())
-        return distill.context_for(
-            own.to(self.device),
-            self.chosen,
-            derive(self.seed, "stage", number) if number else self.seed,
-            self._folder(number),
-            self.resume,
-            self.cache,
-            self.run,
-            space=space,
-            given=given,
-        )
+        seed = derive(self.job.seed, "stage", number) if number else self.job.seed
+        return self.job.context(own, seed=seed, folder=self._folder(number), space=space, given=given)
 
-    def _start(self, pack: Pack | None, bank: Decoder | None) -> distill.Build:
-        settings = self.chosen.parameterization
+    def _start(self, pack: Pack | None, bank: Decoder | None) -> Build:
+        settings = self.job.recipe.parameterization
 
         def build(context: Context) -> Parameterization:
-            if bank is not None and isinstance(settings, kfs.Settings):
+            if bank is not None and isinstance(settings, kfs.KfsSettings):
                 made: Parameterization = settings.build_later(context, bank)
             else:
                 made = settings.build(context)
@@ -228,7 +281,7 @@ class _Work:
         return build
 
     def _spent(self, data: ImageData, classes: Stage, number: int) -> checkpoint.Recipe:
-        budget = staging.budget(self.chosen, data, classes, number)
+        budget = staging.budget(self.job.recipe, data, classes, number)
         return {
             "sources": budget.sources,
             "floats": budget.used,
@@ -236,7 +289,7 @@ class _Work:
         }
 
     def _folder(self, number: int) -> Path | None:
-        return None if self.where is None else self.where / f"stage-{number}"
+        return None if self.job.folder is None else self.job.folder / f"stage-{number}"
 
     def check_free(self, count: int) -> None:
         """Refuse to begin anew where some of ``count`` stages were made, but not all of them to the end.
@@ -244,33 +297,30 @@ class _Work:
         Raises:
             FormatError: so it is, and ``resume`` is not set.
         """
-        if self.where is None or self.resume:
+        where = self.job.folder
+        if where is None or self.job.resume:
             return
-        begun = {path.parent for path in self.where.glob("stage-*/*.pt")}
-        wanted = begun | {self.where / f"stage-{number}" for number in range(count)}
+        begun = {path.parent for path in where.glob("stage-*/*.pt")}
+        wanted = begun | {where / f"stage-{number}" for number in range(count)}
         ended = [folder for folder in wanted if self._ended(folder)]
         if begun and len(ended) < len(wanted):
             raise FormatError(
-                f"{self.where} holds an unfinished run: {len(ended)} of {len(wanted)} stages have ended. Resume it, "
+                f"{where} holds an unfinished run: {len(ended)} of {len(wanted)} stages have ended. Resume it, "
                 "remove it, or choose another folder"
             )
 
     def _ended(self, folder: Path) -> bool:
         files = sorted(folder.glob("*.pt"))
-        last = self.chosen.objective is None or folder / "match.pt" in files
+        last = self.job.recipe.objective is None or folder / "match.pt" in files
         return bool(files) and last and not any(checkpoint.unfinished(path) for path in files)
 
 
-def _choose(by: str | DistillRecipe, ipc: int | None, settings: Mapping[str, Any] | None, data: str) -> DistillRecipe:
+def _chosen(
+    recipe: str | DistillRecipe, ipc: int | None, settings: Mapping[str, Any] | None, data: str
+) -> DistillRecipe:
     """The recipe of every stage; a shipped one of KFS with the paper's schedule for stages."""
-    chosen = distill.choose(by, ipc, settings, data)
-    shipped = not isinstance(by, DistillRecipe) and not str(by).endswith(".toml")
-    if shipped and isinstance(chosen.parameterization, kfs.Settings) and chosen.schedule is not None:
-        return distill.choose(by, ipc, {**KFS_SCHEDULE, **(settings or {})}, data)
-    return chosen
-
-
-def _saved(pack: Pack, out: str | os.PathLike[str] | None, encoding: EncodingChoice) -> Pack:
-    if out is not None and not parallel.rank():
-        pack.save(out, encoding=encoding)
-    return pack
+    found = chosen_recipe(recipe, ipc, settings, data)
+    shipped = not isinstance(recipe, DistillRecipe) and not str(recipe).endswith(".toml")
+    if shipped and isinstance(found.parameterization, kfs.KfsSettings) and found.schedule is not None:
+        return chosen_recipe(recipe, ipc, {**KFS_SCHEDULE, **(settings or {})}, data)
+    return found

@@ -13,14 +13,13 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from dsetpack.decoders import Decoder, decoder
-from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.card import Space as SpaceModel
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.card import Card, SpaceModel, ZcaSpace
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.parameterizations import Budget, Parameterization, kfs
-from dsetpack.trainers.parameterizations.base import Settings
+from dsetpack.trainers.parameterizations.base import ParameterizationSettings
 from dsetpack.trainers.recipe import DistillRecipe
 
 Stage = tuple[int, ...]
@@ -97,12 +96,10 @@ def budget(chosen: DistillRecipe, data: ImageData, classes: Stage, number: int) 
             f"{settings.name} in stages: a generator draws images of all classes of a pack, so it cannot be the part "
             "of some of them; choose a parameterization that stores its sources"
         )
-    try:
-        if number and isinstance(settings, kfs.Settings):
+    with at(f"stage {number} of {len(classes)} classes"):
+        if number and isinstance(settings, kfs.KfsSettings):
             return settings.budget_later(data.shape, len(classes), chosen.ipc)
         return settings.budget(data.shape, len(classes), chosen.ipc)
-    except FormatError as error:
-        raise FormatError(f"stage {number} of {len(classes)} classes: {error}") from error
 
 
 def only(data: ImageData, classes: Stage, number: int) -> ImageData:
@@ -173,7 +170,7 @@ def check_alike(card: Card, synthetic: Parameterization) -> None:
         )
 
 
-def frozen_bank(pack: Pack, settings: kfs.Settings) -> Decoder:
+def frozen_bank(pack: Pack, settings: kfs.KfsSettings) -> Decoder:
     """The decoders of a pack that later stages learn codes for.
 
     Raises:
@@ -192,7 +189,9 @@ def frozen_bank(pack: Pack, settings: kfs.Settings) -> Decoder:
     return found[0].decoder
 
 
-def placed(part: Part, data: ImageData, classes: Stage, number: int, bank: Decoder | None, settings: Settings) -> Part:
+def placed(
+    part: Part, data: ImageData, classes: Stage, number: int, bank: Decoder | None, settings: ParameterizationSettings
+) -> Part:
     """A part over the classes of a stage, as one over all classes of ``data``.
 
     Args:

@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from dsetpack.formats.card import Augmentation, Card
 from dsetpack.formats.errors import FormatError
-from dsetpack.order.philox import check_seed
+from dsetpack.order.checks import check_seed
 
 HALF = (torch.float16, torch.bfloat16)
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.loading.device import moved, usable
-from dsetpack.order.philox import check_seed
+from dsetpack.order.checks import check_seed
 from dsetpack.training.augment import Dsa
 from dsetpack.training.cutmix import Mix, draw_mix
 

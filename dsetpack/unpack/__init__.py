@@ -8,13 +8,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.pack.pack import Pack
 from dsetpack.unpack.base import new_folder
@@ -22,10 +20,9 @@ from dsetpack.unpack.base import new_folder
 __all__ = ["form_names", "unpack"]
 
 
-@cache
 def form_names() -> tuple[str, ...]:
     """The names of all forms, sorted."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"))
+    return tuple(by_name(__name__, "FORM"))
 
 
 def unpack(
@@ -48,11 +45,10 @@ def unpack(
             (pass ``pack.with_space(Zca.refit(...))``); an optional package is missing.
         OSError: the folder cannot be written.
     """
-    if as_ not in form_names():
-        raise FormatError(f"no form {as_!r}; there are {', '.join(form_names())}")
+    write = chosen(by_name(__name__, "FORM"), as_, "form")
     if space is not None and as_ != "safetensors":
         raise FormatError(f"space is for 'safetensors'; {as_!r} holds raw 8-bit images")
     options: dict[str, Any] = {} if space is None else {"space": space}
     with new_folder(folder) as filling:
-        importlib.import_module(f"{__name__}.{as_}").write(pack, filling, **options)
+        write(pack, filling, **options)
     return Path(folder)

@@ -48,3 +48,6 @@ def _schema(arrow: Any, pack: Pack) -> Any:
         arrow.field("label", arrow.int64() if hard else arrow.list_(arrow.float32(), len(names))),
     ]
     return arrow.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+
+
+FORM = write

@@ -32,3 +32,6 @@ def _rows(pack: Pack, names: list[str]) -> list[list[str]]:
         return [["file", "label", "class"], *rows]
     columns = ["file", *(f"{name} " if name == "label" else name for name in classes)]  # 'label' would mean hard ones
     return [columns, *([name, *map(str, row)] for name, row in zip(names, found, strict=True))]
+
+
+FORM = write

@@ -27,3 +27,6 @@ def write(pack: Pack, folder: Path, *, space: Literal["pack", "raw"] = "pack") -
         tensors |= {name: tensor.cpu().contiguous() for name, tensor in pack.space.tensors().items()}
     card = unpacked_card(pack, raw=raw).model_dump_json(exclude_defaults=True)
     library.save_file(tensors, str(folder / NAME), metadata={CARD: card, "format": "pt"})
+
+
+FORM = write

@@ -12,18 +12,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-from preview_packs import EVIL, KFS, SAMPLE, evil, generator, large
-
 from dsetpack.preview.page import page
+from tests.support.paths import KFS, ROOT, SAMPLE
+from tests.support.preview_packs import EVIL, evil, generator, large
 
 PAGES = {"kfs": KFS, "sample": SAMPLE, "evil": evil(), "generator": generator(), "large": large()}
 NODE = Path(os.environ.get("NODE_FOLDER") or ROOT / "examples" / "browser").absolute()
@@ -47,7 +43,7 @@ def seen(tmp_path_factory, pictures):
     plan = {"pages": {name: str(folder / f"{name}.html") for name in PAGES}, "pictures": str(pictures)}
     plan["node"] = str(NODE)
     (folder / "plan.json").write_text(json.dumps(plan))
-    command = ["node", str(HERE / "drive_preview.mjs"), str(folder / "plan.json")]
+    command = ["node", str(Path(__file__).with_name("drive_preview.mjs")), str(folder / "plan.json")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

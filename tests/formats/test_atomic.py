@@ -12,17 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from format_packs import card
 
 from dsetpack import formats
 from dsetpack.formats import atomic
 from dsetpack.formats.atomic import SUFFIX, check_writable, write_atomically
+from tests.support.format_packs import card
 
 posix = pytest.mark.skipif(os.name != "posix", reason="POSIX")
 
 
 def write(path, value=1.0):
-    part = formats.Part(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
+    part = formats.PartEntry(kind="images", sources=3, tensors={"sources": "sources", "labels": "labels"})
     tensors = {"sources": np.full((3, 1, 6, 5), value, np.float32), "labels": np.arange(3, dtype=np.uint8)}
     return formats.write(path, card(), [part], tensors)
 

@@ -1,29 +1,26 @@
-"""Every attack file meets its own error: see tests/attacks/attack_builder.py for how each is made."""
+"""Every attack file meets its own error: see tests/support/attacks/attack_builder.py for how each is made."""
 
 import json
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import attack_builder
 import pytest
 
 from dsetpack import formats
 from dsetpack.formats import DsetpackError, Limits, Reader
 from dsetpack.formats.hdf5_view import difference
 from dsetpack.formats.seal import recard
+from tests.support.attacks import attack_builder
+from tests.support.paths import ATTACKS as FOLDER
+from tests.support.processes import python
 
-FOLDER = Path(__file__).parents[1] / "attacks"
 ATTACKS = json.loads((FOLDER / "attacks.json").read_text())
 LINKS = ("view-external-link", "view-external-storage", "view-virtual", "view-broken")
 
 BUILD = """
-import json, sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import attack_builder
-files = Path(sys.argv[1]) / "files"
+import json
+from tests.support.attacks import attack_builder
+from tests.support.paths import ATTACKS
+files = ATTACKS / "files"
 made = attack_builder.attacks()
 print(json.dumps([attack.name for attack in made if (files / f"{attack.name}.dpk").read_bytes() != attack.data]))
 """
@@ -81,8 +78,7 @@ def test_built_again_they_are_the_same():
     """The same bytes from the same versions of zstd and HDF5; the same list from any."""
     if attack_builder.versions() == json.loads((FOLDER / "versions.json").read_text()):
         # in a process of its own: once hdf5plugin is imported, HDF5 writes its filter's name into every file
-        done = subprocess.run([sys.executable, "-c", BUILD, str(FOLDER)], check=True, capture_output=True, text=True)
-        assert json.loads(done.stdout) == []
+        assert json.loads(python(BUILD)) == []
     assert [attack.expectation() for attack in attack_builder.attacks()] == ATTACKS
 
 

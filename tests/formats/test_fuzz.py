@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from dpk_draft import Draft, canonical
-from format_packs import KINDS, part_of
-from spec_reader import SpecReader
 
 from dsetpack import formats
 from dsetpack.formats import DsetpackError
 from dsetpack.formats.card import Augmentation, Metric, Recipe, ZcaSpace
+from tests.support.attacks.dpk_draft import Draft, canonical
+from tests.support.format_packs import KINDS, part_of
+from tests.support.spec_reader import SpecReader
 
 VALUES = [
     None, True, False, 0, 1, 2, 3, 5, -1, 7, 255, 256, 2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 10**4290,

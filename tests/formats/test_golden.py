@@ -1,21 +1,18 @@
 """Golden files: what was once written is read for ever."""
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from format_packs import same
 
 from dsetpack import formats
 from dsetpack.formats.encodings import encoding_names
 from dsetpack.formats.kinds import kind_names
+from tests.support.format_packs import same
+from tests.support.paths import GOLDEN
 
-FOLDER = Path(__file__).parents[1] / "golden"
-FILES = sorted(FOLDER.glob("v*/*.dpk"))
-sys.path.insert(0, str(FOLDER))
-import make_golden
+FILES = sorted(GOLDEN.glob("v*/*.dpk"))
+from tests.support import make_golden
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}-{p.stem}")
@@ -44,14 +41,14 @@ def test_decodes_the_images_beside_it(path):
 
 def test_the_view_of_one_file_of_each_group():
     for name in ("kind-kfs", "encoding-none", "parts-shared-bank"):
-        formats.verify(FOLDER / "v1.0" / f"{name}.dpk")
+        formats.verify(GOLDEN / "v1.0" / f"{name}.dpk")
 
 
 @pytest.mark.parametrize("name", make_golden.RECIPES)
 def test_written_again_it_is_the_same(name):
     """The same bytes from the same versions of zstd and HDF5; the same values from any."""
-    data, path = make_golden.RECIPES[name](), FOLDER / "v1.0" / f"{name}.dpk"
-    written_by = json.loads((FOLDER / "v1.0" / "versions.json").read_text())[name]
+    data, path = make_golden.RECIPES[name](), GOLDEN / "v1.0" / f"{name}.dpk"
+    written_by = json.loads((GOLDEN / "v1.0" / "versions.json").read_text())[name]
     old, new = formats.Reader(path), formats.Reader(data)
     assert new.manifest.card == old.manifest.card
     assert new.manifest.parts == old.manifest.parts

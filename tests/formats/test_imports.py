@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from format_packs import images, part_of
 
 from dsetpack import formats
+from tests.support.format_packs import images, part_of
 
 
 def run(code, *arguments):

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from format_packs import images
 
 from dsetpack import formats
 from dsetpack.formats import FormatError, IntegrityError, LimitError, VersionError
+from tests.support.format_packs import images
 
 KNOWN = (FormatError, IntegrityError, LimitError, VersionError)
 

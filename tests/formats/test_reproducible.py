@@ -1,30 +1,18 @@
 """The same pack has the same bytes, whenever and wherever it is written."""
 
 import hashlib
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-from format_packs import KINDS, PRESETS, card, images, part_of
 
 from dsetpack import formats
 from dsetpack.formats import Reader, seal
 from dsetpack.formats.card import Metric
+from tests.support.format_packs import all_bytes, card, images, part_of
+from tests.support.processes import python
 
-HERE = Path(__file__).parent
-
-
-def all_bytes():
-    digest = hashlib.sha256()
-    for kind in KINDS:
-        for preset in PRESETS:
-            made, part, tensors = part_of(kind)
-            digest.update(formats.encode(made, [part], tensors, preset))
-    return digest.hexdigest()
+PRINT = "from tests.support.format_packs import all_bytes; print(all_bytes())"
 
 
 def test_two_writes_over_a_second_apart():
@@ -35,10 +23,7 @@ def test_two_writes_over_a_second_apart():
 
 @pytest.mark.parametrize("seed", ["0", "12345"])
 def test_other_processes_and_hash_seeds(seed):
-    code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import test_reproducible as t; print(t.all_bytes())"
-    environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": "Asia/Tokyo", "LC_ALL": "C"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == all_bytes()
+    assert python(PRINT, PYTHONHASHSEED=seed, TZ="Asia/Tokyo", LC_ALL="C").strip() == all_bytes()
 
 
 def test_the_order_of_dicts_does_not_matter():
@@ -129,16 +114,6 @@ def test_no_clock_in_the_file():
 def test_registered_filters_do_not_matter():
     """A process that has imported hdf5plugin, which gives the filter a name, writes the same bytes."""
     pytest.importorskip("hdf5plugin")
-    code = (
-        f"import sys; sys.path.insert(0, {str(HERE)!r}); import hdf5plugin, h5py\n"
-        "assert h5py.h5z.filter_avail(32015)\n"
-        "import test_reproducible as t; print(t.all_bytes())"
-    )
-    with_plugin = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    without = subprocess.run(
-        [sys.executable, "-c", code.replace("hdf5plugin, ", "").replace("assert", "assert not")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert with_plugin.stdout == without.stdout == f"{all_bytes()}\n"
+    with_plugin = python(f"import hdf5plugin, h5py\nassert h5py.h5z.filter_avail(32015)\n{PRINT}")
+    without = python(f"import h5py\nassert not h5py.h5z.filter_avail(32015)\n{PRINT}")
+    assert with_plugin == without == f"{all_bytes()}\n"

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from format_packs import KINDS, PRESETS, card, free_kind, free_part, images, part_of, same
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -10,8 +9,9 @@ from hypothesis.extra import numpy as hnp
 from dsetpack import formats
 from dsetpack.formats import FormatError, Reader, VersionError, writer
 from dsetpack.formats.card import Labels, ZcaSpace
-from dsetpack.formats.encodings.quantize import Codec as Quantize
+from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.manifest import ITEMSIZE
+from tests.support.format_packs import KINDS, PRESETS, card, free_kind, free_part, images, part_of, same
 
 ANY = st.sampled_from(sorted(ITEMSIZE)).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=5))
@@ -233,7 +233,7 @@ def test_soft_labels_and_an_embedded_space():
         "zm": rng.standard_normal(size).astype(np.float32),
         "zx": rng.standard_normal((size, size)).astype(np.float32),
     }
-    part = formats.Part(kind="images", sources=4, tensors={"sources": "sources", "labels": "labels"})
+    part = formats.PartEntry(kind="images", sources=4, tensors={"sources": "sources", "labels": "labels"})
     data = formats.encode(made, [part], tensors, "int8")
     formats.verify(data, hdf5=False)
     reader = Reader(data)

@@ -3,21 +3,20 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import jsonschema
 import pytest
-from dpk_draft import Draft, canonical
-from format_packs import KINDS, PRESETS, part_of
-from spec_reader import SpecReader
 
 from dsetpack import formats
 from dsetpack.formats import schema
 from dsetpack.formats.card import Augmentation, Labels, Metric, NormalizedSpace, Recipe
+from tests.support.attacks.dpk_draft import Draft, canonical
+from tests.support.format_packs import KINDS, PRESETS, part_of
+from tests.support.paths import GOLDEN
+from tests.support.spec_reader import SpecReader
 
-ROOT = Path(__file__).parents[2]
 VALIDATOR = jsonschema.Draft202012Validator(schema.schema())
-GOLDEN = sorted((ROOT / "tests" / "golden").glob("v*/*.dpk"))
+FILES = sorted(GOLDEN.glob("v*/*.dpk"))
 
 
 def test_the_file_is_current():
@@ -36,7 +35,7 @@ def test_it_is_a_schema():
     jsonschema.Draft202012Validator.check_schema(schema.schema())
 
 
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_golden_manifests_are_valid(path):
     VALIDATOR.validate(SpecReader(path.read_bytes()).manifest)
 

@@ -9,26 +9,27 @@ import struct
 import subprocess
 import sys
 import zlib
-from pathlib import Path
 
 import fsspec
 import pytest
-import spec_ed25519 as oracle
-from format_packs import card, images
 
 import dsetpack
 from dsetpack import formats
 from dsetpack.formats import DsetpackError, FormatError, IntegrityError, Reader, keys, seal
 from dsetpack.formats.signature import CONTEXT, message, signer
 from dsetpack.formats.signing import sign
+from tests.support import spec_ed25519 as oracle
+from tests.support.format_packs import card, images
 
 pytest.importorskip("cryptography", reason="signatures need dsetpack[sign]")
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "v1.0" / "signed.dpk"
-SPEC = (Path(__file__).parents[2] / "dsetpack" / "formats" / "SPEC.md").read_text(encoding="utf-8")
+from tests.support.paths import GOLDEN, SPEC
+
+SIGNED = GOLDEN / "v1.0" / "signed.dpk"
+TEXT = SPEC.read_text(encoding="utf-8")
 VECTORS = [  # RFC 8032, section 7.1: secret key, public key, message, signature
     (
         "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
@@ -98,17 +99,17 @@ def test_the_oracle_and_the_library_know_the_vectors_of_the_rfc():
 
 def test_the_golden_file_is_signed_as_the_specification_says():
     """Without ``cryptography``, and without a line of ours: only the bytes, SHA-256 and the oracle."""
-    data = GOLDEN.read_bytes()
-    assert GOLDEN.with_suffix(".pub").read_text().strip() == PUBLIC.hex()
+    data = SIGNED.read_bytes()
+    assert SIGNED.with_suffix(".pub").read_text().strip() == PUBLIC.hex()
     signed = b"dsetpack manifest signature v1\0" + data[48:80]
     assert len(signed) == 63
     assert data[80:112] == hashlib.sha256(PUBLIC).digest()
     assert oracle.verify(PUBLIC, data[112:176], signed)
     assert not oracle.verify(PUBLIC, data[112:176], data[48:80])
     for field in (data[48:80], data[80:112], data[112:144], data[144:176], PUBLIC):
-        assert f"`{field.hex()}`" in SPEC
+        assert f"`{field.hex()}`" in TEXT
     assert message(data[48:80]) == signed
-    assert CONTEXT[:30].decode() in SPEC
+    assert CONTEXT[:30].decode() in TEXT
 
 
 def test_the_golden_file_passes_for_its_key():
@@ -116,12 +117,12 @@ def test_the_golden_file_passes_for_its_key():
         PUBLIC,
         PUBLIC.hex(),
         PUBLIC.hex().upper(),
-        GOLDEN.with_suffix(".pub"),
-        str(GOLDEN.with_suffix(".pub")),
+        SIGNED.with_suffix(".pub"),
+        str(SIGNED.with_suffix(".pub")),
     ):
-        with Reader(GOLDEN, trusted_keys=[trusted]) as reader:
+        with Reader(SIGNED, trusted_keys=[trusted]) as reader:
             assert signer(reader.header) == "sha256:" + hashlib.sha256(PUBLIC).hexdigest()
-    formats.verify(GOLDEN, trusted_keys=[PUBLIC])
+    formats.verify(SIGNED, trusted_keys=[PUBLIC])
 
 
 def test_signing_changes_the_header_alone(pack, key):
@@ -138,10 +139,10 @@ def test_signing_changes_the_header_alone(pack, key):
     formats.verify(pack, trusted_keys=[PUBLIC], digest=digests[0])
     sign(pack, key)
     assert pack.read_bytes() == after  # Ed25519 is deterministic
-    unsigned = with_fields(GOLDEN.read_bytes(), bytes(32), bytes(64))
+    unsigned = with_fields(SIGNED.read_bytes(), bytes(32), bytes(64))
     pack.write_bytes(unsigned)
     sign(pack, key)
-    assert pack.read_bytes() == GOLDEN.read_bytes()
+    assert pack.read_bytes() == SIGNED.read_bytes()
 
 
 def test_a_second_signature_replaces_the_first(pack, key, tmp_path):
@@ -155,7 +156,7 @@ def test_a_second_signature_replaces_the_first(pack, key, tmp_path):
 
 
 def test_a_signature_is_not_asked_for_by_default(pack, key):
-    for data in (GOLDEN.read_bytes(), with_fields(GOLDEN.read_bytes(), bytes(range(32)), b"x" * 64)):
+    for data in (SIGNED.read_bytes(), with_fields(SIGNED.read_bytes(), bytes(range(32)), b"x" * 64)):
         formats.verify(data, hdf5=False)
 
 
@@ -203,7 +204,7 @@ def test_a_signature_is_not_asked_for_by_default(pack, key):
     ],
 )
 def test_attacks_are_refused_where_a_signature_is_asked_for(change, words, tmp_path):
-    data = change(GOLDEN.read_bytes())
+    data = change(SIGNED.read_bytes())
     formats.verify(data, hdf5=False)  # the file is sound; it is not theirs
     path = tmp_path / "attack.dpk"
     path.write_bytes(data)
@@ -215,7 +216,7 @@ def test_attacks_are_refused_where_a_signature_is_asked_for(change, words, tmp_p
 
 def test_one_signed_byte_changed_is_noticed():
     """The signature holds, but for other bytes."""
-    data = GOLDEN.read_bytes()
+    data = SIGNED.read_bytes()
     user_block = Reader(data).header.user_block
     stored = Reader(data).header.manifest_stored
     for at in (300, 256 + stored - 1, 256 + stored, user_block - 1, user_block, user_block + 700, len(data) - 1):
@@ -234,15 +235,15 @@ def test_of_several_keys_one_is_enough_and_an_empty_list_is_refused(pack, key):
 
 def test_trust_is_checked_before_the_manifest_is_parsed():
     """A manifest that is nonsense: the error is about who made it."""
-    data = bytearray(GOLDEN.read_bytes())
+    data = bytearray(SIGNED.read_bytes())
     data[256:300] = os.urandom(44)
-    digest = hashlib.sha256(data[256 : 256 + Reader(GOLDEN).header.manifest_stored]).digest()
+    digest = hashlib.sha256(data[256 : 256 + Reader(SIGNED).header.manifest_stored]).digest()
     data[48:80] = digest
     forged = with_fields(bytes(data))
     with pytest.raises(IntegrityError, match="its signature is wrong"):
         Reader(forged, trusted_keys=[PUBLIC])
     with pytest.raises(IntegrityError, match="another file: digest"):
-        Reader(forged, digest=Reader(GOLDEN).digest)
+        Reader(forged, digest=Reader(SIGNED).digest)
     with pytest.raises(FormatError, match="manifest"):
         Reader(forged)
 

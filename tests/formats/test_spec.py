@@ -8,19 +8,12 @@ import random
 import re
 import struct
 import zlib
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
 import zstandard
-from dpk_draft import canonical as plain_canonical
-from dpk_draft import draft, frame, header
-from format_packs import KINDS, PRESETS, images, part_of, same
-from spec_decoders import KINDS as DECODERS
-from spec_decoders import RAW
-from spec_reader import SpecReader, canonical
 
 from dsetpack import formats
 from dsetpack.formats import Reader, writer
@@ -28,10 +21,16 @@ from dsetpack.formats.card import Augmentation
 from dsetpack.formats.manifest import canonical as ours
 from dsetpack.order import philox
 from dsetpack.training import augment
+from tests.support.attacks.dpk_draft import canonical as plain_canonical
+from tests.support.attacks.dpk_draft import draft, frame, header
+from tests.support.format_packs import KINDS, PRESETS, images, part_of, same
+from tests.support.paths import GOLDEN
+from tests.support.paths import SPEC as PAGE
+from tests.support.spec_decoders import KINDS as DECODERS
+from tests.support.spec_decoders import RAW
+from tests.support.spec_reader import SpecReader, canonical
 
-ROOT = Path(__file__).parents[2]
-SPEC = (ROOT / "formats" / "SPEC.md").read_text(encoding="utf-8")
-GOLDEN = ROOT / "tests" / "golden"
+SPEC = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -264,7 +263,7 @@ def test_the_example_of_the_appendix():
 
 def test_every_member_of_the_models_is_in_the_specification():
     """No field, kind or encoding is left out of the text."""
-    schema = json.loads((ROOT / "formats" / "manifest.schema.json").read_text())
+    schema = json.loads(PAGE.with_name("manifest.schema.json").read_text())
     missing = [
         (name, member)
         for name, model in schema["$defs"].items()

@@ -2,21 +2,17 @@
 
 Array encodings (``cast``, ``quantize``) turn an array into another array; byte encodings (``shuffle``, ``zstd``) turn
 bytes into bytes. In the manifest each is ``{"name": ..., "configuration": {...}}``, applied in order when writing and
-undone in reverse when reading. A new encoding is a new file with a class ``Codec``; nothing else changes.
+undone in reverse when reading. A new encoding is a new file that names its class as ``CODEC``; nothing else changes.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import cache
-from typing import Any
+from pydantic import Field, JsonValue
 
-from pydantic import Field, JsonValue, ValidationError
-
+from dsetpack.formats.by_name import by_name
 from dsetpack.formats.encodings.base import ArrayCodec, ByteCodec, Resolve
-from dsetpack.formats.errors import FormatError, VersionError
-from dsetpack.formats.model import Model, problems
+from dsetpack.formats.errors import VersionError, at
+from dsetpack.formats.model import Model
 
 __all__ = ["ArrayCodec", "ByteCodec", "Encoding", "Resolve", "codec", "encoding_names", "spell"]
 
@@ -28,31 +24,23 @@ class Encoding(Model):
     configuration: dict[str, JsonValue] = Field(default={})
 
 
-@cache
 def encoding_names() -> tuple[str, ...]:
-    """The names of all encodings this version knows, sorted."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"))
-
-
-@cache
-def _class(name: str) -> type[ArrayCodec] | type[ByteCodec]:
-    found: Any = importlib.import_module(f"{__name__}.{name}").Codec
-    return found  # type: ignore[no-any-return]
+    """The names of all encodings that this version knows, sorted."""
+    return tuple(by_name(__name__, "CODEC"))
 
 
 def codec(encoding: Encoding) -> ArrayCodec | ByteCodec:
     """The codec that an encoding of a manifest names.
 
     Raises:
-        VersionError: the name is unknown here. It is compared with the files of this package, never imported blindly.
-        FormatError: the configuration does not fit the encoding.
+        VersionError: if this version knows no encoding of that name.
+        FormatError: if the configuration does not fit the encoding.
     """
     if encoding.name not in encoding_names():
         raise VersionError(f"unknown encoding {encoding.name!r}; this version knows {', '.join(encoding_names())}")
-    try:
-        return _class(encoding.name).model_validate(encoding.configuration, strict=True)
-    except ValidationError as error:
-        raise FormatError(f"encoding {encoding.name!r}: {problems(error)}") from None
+    kind: type[ArrayCodec] | type[ByteCodec] = by_name(__name__, "CODEC")[encoding.name]
+    with at(f"encoding {encoding.name!r}"):
+        return kind.model_validate(encoding.configuration, strict=True)
 
 
 def spell(step: ArrayCodec | ByteCodec) -> Encoding:

@@ -11,7 +11,7 @@ from dsetpack.formats.encodings.base import Array, ArrayCodec, Resolve
 from dsetpack.formats.errors import FormatError
 
 
-class Codec(ArrayCodec):
+class Cast(ArrayCodec):
     """Round float32 (or float64; for bfloat16 through float32) to the nearest 16-bit value, ties to even.
 
     ``float16`` is stored as HDF5 binary16. HDF5 has no bfloat16: its bits are stored as uint16, the upper half of the
@@ -35,7 +35,7 @@ class Codec(ArrayCodec):
             lost = np.isinf(self._widen(stored)) & np.isfinite(values)
         if bool(lost.any()):
             peak, advice = float(np.max(np.abs(values[lost]))), "encode it exactly" if bf16 else "use bfloat16"
-            raise FormatError(f"tensor {name!r}: {peak:g} does not fit {self.dtype}; {advice}")
+            raise FormatError(f"{peak:g} does not fit {self.dtype}; {advice}")
         return stored, self, {}
 
     @override
@@ -53,3 +53,6 @@ def _to_bfloat16(values: Array) -> Array:
     nearest_even = (bits + (0x7FFF + ((bits >> 16) & 1))) >> 16
     quiet_nan = (bits >> 16) | 0x40  # rounding a NaN up could turn it into infinity or zero
     return np.where(np.isnan(values), quiet_nan, nearest_even).astype(np.uint16)
+
+
+CODEC = Cast

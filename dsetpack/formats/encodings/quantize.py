@@ -27,7 +27,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=32)]
 
 
-class Codec(ArrayCodec):
+class Quantize(ArrayCodec):
     """Affine quantization.
 
     Attributes:
@@ -52,7 +52,7 @@ class Codec(ArrayCodec):
         return value
 
     @model_validator(mode="after")
-    def _scale_and_offset_agree(self) -> Codec:
+    def _scale_and_offset_agree(self) -> Quantize:
         if type(self.scale) is not type(self.offset):
             raise ValueError("'scale' and 'offset' are both numbers, both tensor names, or both left out")
         if isinstance(self.scale, float) and not np.float32(self.scale) > 0:
@@ -82,12 +82,12 @@ class Codec(ArrayCodec):
     @override
     def encode(self, values: Array, name: str) -> tuple[Array, ArrayCodec, dict[str, Array]]:
         if not bool(np.isfinite(values).all()):
-            raise FormatError(f"tensor {name!r}: NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
+            raise FormatError("NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
         if isinstance(self.scale, float) and isinstance(self.offset, float):
             return _codes(values, np.float32(self.scale), np.float32(self.offset), self.bits), self, {}
         block = self.block or values.shape
         if np.ptp(values.astype(np.float64)) > np.finfo(np.float32).max:
-            raise FormatError(f"tensor {name!r}: its values span more than float32 can scale; encode it exactly")
+            raise FormatError("its values span more than float32 can scale; encode it exactly")
         scale, offset = best_affine(_split(values, block), self.bits)
         stored = _codes(values, _spread(scale, block, values.shape), _spread(offset, block, values.shape), self.bits)
         if scale.size == 1:
@@ -172,3 +172,6 @@ def _try(blocks: Array, low: Array, high: Array, bits: int) -> tuple[Array, Arra
     offset = low.astype(np.float32)
     restored = _restore(_codes(blocks, scale, offset, bits), scale, offset)
     return scale, offset, np.mean(np.square(restored.astype(np.float64) - blocks), -1, keepdims=True)
+
+
+CODEC = Quantize

@@ -15,7 +15,7 @@ from dsetpack.formats.encodings.base import ByteCodec
 from dsetpack.formats.errors import FormatError
 
 
-class Codec(ByteCodec):
+class Shuffle(ByteCodec):
     """Byte shuffle over elements of ``itemsize`` bytes."""
 
     name: ClassVar[str] = "shuffle"
@@ -30,3 +30,6 @@ class Codec(ByteCodec):
         if len(data) != size or size % self.itemsize:
             raise FormatError(f"shuffle: {len(data)} bytes found, {size} expected in elements of {self.itemsize}")
         return np.frombuffer(data, np.uint8).reshape(self.itemsize, -1).T.tobytes()
+
+
+CODEC = Shuffle

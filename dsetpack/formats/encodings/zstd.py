@@ -12,7 +12,7 @@ from dsetpack.formats.encodings.base import ByteCodec
 from dsetpack.formats.errors import FormatError
 
 
-class Codec(ByteCodec):
+class ZstdFrame(ByteCodec):
     """A frame that declares its content size and carries a checksum, so that other tools can check it too."""
 
     name: ClassVar[str] = "zstd"
@@ -52,3 +52,6 @@ def unpack_frame(data: bytes, size: int) -> bytes:
     if len(plain) != size:
         raise FormatError(f"a zstd frame holds {len(plain)} bytes, {size} expected")
     return plain
+
+
+CODEC = ZstdFrame

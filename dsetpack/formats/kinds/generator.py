@@ -14,7 +14,7 @@ NORM = ("weight", "bias", "running_mean", "running_var")
 Layer = Literal["up3", "up4", "conv"]
 
 
-class Config(KindConfig):
+class GeneratorConfig(KindConfig):
     """A source is noise [noise] whose first ``classes`` entries are the label's one-hot; nothing is stored but weights.
 
     Linear layer to [width, 4, 4], then ``layers``, all of ``width`` channels; each is followed by a batch norm and a
@@ -82,3 +82,6 @@ class Config(KindConfig):
             shapes[f"blocks.{i}.conv.bias"] = (width,)
             shapes |= {f"blocks.{i}.norm.{part}": (width,) for part in NORM}
         return shapes | {"out.weight": (image[0], width, 3, 3), "out.bias": (image[0],)}
+
+
+CONFIG = GeneratorConfig

@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds import upsample
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 
 FIRST_CHANNELS = 8  # of deep hallucinators: the only choice that gives the parameter counts of the paper's table 9
 
 
-class Config(KindConfig):
+class HabaConfig(KindConfig):
     """A source is a basis [source_channels, H, W]; a decoder is a hallucinator: encode, ``sigma * x + mu``, decode.
 
     Form ``paper``, all kernels 3×3 with padding 1 and bias:
@@ -59,7 +59,7 @@ class Config(KindConfig):
     factor: Annotated[int, Field(ge=1, lt=2**63)] = 1
 
     @model_validator(mode="after")
-    def _released_has_depth_1(self) -> Config:
+    def _released_has_depth_1(self) -> HabaConfig:
         if self.form == "released" and self.depth != 1:
             raise ValueError(f"the released form has depth 1, found depth {self.depth}; use form 'paper'")
         return self
@@ -72,9 +72,9 @@ class Config(KindConfig):
     def source_shape(self, image: tuple[int, int, int]) -> tuple[int, ...]:
         return (image[0] if self.source_channels is None else self.source_channels, *image[1:])
 
-    def patches(self) -> upsample.Config | None:
+    def patches(self) -> UpsampleConfig | None:
         """How small bases are cut out and enlarged; None where a source is one basis."""
-        return upsample.Config(factor=self.factor) if self.factor > 1 else None
+        return UpsampleConfig(factor=self.factor) if self.factor > 1 else None
 
     @override
     def prepared_floats(self, image: tuple[int, int, int]) -> int:
@@ -126,3 +126,6 @@ class Config(KindConfig):
                 raise FormatError(str(error).replace("upsample", "haba", 1)) from None
         if self.form == "released" and min(image[1:]) < 3:
             raise FormatError(f"haba: the released form needs images of at least 3×3, found {image[1]}×{image[2]}")
+
+
+CONFIG = HabaConfig

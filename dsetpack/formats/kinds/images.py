@@ -7,7 +7,7 @@ from typing_extensions import override
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 
 
-class Config(KindConfig):
+class ImagesConfig(KindConfig):
     """No settings: sources are float32 images [N, C, H, W] in the pack's space."""
 
     @override
@@ -21,3 +21,6 @@ class Config(KindConfig):
     @override
     def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
         return {}
+
+
+CONFIG = ImagesConfig

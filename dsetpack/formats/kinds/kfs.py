@@ -10,7 +10,7 @@ from typing_extensions import override
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 
 
-class Config(KindConfig):
+class KfsConfig(KindConfig):
     """A source is a code [channels[0], h, w]; a decoder is a chain of transposed convolutions of stride 2.
 
     No activation stands between the layers; a sigmoid ends the chain, so images are raw, in [0, 1]. Three layers
@@ -57,3 +57,6 @@ class Config(KindConfig):
             shapes[f"layers.{i}.weight"] = (self.decoders, width[i], width[i + 1], self.kernel, self.kernel)
             shapes[f"layers.{i}.bias"] = (self.decoders, width[i + 1])
         return shapes
+
+
+CONFIG = KfsConfig

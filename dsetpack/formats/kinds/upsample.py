@@ -11,7 +11,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 
 
-class Config(KindConfig):
+class UpsampleConfig(KindConfig):
     """A source is an image [C, H, W] in the pack's space; its f×f patches are the small images it holds.
 
     The source is padded at the bottom and the right with 0.5 to multiples of ``factor``, cut into ``factor`` ×
@@ -52,3 +52,6 @@ class Config(KindConfig):
                     f"whole patches of padding; expected a factor with (factor - 1) * patch < {side}"
                 )
         return {}
+
+
+CONFIG = UpsampleConfig

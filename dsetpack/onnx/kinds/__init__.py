@@ -1,30 +1,21 @@
-"""Decoder kinds as ONNX operators, one file each, found by the kind's name."""
+"""Decoder kinds as ONNX operators, one file per kind, found by the kind's name."""
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import cache
-
+from dsetpack.formats.by_name import by_name
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
-from dsetpack.onnx.kinds.base import Bank
+from dsetpack.onnx.kinds.base import DecoderGraph
 
 
-@cache
-def _names() -> tuple[str, ...]:
-    return tuple(
-        sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("base", "_conv"))
-    )
-
-
-def bank(kind: str, config: KindConfig, image: tuple[int, int, int], classes: int) -> Bank:
-    """The bank of a part.
+def decoder_graph(kind: str, config: KindConfig, image: tuple[int, int, int], classes: int) -> DecoderGraph:
+    """What adds the decoders of a part to a graph.
 
     Raises:
-        FormatError: the kind has no ONNX form.
+        FormatError: if the kind has no ONNX form.
     """
-    if kind not in _names():
-        raise FormatError(f"kind {kind!r} cannot be exported to ONNX; these can: {', '.join(_names())}")
-    made: Bank = importlib.import_module(f"{__name__}.{kind}").Bank(config, image, classes)
+    known = by_name(__name__, "GRAPH")
+    if kind not in known:
+        raise FormatError(f"kind {kind!r} cannot be exported to ONNX; these can: {', '.join(known)}")
+    made: DecoderGraph = known[kind](config, image, classes)
     return made

@@ -20,7 +20,7 @@ Weights = Mapping[str, Value]
 """A bank's tensors by role, as float32 values of the graph."""
 
 
-class Bank(ABC):
+class DecoderGraph(ABC):
     """The decoders of one part, or of several that share them.
 
     Attributes:
@@ -71,7 +71,7 @@ def by_network(
         graph: takes the nodes.
         name: of the function, unique in the model.
         weights: [networks, ...] each.
-        sources, sizes: as in ``Bank.decode``.
+        sources, sizes: as in ``DecoderGraph.decode``.
         networks: how many.
         run: adds one network, given a graph, its sources and its weights without their first axis.
     """

@@ -5,21 +5,21 @@ from __future__ import annotations
 import numpy as np
 from typing_extensions import override
 
-from dsetpack.formats.kinds import generator
+from dsetpack.formats.kinds.generator import GeneratorConfig
 from dsetpack.onnx.graph import FLOAT, Graph, Value, ints
-from dsetpack.onnx.kinds import base
+from dsetpack.onnx.kinds.base import DecoderGraph, Weights
 
 EPSILON = 1e-5
 
 
-class Bank(base.Bank):
+class GeneratorGraph(DecoderGraph):
     """Linear layer, convolutions with batch norms of running statistics, tanh."""
 
-    config: generator.Config
+    config: GeneratorConfig
 
     @override
     def decode(
-        self, graph: Graph, weights: base.Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
     ) -> Value:
         def norm(x: Value, name: str) -> Value:
             values = (weights[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
@@ -45,3 +45,6 @@ class Bank(base.Bank):
         # Not OneHot: of an empty batch, onnxruntime's dies with a floating point exception (seen in 1.20 to 1.26).
         hot = graph("Equal", graph("Unsqueeze", labels, ints(1)), np.arange(self.classes, dtype=np.int64))
         return graph("Concat", graph("Cast", hot, to=FLOAT), rest, axis=1)
+
+
+GRAPH = GeneratorGraph

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 from typing_extensions import override
 
-from dsetpack.formats.kinds import haba
+from dsetpack.formats.kinds.haba import HabaConfig
 from dsetpack.onnx.graph import Graph, Value, ints
-from dsetpack.onnx.kinds import base
 from dsetpack.onnx.kinds._conv import Strips
+from dsetpack.onnx.kinds.base import DecoderGraph, Weights, by_network
 from dsetpack.onnx.kinds.upsample import enlarge
 
 
-class Bank(base.Bank):
+class HabaGraph(DecoderGraph):
     """Encoder, scale and shift, decoder. Hallucinators that share their convolutions are one network."""
 
-    config: haba.Config
+    config: HabaConfig
 
-    def __init__(self, config: haba.Config, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: HabaConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         self.networks = 1 if config.shared or config.depth == 0 else config.decoders
         self.released = config.form == "released"
@@ -34,7 +34,7 @@ class Bank(base.Bank):
 
     @override
     def decode(
-        self, graph: Graph, weights: base.Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
     ) -> Value:
         if (patches := self.config.patches()) is not None:
             assert decoder is not None  # there are at least four
@@ -49,9 +49,9 @@ class Bank(base.Bank):
             return self._run(graph, sources, [sigma, mu, *only])
         name = f"hallucinator{graph.functions}"
         every = [weights["sigma"], weights["mu"], *layers]
-        return base.by_network(graph, name, every, sources, sizes, self.networks, self._run)
+        return by_network(graph, name, every, sources, sizes, self.networks, self._run)
 
-    def _layers(self, graph: Graph, weights: base.Weights) -> list[Value]:
+    def _layers(self, graph: Graph, weights: Weights) -> list[Value]:
         """Weight and bias of each convolution of the whole bank, as ``_run`` wants them."""
         depth, wide = self.config.depth, self.config.widths(self.image)
         layers = [(weights[f"{half}.{i}.weight"], weights[f"{half}.{i}.bias"])
@@ -88,3 +88,6 @@ class Bank(base.Bank):
         """The rows and columns that restore the size which the mirrored encoder layer halved, rounding up."""
         halved = 2 ** (self.config.depth - 2 - layer)
         return [(-(-side // halved) + 1) % 2 for side in self.image[1:]]
+
+
+GRAPH = HabaGraph

@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing_extensions import override
 
 from dsetpack.onnx.graph import Graph, Value
-from dsetpack.onnx.kinds import base
+from dsetpack.onnx.kinds.base import DecoderGraph, Weights
 
 
-class Bank(base.Bank):
+class ImagesGraph(DecoderGraph):
     """Sources are the images."""
 
     @override
     def decode(
-        self, graph: Graph, weights: base.Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
     ) -> Value:
         return sources
+
+
+GRAPH = ImagesGraph

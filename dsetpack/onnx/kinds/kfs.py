@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from typing_extensions import override
 
-from dsetpack.formats.kinds import kfs
+from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.onnx.graph import Graph, Value, ints
-from dsetpack.onnx.kinds import base
+from dsetpack.onnx.kinds.base import DecoderGraph, Weights, by_network
 
 
-class Bank(base.Bank):
+class KfsGraph(DecoderGraph):
     """A chain of transposed convolutions, the centre of what it makes, a sigmoid."""
 
-    config: kfs.Config
+    config: KfsConfig
 
-    def __init__(self, config: kfs.Config, image: tuple[int, int, int], classes: int) -> None:
+    def __init__(self, config: KfsConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         self.networks = config.decoders
 
     @override
     def decode(
-        self, graph: Graph, weights: base.Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
     ) -> Value:
         count = len(self.config.channels)
         layers = [weights[f"layers.{i}.{part}"] for i in range(count) for part in ("weight", "bias")]
         name = f"chain{graph.functions}"
-        x = base.by_network(graph, name, layers, sources, sizes, self.networks, self._run)
+        x = by_network(graph, name, layers, sources, sizes, self.networks, self._run)
         _, height, width = self.image
         tall, wide = (side * self.config.scale() for side in self.config.source_shape(self.image)[1:])
         if (tall, wide) != (height, width):
@@ -38,3 +38,6 @@ class Bank(base.Bank):
         for weight, bias in zip(layers[::2], layers[1::2], strict=True):
             x = graph("ConvTranspose", x, weight, bias, kernel_shape=kernel, strides=[2, 2], pads=padding)
         return x
+
+
+GRAPH = KfsGraph

@@ -6,27 +6,27 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from dsetpack.formats.kinds import upsample
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.onnx.graph import Graph, Value, ints
-from dsetpack.onnx.kinds import base
+from dsetpack.onnx.kinds.base import DecoderGraph, Weights
 
 PADDING = 0.5
 
 
-class Bank(base.Bank):
+class UpsampleGraph(DecoderGraph):
     """Each pair's patch, then two matrix products: one enlarges its lines, one its columns."""
 
-    config: upsample.Config
+    config: UpsampleConfig
 
     @override
     def decode(
-        self, graph: Graph, weights: base.Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
     ) -> Value:
         assert decoder is not None  # there are at least four
         return enlarge(graph, self.config, self.image, sources, decoder)
 
 
-def enlarge(graph: Graph, config: upsample.Config, image: tuple[int, int, int], sources: Value, patch: Value) -> Value:
+def enlarge(graph: Graph, config: UpsampleConfig, image: tuple[int, int, int], sources: Value, patch: Value) -> Value:
     """Patch int64 [N] of each of the sources [N, C, H, W], enlarged to the size of a source."""
     (channels, height, width), f = image, config.factor
     h, w = config.patch_size(image)
@@ -55,3 +55,6 @@ def bilinear(patch: int, side: int, align_corners: bool) -> NDArray[np.float32]:
     np.add.at(matrix, (np.arange(side), left), 1 - share)
     np.add.at(matrix, (np.arange(side), right), share)
     return matrix.astype(np.float32)
+
+
+GRAPH = UpsampleGraph

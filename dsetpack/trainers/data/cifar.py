@@ -19,7 +19,7 @@ from typing_extensions import override
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data import mosaics
 from dsetpack.trainers.data.npz import read_npz
-from dsetpack.trainers.data.reader import ImageData, Reader, either, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
 
 SHAPE = 3, 32, 32
 PIXELS = 3 * 32 * 32
@@ -102,7 +102,7 @@ def _records(path: Path, label_bytes: int) -> tuple[NDArray[np.uint8], NDArray[n
     return records[:, label_bytes:].reshape(-1, *SHAPE), records[:, label_bytes - 1]
 
 
-class Cifar(Reader):
+class CifarReader(DataReader):
     """CIFAR-10 and CIFAR-100 (fine labels) by name, and any folder with the files of their binary versions."""
 
     names: ClassVar[tuple[str, ...]] = tuple(sorted(BINARY))
@@ -142,4 +142,4 @@ def _name(folder: Path) -> str | None:
     return next((name for name, one in BINARY.items() if one.is_in(folder) or one.is_pickled_in(folder)), None)
 
 
-READERS = (Cifar(),)
+READERS = (CifarReader(),)

@@ -12,13 +12,13 @@ from PIL import Image, UnidentifiedImageError
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.reader import ImageData, Reader, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 TEST_FOLDERS = ("test", "val", "validation")
 
 
-class Folder(Reader):
+class FolderReader(DataReader):
     """Classes are the sub-folders' names in sorted order; files are read in sorted order. Grey stays 1 channel."""
 
     last: ClassVar[bool] = True
@@ -111,4 +111,4 @@ def _size(image: NDArray[np.uint8]) -> str:
     return f"{image.shape[0]}×{image.shape[1]}"
 
 
-READERS = (Folder(),)
+READERS = (FolderReader(),)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.reader import ImageData, Reader, either, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
 
 BYTES = 0x08
 FILES = {
@@ -68,7 +68,7 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
-class Idx(Reader):
+class IdxReader(DataReader):
     """MNIST and Fashion-MNIST by name, and any folder with files of their names."""
 
     names: ClassVar[tuple[str, ...]] = tuple(sorted(FOLDERS))
@@ -112,4 +112,4 @@ def _find(folder: Path, name: str) -> Path | None:
     return None
 
 
-READERS = (Idx(),)
+READERS = (IdxReader(),)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Card, Provenance
-from dsetpack.formats.kinds.images import Config
+from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.pack.arrays import as_images
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
@@ -43,7 +43,7 @@ def sample(root: Path) -> Pack:
 
 def _part(data: ImageData, per_class: int, name: str, card: Card) -> Part:
     chosen = torch.cat([first(data.labels, label, per_class) for label in range(len(card.classes))])
-    config = Config()
+    config = ImagesConfig()
     bank = decoder("images", config, card.shape, len(card.classes))
     return Part("images", config, bank, as_images(data.images[chosen]), data.labels[chosen].long(), name=name)
 

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.npz import CIFAR10
-from dsetpack.trainers.data.reader import ImageData, Reader, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 SIDE, TILES = 32, 50
 
@@ -49,7 +49,7 @@ def _tiles(path: Path) -> NDArray[np.uint8]:
     return split.transpose(0, 2, 4, 1, 3).reshape(-1, 3, SIDE, SIDE)
 
 
-class Mosaics(Reader):
+class MosaicsReader(DataReader):
     """A folder of mosaics. By name, ``cifar10`` finds them."""
 
     @override
@@ -61,4 +61,4 @@ class Mosaics(Reader):
         return read_mosaics(path, split)
 
 
-READERS = (Mosaics(),)
+READERS = (MosaicsReader(),)

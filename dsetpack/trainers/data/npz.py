@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.reader import ImageData, Reader, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -60,7 +60,7 @@ def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple
     return found[f"x_{split}"], found[f"y_{split}"], classes
 
 
-class Npz(Reader):
+class NpzReader(DataReader):
     """Any ``.npz`` file."""
 
     @override
@@ -72,4 +72,4 @@ class Npz(Reader):
         return read_npz(path, split)
 
 
-READERS = (Npz(),)
+READERS = (NpzReader(),)

@@ -11,13 +11,13 @@ from typing_extensions import override
 
 from dsetpack.formats.card import RawSpace
 from dsetpack.formats.errors import FormatError
-from dsetpack.pack.store import open_pack
-from dsetpack.trainers.data.reader import ImageData, Reader
+from dsetpack.pack.opened import open_pack
+from dsetpack.trainers.data.reader import DataReader, ImageData
 
 SAMPLE = "fashion-sample"
 
 
-class Packs(Reader):
+class PacksReader(DataReader):
     """Packs of raw images with hard labels, in parts named ``train`` and ``test``."""
 
     names: ClassVar[tuple[str, ...]] = (SAMPLE,)
@@ -56,4 +56,4 @@ def read_pack(path: Path, split: str, name: str) -> ImageData:
     return ImageData(images, chosen.labels, pack.card.classes, name)
 
 
-READERS = (Packs(),)
+READERS = (PacksReader(),)

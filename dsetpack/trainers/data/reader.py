@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -17,10 +17,6 @@ from torch import Tensor
 from dsetpack.formats.errors import FormatError
 from dsetpack.pack.arrays import as_images
 from dsetpack.spaces import data_digest
-
-if TYPE_CHECKING:
-    from dsetpack.pack.pack import Pack
-    from dsetpack.trainers.recipe import DistillRecipe
 
 Image = tuple[int, int, int]
 
@@ -124,30 +120,8 @@ class ImageData:
         """The same data on a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
-    def distil_stage(
-        self, pack: Pack | None, method: str | DistillRecipe, *, show: bool | None = None, **options: Any
-    ) -> Pack:
-        """A pack with one stage more, learned from these images alone; what ``ReplayMemory.add_stage`` asks for.
 
-        Args:
-            pack: of the stages so far; None where this is the first.
-            method, options: ``by`` and further arguments of ``dsetpack.trainers.stages.add_stage``.
-            show: progress; None: only on a terminal.
-
-        Raises:
-            FormatError: as ``dsetpack.trainers.stages.add_stage``.
-        """
-        from dsetpack.trainers.loop import Run
-        from dsetpack.trainers.stages import add_stage, distill_stages
-
-        classes = sorted(set(self.labels.tolist()))
-        options.setdefault("run", Run(show=show))
-        if pack is None:
-            return distill_stages(self, [classes], method, **options)
-        return add_stage(pack, self, classes, method, **options)
-
-
-class Reader(ABC):
+class DataReader(ABC):
     """One way to read data. A file of this package offers its readers in ``READERS``.
 
     Attributes:

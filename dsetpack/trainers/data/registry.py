@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 import os
-import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from dsetpack.formats.by_name import by_name
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.reader import ImageData, Reader, check_split
+from dsetpack.trainers.data.reader import DataReader, ImageData, check_split
 
 ROOT = "DSETPACK_DATA"
 """The environment variable that names the folder of data sets."""
-_NO_READERS = ("base", "registry", "make_sample")
 
 
 @cache
-def _readers() -> tuple[Reader, ...]:
-    package = __name__.rpartition(".")[0]
-    folder = [str(Path(__file__).parent)]
-    modules = sorted(m.name for m in pkgutil.iter_modules(folder) if m.name not in _NO_READERS)
-    found = [getattr(importlib.import_module(f"{package}.{name}"), "READERS", ()) for name in modules]
-    return tuple(sorted((reader for readers in found for reader in readers), key=lambda reader: reader.last))
+def _readers() -> tuple[DataReader, ...]:
+    found: Mapping[str, tuple[DataReader, ...]] = by_name("dsetpack.trainers.data", "READERS")
+    return tuple(sorted((reader for readers in found.values() for reader in readers), key=lambda reader: reader.last))
 
 
 def data_names() -> tuple[str, ...]:
@@ -47,13 +43,13 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
             looked for and where.
     """
     check_split(split)
-    by_name = {name: reader for reader in _readers() for name in reader.names}
-    if str(name_or_path) in by_name:
+    named = {name: reader for reader in _readers() for name in reader.names}
+    if str(name_or_path) in named:
         name = str(name_or_path)
-        return by_name[name].load(name, _root(root), split)
+        return named[name].load(name, _root(root), split)
     path = Path(name_or_path)
     if not path.exists():
-        raise FormatError(_unknown(str(name_or_path), tuple(by_name)))
+        raise FormatError(_unknown(str(name_or_path), tuple(named)))
     for reader in _readers():
         if reader.accepts(path):
             return reader.read(path, split)

@@ -17,13 +17,13 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.idx import DIGITS
 from dsetpack.trainers.data.matlab import read_matlab
 from dsetpack.trainers.data.npz import arrays_of
-from dsetpack.trainers.data.reader import ImageData, Reader, either, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
 
 NAME = "svhn"
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 
 
-class Svhn(Reader):
+class SvhnReader(DataReader):
     """SVHN by name, a folder with its files, or one of them."""
 
     names: ClassVar[tuple[str, ...]] = (NAME,)
@@ -71,4 +71,4 @@ def _digits(labels: NDArray[Any], path: Path) -> NDArray[np.int64]:
     return digits.astype(np.int64) % 10
 
 
-READERS = (Svhn(),)
+READERS = (SvhnReader(),)

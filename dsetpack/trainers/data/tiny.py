@@ -16,13 +16,13 @@ from typing_extensions import override
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.folder import image_files, stacked
 from dsetpack.trainers.data.npz import read_npz
-from dsetpack.trainers.data.reader import ImageData, Reader, either, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
 
 NAME, UNPACKED = "tiny-imagenet", "tiny-imagenet-200"
 WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val_annotations.txt"
 
 
-class Tiny(Reader):
+class TinyReader(DataReader):
     """Tiny ImageNet by name, or its folder. Classes are in the order of ``wnids.txt``."""
 
     names: ClassVar[tuple[str, ...]] = (NAME,)
@@ -86,4 +86,4 @@ def _lines(path: Path) -> list[str]:
     return lines
 
 
-READERS = (Tiny(),)
+READERS = (TinyReader(),)

@@ -6,25 +6,20 @@ changes.
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
-from functools import cache
+from collections.abc import Iterable
 
 import torch
 
+from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.networks.base import Factory, Image, Network
 
 __all__ = ["Network", "network", "network_names"]
 
 
-@cache
 def _factories() -> dict[str, Factory]:
-    found: dict[str, Factory] = {}
-    for module in sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "base"):
-        found |= importlib.import_module(f"{__name__}.{module}").NETWORKS
-    return found
+    families: Iterable[dict[str, Factory]] = by_name(__name__, "NETWORKS").values()
+    return {name: factory for family in families for name, factory in family.items()}
 
 
 def network_names() -> tuple[str, ...]:
@@ -48,12 +43,9 @@ def network(name: str, image: Image, classes: int, width: int | None = None, *, 
     Raises:
         FormatError: no such network, or an image it cannot take; the message says why.
     """
-    factories = _factories()
-    if name not in factories:
-        near = difflib.get_close_matches(name, factories, 1, 0)[0]
-        raise FormatError(f"no network {name!r}; nearest is {near!r}, all are {', '.join(sorted(factories))}")
+    factory = chosen(dict(sorted(_factories().items())), name, "network")
     if width is not None and width < 1:
         raise FormatError(f"width is {width}; expected at least 1, or None for the papers' width")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that reseeds devices, too
-        return factories[name](image, classes, width)
+        return factory(image, classes, width)

@@ -1,5 +1,13 @@
 """Objectives: what makes a synthetic set good, as gradients on its parameters. One file each, found by its name."""
 
-from dsetpack.trainers.objectives.base import Distillation, Objective, Settings
+from collections.abc import Mapping
 
-__all__ = ["Distillation", "Objective", "Settings"]
+from dsetpack.formats.by_name import by_name
+from dsetpack.trainers.objectives.base import Distillation, Objective, ObjectiveSettings
+
+__all__ = ["Distillation", "Objective", "ObjectiveSettings", "known"]
+
+
+def known() -> Mapping[str, type[ObjectiveSettings]]:
+    """The settings of every objective, by its name, sorted."""
+    return by_name(__name__, "SETTINGS")

@@ -25,7 +25,7 @@ temperature plain inner products of 2048 features are in the thousands.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -37,15 +37,13 @@ from dsetpack.formats.card import Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group, Terms
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives.base import Objective
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.parameterizations.haba import Haba
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 Form = Literal["paper", "released"]
 Weight = Annotated[float, Field(ge=0)]

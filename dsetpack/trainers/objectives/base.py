@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from typing_extensions import override
 
 from dsetpack.formats.card import Recipe
 from dsetpack.formats.model import Model
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group, Terms, Trainable
 from dsetpack.trainers.parameterizations.base import Parameterization
 
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
-
-class Settings(Model, ABC):
-    """What an objective depends on. A file of this package calls its own ``Settings``; the file's name is its name.
+class ObjectiveSettings(Model, ABC):
+    """What an objective depends on. A file of this package names its own as ``SETTINGS``; the file's name is its name.
 
     Attributes:
         name: of the objective.

@@ -25,7 +25,7 @@ Where release and paper differ, or the paper leaves something open, this is the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, JsonValue
@@ -35,15 +35,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
 from dsetpack.trainers import parallel
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import network
 from dsetpack.trainers.objectives import base
 from dsetpack.trainers.objectives.base import Objective
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 LOOPS: dict[int, tuple[int, int]] = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 """Outer and inner loops by images a class, from DC's release."""
@@ -69,7 +67,7 @@ Not here: its networks train with CutMix and without cutout, and the set takes a
 """
 
 
-class Settings(base.Settings):
+class DcSettings(base.ObjectiveSettings):
     """Gradient matching: DC's way by default, DSA's where the context augments, IDC's with the settings ``IDC``.
 
     The set's own rates come from the parameterization and the schedule: SGD, 0.1 with momentum 0.5 in DC and DSA,
@@ -134,7 +132,7 @@ class GradientMatching(Objective):
 
     sharded = True
 
-    def __init__(self, settings: Settings, context: Context, synthetic: Parameterization) -> None:
+    def __init__(self, settings: DcSettings, context: Context, synthetic: Parameterization) -> None:
         self.settings, self.context = settings, context
         self.outer, self.inner = settings.loops(context.ipc)
         self.labels = sorted(set(synthetic.labels.tolist()))
@@ -273,3 +271,6 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "mse": lambda a, b: (a - b).square().sum(),
     "l1": lambda a, b: (a - b).abs().sum(),
 }
+
+
+SETTINGS = DcSettings

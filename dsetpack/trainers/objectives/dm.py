@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -33,6 +33,7 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers import parallel
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives import base
@@ -40,16 +41,13 @@ from dsetpack.trainers.objectives.base import Objective
 from dsetpack.trainers.objectives.means import BatchMeans, Means, NetworkPool, RealMeans, in_full
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-
 TOGETHER: Mapping[str, int] = {"cpu": 64}
 """By type of device, images that are embedded together where that is up to us: on a CPU what fits its caches."""
 MANY = 2048
 """The same on other devices: enough to keep them busy."""
 
 
-class Settings(base.Settings):
+class DmSettings(base.ObjectiveSettings):
     """Distribution matching: KFS's way by default, with real means over all images, computed before and cached.
 
     The release of DM draws 256 real images of each class a step (``real_batch``), and sums over classes without the
@@ -78,7 +76,7 @@ class Settings(base.Settings):
     chunk: Positive | None = None
 
     @model_validator(mode="after")
-    def _drop_needs_a_batch(self) -> Settings:
+    def _drop_needs_a_batch(self) -> DmSettings:
         if self.drop and self.real_batch is None:
             raise ValueError("'drop' picks among the real images of a step: set 'real_batch' (the release has 256)")
         return self
@@ -236,3 +234,6 @@ def draw_share(labels: Tensor, share: float, generator: torch.Generator) -> tupl
         chosen.append(pairs[order])
         weights.append(torch.full((count,), 1 / count, dtype=torch.float64))
     return torch.cat(chosen).to(labels.device), torch.cat(weights)
+
+
+SETTINGS = DmSettings

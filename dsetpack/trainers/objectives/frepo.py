@@ -18,7 +18,7 @@ predictions are made in inference mode; flip doubling.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,6 +27,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.krr import RIDGE, KrrPredictor, Scale, centred
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network, network
@@ -34,13 +35,10 @@ from dsetpack.trainers.objectives import base
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.seeds import derive
 
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Settings(base.Settings):
+class FrepoSettings(base.ObjectiveSettings):
     """FRePo's settings; the paper learns images and labels by LAMB, 3e-4 falling to a tenth along a cosine.
 
     Attributes:
@@ -139,7 +137,7 @@ class FeatureRegression(base.Objective):
         FormatError: there is one class only.
     """
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: FrepoSettings, context: Context) -> None:
         if context.classes < 2:
             raise FormatError(
                 f"{context.data.name} has {context.classes} class; frepo regresses on labels of 2 or more"
@@ -222,3 +220,6 @@ def label_margin(labels: Tensor) -> Tensor:
     """The mean over labels [n, classes] of -min(largest - second largest, 1 / classes): pushes apart up to there."""
     first, second = labels.topk(2, dim=1).values.unbind(1)
     return -(first - second).clamp_max(1 / labels.shape[1]).mean()
+
+
+SETTINGS = FrepoSettings

@@ -34,7 +34,7 @@ On matching objectives (appendix F, Table 8: DM and MTT) the paper gives figures
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -42,11 +42,9 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.objectives import frepo
 from dsetpack.trainers.parameterizations.base import Parameterization
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 
 class IsaSettings(Model):
@@ -63,7 +61,7 @@ class IsaSettings(Model):
     half: bool = True
 
 
-class Settings(frepo.Settings):
+class FrepoIsaSettings(frepo.FrepoSettings):
     """FRePo's settings, and ISA's change.
 
     Attributes:
@@ -81,7 +79,7 @@ class Settings(frepo.Settings):
 class CrucialRegression(frepo.FeatureRegression):
     """FRePo with ISA's outer loss: Algorithm 1."""
 
-    def __init__(self, settings: frepo.Settings, context: Context, isa: IsaSettings) -> None:
+    def __init__(self, settings: frepo.FrepoSettings, context: Context, isa: IsaSettings) -> None:
         super().__init__(settings, context)
         self.isa = isa
 
@@ -143,3 +141,6 @@ def crucial_mean(features: Tensor, centre: Tensor, drop: float) -> Tensor:
     """
     losses = frepo.half_square(features.detach() - centre.detach())
     return features[crucial(losses, drop)].mean(0)
+
+
+SETTINGS = FrepoIsaSettings

@@ -9,7 +9,7 @@ critic goes on learning, too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.gan import Adversary, Batch, GanSettings, Rate, real_batch, train_gan
 from dsetpack.trainers.loop import Terms
 from dsetpack.trainers.networks import Network, network
@@ -29,15 +30,12 @@ from dsetpack.trainers.parameterizations.generator import Generator
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import Dsa
 
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-
 Matching = Literal["logits", "log-softmax", "features", "gradients"]
 POOL = ("convnet3", "resnet10", "resnet18", "resnetap10", "resnetap18")
 REASON = "a GAN and matching by label need a generator, which draws fresh images of any label"
 
 
-class Settings(base.Settings):
+class LogitsSettings(base.ObjectiveSettings):
     """Logit matching, after a GAN. The parameterization's ``lr`` is the generator's rate of matching.
 
     The paper states batch, λ, the pool, and SGD at 0.01 for networks. From the release: 16 real batches before each
@@ -105,7 +103,7 @@ class LogitMatching(Objective):
 
     repeatable = False
 
-    def __init__(self, settings: Settings, context: Context, adversary: Adversary) -> None:
+    def __init__(self, settings: LogitsSettings, context: Context, adversary: Adversary) -> None:
         self.settings, self.context, self.adversary = settings, context, adversary
         self.teacher = Teacher(settings, context)
         self._epoch_steps = settings.epoch_steps or max(1, len(context.data) // settings.batch)
@@ -150,7 +148,7 @@ class Teacher:
         context: real images, pixel space, seed.
     """
 
-    def __init__(self, settings: Settings, context: Context) -> None:
+    def __init__(self, settings: LogitsSettings, context: Context) -> None:
         self._settings, self._context = settings, context
         self._augment = Dsa(settings.augmentation) if settings.augmentation != "none" else None
         self._renew(0)
@@ -203,7 +201,7 @@ class Teacher:
 def distance(matching: Matching, network: Network, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
     """How else a network sees real and drawn images [B, C, H, W] of the same labels; only ``fake`` gets a gradient.
 
-    Each side is one batch of its own for batch norms. See ``Settings.matching`` for the forms.
+    Each side is one batch of its own for batch norms. See ``LogitsSettings.matching`` for the forms.
     """
     if matching == "gradients":
         goal, found = _gradients(network, real, labels, False), _gradients(network, fake, labels, True)
@@ -234,3 +232,6 @@ def generative(synthetic: Parameterization) -> Generator:
     if not isinstance(synthetic, Generator):
         raise FormatError(f"logits on {type(synthetic).__name__}: {REASON}")
     return synthetic
+
+
+SETTINGS = LogitsSettings

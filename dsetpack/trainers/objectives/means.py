@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,15 +26,13 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Space
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives.isa import crucial_mean
 from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.seeds import derive, generator
 from dsetpack.training.augment import Dsa
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 BATCH = 1000
 FILES = 100

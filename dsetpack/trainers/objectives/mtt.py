@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -36,6 +36,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.experts import Experts, ExpertSettings
 from dsetpack.trainers.loop import Group, Terms
 from dsetpack.trainers.objectives import base
@@ -45,16 +46,13 @@ from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import Dsa
 
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-
 DECODE = 1024
 """Images that go through a decoder at a time."""
 
 Rate = Annotated[float, Field(gt=0)]
 
 
-class Settings(base.Settings):
+class MttSettings(base.ObjectiveSettings):
     """Trajectory matching; defaults are MTT's and HaBa's common ones for CIFAR-10 with 10 images a class.
 
     Student's inputs are augmented with DSA's parameters for each image, not siamese: there is no real side in a step.
@@ -185,7 +183,7 @@ class TrajectoryMatching(Objective):
     """
 
     def __init__(
-        self, settings: Settings, experts: Callable[[int, int], Tensor], student: Student, augment: Dsa | None = None
+        self, settings: MttSettings, experts: Callable[[int, int], Tensor], student: Student, augment: Dsa | None = None
     ) -> None:
         self.settings, self.experts, self.student, self.augment = settings, experts, student, augment
         device = next(student.net.parameters()).device
@@ -303,3 +301,6 @@ class _Images:
 
 def _draw(below: int, generator: torch.Generator) -> int:
     return int(torch.randint(below, (1,), generator=generator))
+
+
+SETTINGS = MttSettings

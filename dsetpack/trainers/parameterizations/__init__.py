@@ -1,5 +1,13 @@
 """Parameterizations: what a synthetic set is made of while it is learned. One file each, found by its name."""
 
-from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Settings
+from collections.abc import Mapping
 
-__all__ = ["Budget", "Parameterization", "Settings"]
+from dsetpack.formats.by_name import by_name
+from dsetpack.trainers.parameterizations.base import Budget, Parameterization, ParameterizationSettings
+
+__all__ = ["Budget", "Parameterization", "ParameterizationSettings", "known"]
+
+
+def known() -> Mapping[str, type[ParameterizationSettings]]:
+    """The settings of every parameterization, by its name, sorted."""
+    return by_name(__name__, "SETTINGS")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -16,11 +16,8 @@ from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.model import Model
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-    from dsetpack.trainers.loop import Group
-
+from dsetpack.trainers.context import Context
+from dsetpack.trainers.loop import Group
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -50,8 +47,8 @@ class Budget(Model):
         return self.used / self.allowed - 1
 
 
-class Settings(Model, ABC):
-    """What a parameterization depends on. A file of this package calls its own ``Settings``; its name is the file's.
+class ParameterizationSettings(Model, ABC):
+    """What a parameterization depends on. A file of this package names its own as ``SETTINGS``; its name is the file's.
 
     Attributes:
         name: of the parameterization.

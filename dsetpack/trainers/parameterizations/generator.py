@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import Annotated, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -15,22 +15,20 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.decoders import Decoder, decoder
-from dsetpack.formats.kinds.generator import Config
+from dsetpack.formats.kinds.generator import GeneratorConfig
 from dsetpack.order import philox
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.seeds import derive
 
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
-
 KIND = "generator"
 
 
-class Settings(base.Settings):
+class GeneratorSettings(base.ParameterizationSettings):
     """DiM's generator. Its size does not depend on the budget, and far exceeds a usual one.
 
     At 3×32×32 and the paper's width it learns 3,559,363 numbers and keeps 9,016 running statistics: as many floats as
@@ -52,14 +50,14 @@ class Settings(base.Settings):
     lr: Annotated[float, Field(gt=0)] = 5e-6
 
     @model_validator(mode="after")
-    def _no_sources(self) -> Settings:
+    def _no_sources(self) -> GeneratorSettings:
         if self.sources is not None:
             raise ValueError("'sources': a generator stores none; 'per_class' says how many images it draws")
         return self
 
     @override
-    def config(self, image: tuple[int, int, int]) -> Config:
-        return Config(width=self.width, noise=self.noise)
+    def config(self, image: tuple[int, int, int]) -> GeneratorConfig:
+        return GeneratorConfig(width=self.width, noise=self.noise)
 
     @override
     def budget(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
@@ -101,9 +99,9 @@ class Generator(Parameterization):
         self.train()
 
     @property
-    def config(self) -> Config:
+    def config(self) -> GeneratorConfig:
         """The generator's own."""
-        return cast(Config, self.bank.config)
+        return cast(GeneratorConfig, self.bank.config)
 
     @property
     def learned(self) -> list[torch.nn.Parameter]:
@@ -141,8 +139,8 @@ class Generator(Parameterization):
         return self.in_space(images)
 
     def _decode(self, noise: Tensor, labels: Tensor) -> Tensor:
-        sources = self.bank.label_noise(noise.to(next(self.bank.parameters())), labels)
-        return self.bank.one(sources, 0)
+        sources = self.bank.condition(noise.to(next(self.bank.parameters())), labels)
+        return self.bank.unchecked_one(sources, 0)
 
     def in_space(self, raw: Tensor) -> Tensor:
         """Images with values in [0, 1], mapped into ``space``."""
@@ -162,3 +160,6 @@ class Generator(Parameterization):
     def floats(self) -> int:
         """Numbers stored: learned ones and running statistics, without which nothing can be decoded."""
         return sum(value.numel() for value in self.bank.state_dict().values())
+
+
+SETTINGS = GeneratorSettings

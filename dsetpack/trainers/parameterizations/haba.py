@@ -30,7 +30,7 @@ no whole share of the image's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -39,19 +39,17 @@ from typing_extensions import override
 
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.haba import Config
+from dsetpack.formats.kinds.haba import HabaConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 from dsetpack.trainers import selections
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.parameterizations.images import Init, Momentum, Rate, copied, noise
 from dsetpack.trainers.parameterizations.upsample import Resize, tiled
 from dsetpack.trainers.seeds import derive
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "haba"
 NOISE = 0.1
@@ -61,7 +59,7 @@ SHIFT = 4.0
 """Lifts all but the rarest values of a normalized space above a ReLU's zero."""
 
 
-class Settings(base.Settings):
+class HabaSettings(base.ParameterizationSettings):
     """Bases and hallucinators; ``sources`` are the bases of a class ("BPC"). See the module's text.
 
     The paper equates BPC = IPC - 1 with IPC "to make the comparisons as fair as possible", and BPC 1 with IPC 1.
@@ -106,7 +104,7 @@ class Settings(base.Settings):
     lr_bases: Rate = 100.0
     lr_hallucinators: Rate = 100.0
     momentum: Momentum | None = 0.95
-    selection: selections.Settings = selections.Settings()
+    selection: selections.SelectionSettings = selections.SelectionSettings()
 
     @model_validator(mode="after")
     def _can_start(self) -> Self:
@@ -117,9 +115,9 @@ class Settings(base.Settings):
         return self
 
     @override
-    def config(self, image: tuple[int, int, int]) -> Config:
+    def config(self, image: tuple[int, int, int]) -> HabaConfig:
         """As always; of class-wise hallucinators those of one class (``whole`` has them all)."""
-        return Config(
+        return HabaConfig(
             decoders=self.hallucinators,
             depth=self.depth,
             channels=self.channels,
@@ -129,13 +127,13 @@ class Settings(base.Settings):
             factor=self.factor,
         )
 
-    def whole(self, image: tuple[int, int, int], classes: int) -> Config:
+    def whole(self, image: tuple[int, int, int], classes: int) -> HabaConfig:
         """The part's configuration, with the hallucinators of all classes."""
         return self._counted(classes).config(image)
 
     @override
     def budget(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
-        return super(Settings, self._counted(classes)).budget(image, classes, ipc)
+        return super(HabaSettings, self._counted(classes)).budget(image, classes, ipc)
 
     @override
     def build(self, context: Context) -> Haba:
@@ -155,11 +153,11 @@ class Settings(base.Settings):
                     to_identity(bank)
         return Haba(bases, labels, bank.to(context.device), context.space, self)
 
-    def _counted(self, classes: int) -> Settings:
+    def _counted(self, classes: int) -> HabaSettings:
         """With ``hallucinators`` being those of the whole set."""
         return self.model_copy(update={"hallucinators": self.hallucinators * classes}) if self.class_wise else self
 
-    def _start(self, context: Context, config: Config) -> tuple[Tensor, Tensor]:
+    def _start(self, context: Context, config: HabaConfig) -> tuple[Tensor, Tensor]:
         """Bases float32 [N, c', H, W] and their labels, class by class."""
         count = self.budget(context.data.shape, context.classes, context.ipc).sources
         channels = config.source_shape(context.data.shape)[0]
@@ -211,7 +209,7 @@ class Haba(Parameterization):
 
     epoch_rule: ClassVar[Literal["paired", "product"]] = "paired"
 
-    def __init__(self, bases: Tensor, labels: Tensor, bank: Decoder, space: Space, settings: Settings) -> None:
+    def __init__(self, bases: Tensor, labels: Tensor, bank: Decoder, space: Space, settings: HabaSettings) -> None:
         super().__init__()
         self.hallucinators, self._patches = settings.hallucinators, settings.factor**2
         self._slots = self.hallucinators * self._patches
@@ -302,3 +300,6 @@ class Haba(Parameterization):
         if size is not None and size < len(bases):
             bases = bases[torch.randperm(len(bases), generator=generator)[:size]]
         return bases
+
+
+SETTINGS = HabaSettings

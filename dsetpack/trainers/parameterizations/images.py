@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -18,17 +18,15 @@ from typing_extensions import override
 
 from dsetpack.decoders import decoder
 from dsetpack.decoders.base import take
-from dsetpack.formats.kinds.images import Config
+from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 from dsetpack.trainers import selections
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.seeds import generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "images"
 Rate = Annotated[float, Field(gt=0)]
@@ -36,7 +34,7 @@ Momentum = Annotated[float, Field(ge=0, lt=1)]
 Init = Literal["noise", "random", "herding", "k-center", "forgetting"]
 
 
-class Settings(base.Settings):
+class ImagesSettings(base.ParameterizationSettings):
     """Images in the pixel space, one source an image; ``ipc`` of each class fill the budget.
 
     Attributes:
@@ -59,11 +57,11 @@ class Settings(base.Settings):
     labels: Literal["hard", "learned"] = "hard"
     lr_labels: Rate | None = None
     label_scale: Rate | None = None
-    selection: selections.Settings = selections.Settings()
+    selection: selections.SelectionSettings = selections.SelectionSettings()
 
     @override
-    def config(self, image: tuple[int, int, int]) -> Config:
-        return Config()
+    def config(self, image: tuple[int, int, int]) -> ImagesConfig:
+        return ImagesConfig()
 
     @override
     def build(self, context: Context) -> Images:
@@ -135,8 +133,8 @@ class Images(Parameterization):
         sources = copied(self.sources)
         labels = self.labels.cpu() if self.rows is None else copied(self.rows)
         channels, height, width = sources.shape[1:]
-        bank = decoder(KIND, Config(), (channels, height, width), self._classes)
-        return [Part(KIND, Config(), bank, sources, labels)]
+        bank = decoder(KIND, ImagesConfig(), (channels, height, width), self._classes)
+        return [Part(KIND, ImagesConfig(), bank, sources, labels)]
 
     @override
     def floats(self) -> int:
@@ -173,3 +171,6 @@ def group(name: str, parameter: nn.Parameter, lr: float, momentum: float | None)
 def copied(parameter: Tensor) -> Tensor:
     """A detached float32 copy on the CPU."""
     return parameter.detach().to("cpu", torch.float32, copy=True)
+
+
+SETTINGS = ImagesSettings

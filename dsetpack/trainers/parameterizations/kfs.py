@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -34,17 +34,15 @@ from typing_extensions import override
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.decoders.base import take
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.kfs import Config
+from dsetpack.formats.kinds.kfs import KfsConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Group, Schedule, Terms, Trainable, optimise
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Budget, Parameterization, Positive
 from dsetpack.trainers.seeds import derive, generator
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "kfs"
 BATCH = 512
@@ -58,7 +56,7 @@ CHANNELS: dict[tuple[int, bool], tuple[int, ...]] = {
 """Default channels by kernel and by whether images are grey. (12, 9, 6) is section 3.1's example; others inferred."""
 
 
-class Settings(base.Settings):
+class KfsSettings(base.ParameterizationSettings):
     """Codes and a bank of decoders, pre-trained as an autoencoder (appendix A). ``sources`` are the codes of a class.
 
     The paper's tables 6 and 9 (code shapes, numbers of codes and decoders, channels) are not in its text: ``decoders``
@@ -85,9 +83,9 @@ class Settings(base.Settings):
     lr_decoders: Rate = 0.01
 
     @override
-    def config(self, image: tuple[int, int, int]) -> Config:
+    def config(self, image: tuple[int, int, int]) -> KfsConfig:
         channels = self.channels or CHANNELS[self.kernel, image[0] == 1]
-        return Config(decoders=self.decoders, channels=channels, kernel=self.kernel)
+        return KfsConfig(decoders=self.decoders, channels=channels, kernel=self.kernel)
 
     @override
     def build(self, context: Context) -> Kfs:
@@ -123,7 +121,7 @@ class Settings(base.Settings):
         index = data.draw(codes, derive(context.seed, "codes"))
         return Kfs(encoder.encode(index), data.labels[index], kept, context.space, lr_codes=self.lr_codes, frozen=True)
 
-    def _autoencoder(self, context: Context, config: Config, bank: Decoder | None = None) -> Autoencoder:
+    def _autoencoder(self, context: Context, config: KfsConfig, bank: Decoder | None = None) -> Autoencoder:
         made = Autoencoder(
             config,
             context.data,
@@ -197,7 +195,7 @@ class Kfs(Parameterization):
 class Encoder(nn.Module):
     """Raw images to codes of unit variance: as many halvings as the decoder has doublings (inferred)."""
 
-    def __init__(self, config: Config, image: tuple[int, int, int], width: int) -> None:
+    def __init__(self, config: KfsConfig, image: tuple[int, int, int], width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = image[0]
@@ -229,7 +227,7 @@ class Autoencoder(Trainable):
 
     def __init__(
         self,
-        config: Config,
+        config: KfsConfig,
         data: ImageData,
         *,
         batch: int,
@@ -278,7 +276,7 @@ class Autoencoder(Trainable):
 
 
 def start(
-    autoencoder: Autoencoder, config: Config, space: Space, *, codes: int, noise: float, seed: int, **rates: Any
+    autoencoder: Autoencoder, config: KfsConfig, space: Space, *, codes: int, noise: float, seed: int, **rates: Any
 ) -> Kfs:
     """Codes and bank after pre-training.
 
@@ -297,7 +295,7 @@ def start(
     return Kfs(autoencoder.encode(index), data.labels[index], bank, space, **rates)
 
 
-def copies(single: Decoder, config: Config, noise: float, seed: int) -> Decoder:
+def copies(single: Decoder, config: KfsConfig, noise: float, seed: int) -> Decoder:
     """A bank of ``config.decoders`` copies of one decoder, told apart by noise on the weights.
 
     Raises:
@@ -314,3 +312,6 @@ def copies(single: Decoder, config: Config, noise: float, seed: int) -> Decoder:
         state[key] = many + scale * torch.randn(many.shape, generator=drawn)
     bank.load_state_dict(state)
     return bank
+
+
+SETTINGS = KfsSettings

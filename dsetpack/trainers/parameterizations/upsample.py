@@ -15,7 +15,7 @@ What the release (snu-mllab/Efficient-Dataset-Condensation) does, and where this
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,17 +25,15 @@ from typing_extensions import override
 
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats.errors import FormatError
-from dsetpack.formats.kinds.upsample import Config
+from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space, Zca
 from dsetpack.trainers import selections
+from dsetpack.trainers.context import Context
 from dsetpack.trainers.loop import Group
 from dsetpack.trainers.parameterizations import base
 from dsetpack.trainers.parameterizations.base import Parameterization
 from dsetpack.trainers.parameterizations.images import Init, Momentum, Rate, copied, group, noise
-
-if TYPE_CHECKING:
-    from dsetpack.trainers.context import Context
 
 KIND = "upsample"
 LR = 5e-3
@@ -44,7 +42,7 @@ Resize = Literal["nearest", "bilinear", "area"]
 EpochRule = Literal["paired", "product"]
 
 
-class Settings(base.Settings):
+class UpsampleSettings(base.ParameterizationSettings):
     """Sources as large as an image, ``ipc`` of each class, that hold ``factor²`` images each. See the module's text.
 
     Attributes:
@@ -69,11 +67,11 @@ class Settings(base.Settings):
     momentum: Momentum | None = 0.5
     clip: bool = False
     epoch_rule: EpochRule = "paired"
-    selection: selections.Settings = selections.Settings()
+    selection: selections.SelectionSettings = selections.SelectionSettings()
 
     @override
-    def config(self, image: tuple[int, int, int]) -> Config:
-        return Config(factor=self.factor, align_corners=self.align_corners)
+    def config(self, image: tuple[int, int, int]) -> UpsampleConfig:
+        return UpsampleConfig(factor=self.factor, align_corners=self.align_corners)
 
     @override
     def build(self, context: Context) -> Upsample:
@@ -168,7 +166,7 @@ class UpsampleProduct(Upsample):
     epoch_rule: ClassVar[EpochRule] = "product"
 
 
-def tiled(images: Tensor, config: Config, resize: Resize) -> Tensor:
+def tiled(images: Tensor, config: UpsampleConfig, resize: Resize) -> Tensor:
     """Sources whose patches are shrunk images.
 
     Args:
@@ -194,3 +192,6 @@ def _raw_range(space: Space, sources: Tensor) -> tuple[Tensor, Tensor]:
         )
     black = torch.zeros(1, sources.shape[1], 1, 1, device=sources.device)
     return space.apply(black), space.apply(torch.ones_like(black))
+
+
+SETTINGS = UpsampleSettings

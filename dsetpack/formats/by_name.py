@@ -1,0 +1,52 @@
+"""Things found by the names of the files that define them: kinds, encodings, layouts, networks, objectives, ...
+
+A file of such a folder says what it defines by a module constant, such as ``CONFIG = HabaConfig`` in ``kinds/haba.py``.
+A new file is a new thing; nothing else changes. Files without the constant help the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from dsetpack.formats.errors import FormatError
+
+T = TypeVar("T")
+
+
+@cache
+def by_name(package: str, constant: str) -> Mapping[str, Any]:
+    """What the files of a package define as ``constant``, by the file's name, sorted.
+
+    Args:
+        package: its full name, such as ``dsetpack.formats.kinds``. Its own files are imported; what somebody asks for
+            is only compared with their names.
+        constant: a name in capitals.
+    """
+    folder = importlib.import_module(package).__path__
+    names = sorted(module.name for module in pkgutil.iter_modules(folder))
+    modules = {name: importlib.import_module(f"{package}.{name}") for name in names}
+    found = {name: getattr(module, constant) for name, module in modules.items() if hasattr(module, constant)}
+    return MappingProxyType(found)
+
+
+def chosen(known: Mapping[str, T], name: str, what: str) -> T:
+    """The one of that name.
+
+    Args:
+        known: by name.
+        name: what somebody asks for.
+        what: what these things are, for the message: ``network``.
+
+    Raises:
+        FormatError: if there is none of that name; the message names the nearest and all.
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0)[0]
+        raise FormatError(f"no {what} {name!r}; nearest is {near!r}, all are {', '.join(known)}")
+    return known[name]

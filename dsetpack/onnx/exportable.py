@@ -1,0 +1,28 @@
+"""What an export needs of a pack in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from dsetpack.formats.card import Card
+from dsetpack.formats.presets import EncodingChoice
+
+
+class Exportable(Protocol):
+    """``dsetpack.Pack``, named without importing torch."""
+
+    card: Card
+    digest: str | None
+    origin: str | bytes | None
+
+    @property
+    def parts(self) -> Sequence[Any]:
+        """The parts, each a ``dsetpack.Part``."""
+
+    @property
+    def space(self) -> Any:
+        """The pixel space, a ``dsetpack.Space``."""
+
+    def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
+        """The bytes of the pack's file."""

@@ -1,0 +1,183 @@
+"""``open_pack``: a pack from its file, whose tensors are read, checked and decoded when first used."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from dsetpack.decoders import Decoder, decoder
+from dsetpack.formats import Limits, PartEntry, Reader
+from dsetpack.formats.card import Card, ZcaSpace
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.keys import TrustedKey
+from dsetpack.formats.parts import part_config, part_size
+from dsetpack.formats.source import Readable
+from dsetpack.loading.device import usable
+from dsetpack.pack.contents import Loaded
+from dsetpack.pack.pack import Pack
+from dsetpack.pack.part import Part, drawn_labels
+from dsetpack.spaces import Space, space_from_card
+
+
+def open_pack(
+    where: Readable,
+    *,
+    verify: Literal["touched", "all"] = "touched",
+    limits: Limits | None = None,
+    device: torch.device | str = "cpu",
+    per_class: int | None = None,
+    digest: str | None = None,
+    trusted_keys: Iterable[TrustedKey] | None = None,
+) -> Pack:
+    """Open a pack.
+
+    Args:
+        where: path, bytes, binary file object or fsspec URL.
+        verify: ``touched`` checks header, manifest and every chunk read; ``all`` checks every byte of the file.
+        limits: how much the file may declare.
+        device: where to decode.
+        per_class: images a class and epoch for a generator, instead of the card's.
+        digest: the file must have this ``digest``, ``sha256:...``: it is then the very file that was pinned.
+        trusted_keys: one of these Ed25519 public keys must have signed the file. Each is 32 bytes, or 64 hexadecimal
+            digits, or the path of a file with the digits or with PEM. Needs ``dsetpack[sign]``.
+
+    Raises:
+        FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
+        OSError: if it cannot be read.
+        DsetpackError: if torch cannot use the device here.
+    """
+    chosen = usable(device)
+    reader = Reader(where, verify=verify, limits=limits, digest=digest, trusted_keys=trusted_keys)
+    card = reader.manifest.card
+    if per_class is not None:
+        with at("per_class"):
+            card = card.replace(per_class=per_class)
+    contents = Stored(reader, card)
+    if not all(sources for sources, _ in contents.sizes):
+        raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
+    pack = Pack.of_contents(card, contents, reader.digest, _origin(where))
+    return pack if chosen.type == "cpu" else pack.to(chosen)
+
+
+DRAWS = 6
+"""Images of each class that are shown of a generator whose card says no number."""
+
+
+def open_to_show(where: Readable, digest: str | None = None, per_class: int = DRAWS) -> Pack:
+    """Open a pack to look at; a generator that does not say how many images it makes makes ``per_class`` of each class.
+
+    Raises:
+        as ``open_pack``.
+    """
+    with Reader(where, digest=digest) as reader:
+        digest, manifest = reader.digest, reader.manifest
+        unsaid = manifest.card.per_class is None and not all(part.sources for part in manifest.parts)
+    return open_pack(where, digest=digest, per_class=per_class if unsaid else None)
+
+
+def _origin(where: Readable) -> str | bytes | None:
+    """What opens the same file later, from any folder."""
+    if isinstance(where, str) and "://" in where:
+        return where
+    if isinstance(where, str | os.PathLike):
+        return str(Path(where).absolute())
+    return where if isinstance(where, bytes) else None
+
+
+class Stored:
+    """What a pack's file holds: read, checked and decoded when first used, by one thread for all.
+
+    Pickling or copying it (for worker processes) reads everything first, so that no file handle travels.
+    """
+
+    def __init__(self, reader: Reader, card: Card) -> None:
+        self.sizes = [part_size(entry, card) for entry in reader.manifest.parts]
+        self._card = card
+        self._source: Reader | Loaded = reader
+        self._lock = threading.Lock()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts."""
+        return self._loaded().parts
+
+    @property
+    def space(self) -> Space:
+        """The pixel space of decoded images."""
+        return self._loaded().space
+
+    @property
+    def labels(self) -> Tensor:
+        """The label of every pair; reads no images."""
+        with self._lock:
+            source = self._source
+            if isinstance(source, Loaded):
+                return source.labels
+            labels = [_labels_of(source, number, self._card) for number in range(len(self.sizes))]
+            return torch.cat([y.repeat_interleave(k, 0) for y, (_, k) in zip(labels, self.sizes, strict=True)])
+
+    def _loaded(self) -> Loaded:
+        with self._lock:
+            if isinstance(self._source, Loaded):
+                return self._source
+            reader, self._source = self._source, _read(self._source, self._card)
+            reader.close()
+            return self._source
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        contents = self._loaded()
+        return Loaded, (contents.parts, contents.space)
+
+
+def _read(reader: Reader, card: Card) -> Loaded:
+    banks: dict[tuple[str, ...], Decoder] = {}
+    space = _read_space(reader, card)
+    parts = (_read_part(reader, number, card, banks) for number in range(len(reader.manifest.parts)))
+    return Loaded(tuple(parts), space)
+
+
+def _labels_of(reader: Reader, number: int, card: Card) -> Tensor:
+    """The label of every source; of a generator's, ``per_class`` images of each class in turn."""
+    if "labels" not in reader.manifest.parts[number].tensors:
+        return drawn_labels(card, card.per_class or 0)
+    labels = torch.from_numpy(reader.role(number, "labels"))
+    return labels.long() if card.labels.kind == "hard" else labels.float()
+
+
+def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, ...], Decoder]) -> Part:
+    entry = reader.manifest.parts[number]
+    config = part_config(entry)
+    tensors = {role: torch.from_numpy(values) for role, values in reader.part(number).items()}
+    sources, _ = tensors.pop("sources", None), tensors.pop("labels", None)
+    bank = (entry.kind, repr(config), *(entry.tensors[role] for role in sorted(tensors)))
+    if bank not in banks:
+        banks[bank] = _decoder(entry, config, card, tensors)
+    return Part(
+        kind=entry.kind,
+        config=config,
+        decoder=banks[bank],
+        sources=None if sources is None else sources.float(),
+        labels=_labels_of(reader, number, card),
+        stage=entry.stage,
+        name=entry.name,
+        class_decoders=entry.class_decoders,
+    )
+
+
+def _decoder(entry: PartEntry, config: Any, card: Card, tensors: dict[str, Tensor]) -> Decoder:
+    made = decoder(entry.kind, config, card.shape, len(card.classes))
+    made.load_state_dict(tensors)
+    return made.requires_grad_(False).eval()
+
+
+def _read_space(reader: Reader, card: Card) -> Space:
+    space = card.space
+    embedded = isinstance(space, ZcaSpace) and space.storage == "embed"
+    names = [str(space.mean), str(space.matrix)] if isinstance(space, ZcaSpace) and embedded else []
+    return space_from_card(space, {name: torch.from_numpy(reader.tensor(name)) for name in names})

@@ -1,0 +1,176 @@
+"""``dsetpack convert`` and ``dsetpack unpack``: what they print, write and refuse."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+import dsetpack
+from dsetpack import Zca
+from dsetpack.cli import main
+from dsetpack.convert import convert, layout_names
+from tests.support import release_layouts as made
+from tests.support.paths import DOCS
+from tests.support.paths import KFS as PACK
+from tests.support.preview_packs import generator
+
+NORMALIZED = ("--space", "normalized", "--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2")
+
+
+def run(*arguments, expect=0):
+    done = CliRunner().invoke(main, [str(a) for a in arguments])
+    assert done.exit_code == expect, done.output + repr(done.exception)
+    return done.output
+
+
+@pytest.fixture
+def real(tmp_path):
+    """Real images for whitening, under a path."""
+    x = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), dtype=np.uint8)
+    y = np.arange(30) % made.CLASSES
+    np.savez(tmp_path / "real.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    return tmp_path / "real.npz", torch.from_numpy(x)
+
+
+def test_help_lists_every_layout():
+    text = run("convert", "--help")
+    for name in layout_names():
+        assert f"\n  {name}" in text
+    assert "Not said:" in text
+    assert "--as" in run("unpack", "--help")
+
+
+def test_haba_to_a_file_that_verifies(tmp_path, real):
+    bases, nets = made.haba(tmp_path / "haba")
+    out = tmp_path / "x.dpk"
+    told = run("convert", tmp_path / "haba", "-o", out, "--space", "zca-kornia", "--dataset", real[0], "--lr", "0.02")
+    assert "layout haba; 10 × 3 haba = 30 images 3×8×8, zca space, hard labels, lr 0.02" in told
+    assert "sound" in run("verify", out)
+    pack = dsetpack.open(out)
+    assert torch.allclose(pack.decode(range(30))[0], made.hallucinated(bases, nets), atol=1e-6)
+    expected = Zca.fit(real[1], "kornia")
+    assert pack.card.space == expected.model
+    assert torch.allclose(pack.space.apply(real[1][:2] / 255), expected.apply(real[1][:2] / 255))
+    assert pack.card.provenance.dataset == "real"
+    assert str(tmp_path) not in pack.card.model_dump_json(), "no path of the machine in the card"
+    small = tmp_path / "small.dpk"
+    run(
+        "convert", tmp_path / "haba", "-o", small, "--space", "zca-kornia", "--dataset", real[0], "--lr", "none",
+        "--refit", "--encoding", "int8",
+    )  # fmt: skip
+    assert small.stat().st_size < out.stat().st_size / 4
+    assert not dsetpack.open(small).space.ready
+    run("unpack", small, tmp_path / "png", expect=1)
+    run("unpack", small, tmp_path / "png", "--data", real[0])
+    assert len(list((tmp_path / "png" / "images").iterdir())) == 30
+
+
+@pytest.mark.parametrize("form", ["mean", "mean_vector", "zca_mean"])
+def test_a_matrix_that_is_given(tmp_path, real, form):
+    """What the pack whitens with is the file's matrix; FRePo's has its pixels in another order."""
+    zca = Zca.fit(real[1], "frepo" if form == "zca_mean" else "kornia")
+    mean, matrix = (tensor.double() for tensor in zca.tensors().values())
+    made.mtt(tmp_path / "mtt")
+    if form == "zca_mean":
+        order = torch.arange(192).view(3, 8, 8).permute(1, 2, 0).reshape(-1)
+        np.savez(tmp_path / "z.npz", zca_mean=mean[order].numpy(), whitening_transform=matrix[order][:, order].numpy())
+        extra = (
+            "--mean",
+            ",".join(map(str, zca.model.channel_mean)),
+            "--std",
+            ",".join(map(str, zca.model.channel_std)),
+        )
+        file, space = tmp_path / "z.npz", ("--space", "zca-frepo", *extra)
+    else:
+        second = "matrix" if form == "mean" else "transform_matrix"
+        torch.save({form: mean[None], second: matrix}, tmp_path / "z.pt")
+        file, space = tmp_path / "z.pt", ("--space", "zca-kornia")
+    run("convert", tmp_path / "mtt", "-o", tmp_path / "x.dpk", *space, "--dataset", real[0], "--zca", file, "--lr", 1)
+    pack = dsetpack.open(tmp_path / "x.dpk")
+    assert torch.allclose(pack.space.apply(real[1] / 255), zca.apply(real[1] / 255), atol=1e-5)
+    assert (pack.card.space.storage, pack.card.space.spectrum) == ("embed", ())
+    assert pack.card.space.fitted_on == zca.model.fitted_on
+
+
+def test_published_statistics_and_names(tmp_path):
+    path = tmp_path / "res_DM_CIFAR10_ConvNet_2ipc.pt"
+    made.dc(path, experiments=1)
+    run("convert", path, "-o", tmp_path / "x.dpk", "--space", "normalized", "--dataset", "cifar10", "--title", "Mine")
+    card = dsetpack.open(tmp_path / "x.dpk").card
+    assert card.space.std == (0.2023, 0.1994, 0.2010)
+    assert card.classes[3] == "cat"
+    assert (card.title, card.provenance.dataset) == ("Mine", "cifar10")
+    assert card.provenance.settings["converted"]["declared"] == {"space": "normalized", "dataset": "cifar10"}
+    assert "Declared by the one who converted it, not by the files: space, dataset." in card.description
+
+
+def test_unpack_and_back(tmp_path):
+    assert "280 images as png" in run("unpack", PACK, tmp_path / "png")
+    told = run("convert", tmp_path / "png", "-o", tmp_path / "back.dpk")
+    assert "layout folder; 280 = 280 images 1×28×28, raw space" in told
+    pack, back = dsetpack.open(PACK), dsetpack.open(tmp_path / "back.dpk")
+    raw = pack.space.invert(pack.decode(range(280))[0]).clamp(0, 1)
+    assert (back.decode(range(280))[0] - raw).abs().max() <= 0.5001 / 255
+    assert torch.equal(back.labels, pack.labels)
+    run("unpack", PACK, tmp_path / "st", "--as", "safetensors")
+    assert torch.equal(convert(tmp_path / "st").decode(range(280))[0], pack.decode(range(280))[0])
+    assert "not an empty folder" in run("unpack", PACK, tmp_path / "png", expect=1)
+
+
+def test_unpack_of_a_generator_takes_a_number(tmp_path):
+    path = tmp_path / "g.dpk"
+    path.write_bytes(generator(None))
+    assert "per_class=" in run("unpack", path, tmp_path / "out", expect=1)
+    assert "9 images as png" in run("unpack", path, tmp_path / "out", "--per-class", "3")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ((), 1, "--space"),
+        (("--space", "normalized"), 2, "--mean"),
+        (("--space", "normalized", "--mean", "0.5"), 2, "--std"),
+        (("--space", "normalized", "--mean", "a,b", "--std", "1"), 2, "numbers with commas"),
+        (("--space", "normalized", "--mean", "0,0,0", "--std", "0,1,1"), 1, "--mean and --std"),
+        (("--space", "normalized", "--dataset", "flowers"), 1, "cifar10"),
+        (("--space", "raw", "--mean", "1", "--std", "1"), 2, "--mean"),
+        (("--space", "raw", "--zca", "z.pt"), 2, "--zca"),
+        (("--space", "raw", "--refit"), 2, "--refit"),
+        (("--space", "zca-kornia"), 2, "--dataset"),
+        (("--space", "zca-kornia", "--dataset", "x", "--zca", "z", "--refit"), 2, "leave one of them out"),
+        ((*NORMALIZED, "--lr", "fast"), 2, "'none' expected"),
+        (NORMALIZED, 1, "--lr"),
+        ((*NORMALIZED, "--lr", "1", "--layout", "habba"), 1, "'haba'"),
+        ((*NORMALIZED, "--lr", "1", "--classes", "a,b"), 1, "for 2 classes"),
+    ],
+)
+def test_refusals_leave_no_file(tmp_path, options, code, words):
+    made.mtt(tmp_path / "mtt")
+    told = run("convert", tmp_path / "mtt", "-o", tmp_path / "x.dpk", *options, expect=code)
+    assert words in told
+    assert [path.name for path in tmp_path.iterdir()] == ["mtt"]
+
+
+def test_places_that_cannot_be_read_or_written(tmp_path):
+    made.mtt(tmp_path / "mtt")
+    assert "no such file or folder" in run("convert", tmp_path / "no", "-o", tmp_path / "x.dpk", expect=1)
+    assert "folder does not exist" in run("convert", tmp_path / "mtt", "-o", tmp_path / "no" / "x.dpk", expect=1)
+
+
+def test_the_blocks_of_the_page_run(tmp_path, monkeypatch):
+    """The Python blocks of docs/convert.md, on files in the layouts that they name."""
+    monkeypatch.chdir(tmp_path)
+    made.haba(tmp_path / "haba_run")
+    (tmp_path / "demo.dpk").write_bytes(PACK.read_bytes())
+    page = (DOCS / "convert.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"docs/convert.md block {number}", "exec"), {})
+    options = set(re.findall(r"--[a-z]+", page))
+    helped = run("convert", "--help") + run("unpack", "--help")
+    assert {option for option in options if option not in helped} == set()

@@ -1,0 +1,268 @@
+"""Every layout becomes the pack that its release would have decoded, and the card says who said what."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+import dsetpack
+from dsetpack import Normalized, NormalizedSpace, Raw, Zca
+from dsetpack.convert import PUBLISHED, convert, detect, layout_names, layout_of, published
+from dsetpack.trainers.recipe import load_recipe
+from dsetpack.unpack import form_names
+from tests.support import release_layouts as made
+from tests.support.paths import DOCS
+
+SPACE = Normalized(NormalizedSpace(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)))
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def declared(pack):
+    return pack.card.provenance.settings["converted"]["declared"]
+
+
+@pytest.mark.parametrize(("channels", "width", "step"), [(3, 3, "best"), (1, 3, "15000"), (3, 6, "best")])
+def test_haba_decodes_as_the_release_does(tmp_path, channels, width, step):
+    bases, nets = made.haba(tmp_path, channels=channels, width=width, step=step)
+    pack = convert(tmp_path, space=SPACE, classes=made.CLASSES, lr=0.02)
+    images, labels = pack.decode(range(len(pack)))
+    assert torch.allclose(images, made.hallucinated(bases, nets), atol=1e-6)
+    assert labels.tolist() == [c for c in range(made.CLASSES) for _ in range(2 * 3)]
+    assert (pack.parts[0].kind, pack.card.epoch_rule) == ("haba", "paired")
+    assert pack.parts[0].config.form == "released"
+    assert pack.card.recipe.lr == 0.02
+    assert declared(pack) == {"space": "normalized", "classes": made.CLASSES, "lr": 0.02}
+    reopened = dsetpack.open(pack.to_bytes())
+    assert torch.equal(reopened.decode(range(len(pack)))[0], images)
+
+
+def test_haba_takes_the_best_then_the_latest_and_names_its_files(tmp_path):
+    made.haba(tmp_path, step="9000")
+    bases, _ = made.haba(tmp_path, step="15000", per_class=3)
+    pack = convert(tmp_path, space=SPACE, classes=made.CLASSES, lr="none")
+    assert set(pack.card.provenance.settings["converted"]["files"]) == {"images_15000.pt", "styles_15000.pt"}
+    assert torch.equal(pack.parts[0].sources, bases)
+    assert pack.card.recipe is None
+    assert pack.card.augmentation.align_corners
+    one = convert(tmp_path / "images_9000.pt", space=SPACE, classes=made.CLASSES, lr="none")
+    assert len(one.parts[0]) == 2 * made.CLASSES
+    best, _ = made.haba(tmp_path, per_class=1)
+    assert torch.equal(convert(tmp_path, space=SPACE, classes=5, lr=1.0).parts[0].sources, best)
+
+
+@pytest.mark.parametrize("method", ["DC", "DSA", "DM"])
+def test_the_sets_of_dc_dsa_and_dm(tmp_path, method):
+    path = tmp_path / f"res_{method}_CIFAR10_ConvNet_2ipc.pt"
+    sets = made.dc(path)
+    assert detect(path) == "tensors"
+    pack = convert(path, space=SPACE, experiment=1)
+    assert torch.equal(pack.parts[0].sources, sets[1][0])
+    assert torch.equal(pack.labels, sets[1][1])
+    assert (pack.card.provenance.method, pack.card.recipe.lr) == (method.lower(), 0.01)
+    assert pack.card.recipe.epochs == (300 if method == "DC" else 1000)
+    assert (pack.card.augmentation is None) == (method == "DC")
+    assert declared(pack) == {"space": "normalized", "experiment": 1}
+
+
+def test_mtt_images_and_their_labels(tmp_path):
+    x, y = made.mtt(tmp_path, "4000")
+    made.mtt(tmp_path, "5000")
+    torch.save(x.abs().clamp(0, 1), tmp_path / "images_zca_4000.pt")
+    assert detect(tmp_path) == "tensors"
+    pack = convert(tmp_path / "images_4000.pt", space=SPACE, lr=0.03, dataset="cifar10", classes=made.CLASSES)
+    assert torch.equal(pack.parts[0].sources, x)
+    assert torch.equal(pack.labels, y)
+    assert pack.card.augmentation.align_corners
+    assert pack.card.recipe.lr == 0.03
+    assert "images_5000.pt" in convert(tmp_path, space=SPACE, lr=1.0).card.description
+    raw = convert(tmp_path / "images_zca_4000.pt", space=Raw(), lr=1.0)
+    assert raw.card.space.kind == "raw"
+    assert torch.equal(raw.labels, y)
+
+
+def test_digits_are_not_mirrored(tmp_path):
+    made.mtt(tmp_path)
+    ops = {
+        name: convert(tmp_path, space=SPACE, lr=1.0, classes=5, dataset=name).card.augmentation.ops
+        for name in ("svhn", "cifar10")
+    }
+    assert set(ops["cifar10"]) - set(ops["svhn"]) == {"flip"}
+
+
+@pytest.mark.parametrize(("factor", "side"), [(1, 8), (2, 8), (3, 8), (2, 7)])
+def test_idc_images_hold_smaller_ones(tmp_path, factor, side):
+    x, y = made.idc(tmp_path, side=side)
+    pack = convert(tmp_path, factor=factor)
+    assert pack.parts[0].kind == ("upsample" if factor > 1 else "images")
+    expected = made.multi_formation(x, factor).transpose(0, 1).flatten(0, 1)
+    images, labels = pack.decode(range(len(pack)))
+    assert torch.allclose(images, expected, atol=1e-6)
+    assert torch.equal(labels, y.repeat_interleave(factor**2))
+    assert (pack.card.space.kind, pack.card.epoch_rule) == ("raw", "product")
+    assert (pack.card.recipe.batch_size, pack.card.recipe.cutmix) == (64, 0.5)
+
+
+def test_frepo_labels_stay_centred_targets_or_are_put_back(tmp_path):
+    x, y, numbers = made.frepo(tmp_path / "step000001.npz")
+    path = tmp_path / "step000001.npz"
+    assert detect(path) == "frepo"
+    pack = convert(path, space=SPACE)
+    assert torch.equal(pack.parts[0].sources, x)
+    assert torch.equal(pack.labels, y)
+    assert pack.card.labels.model_dump() == {"kind": "soft", "centred": True}
+    assert (pack.card.recipe.loss, pack.card.recipe.steps, pack.card.recipe.batch_size) == ("mse", 1000, 10)
+    back = convert(path, space=SPACE, labels="uncentred")
+    assert torch.allclose(back.labels, F.one_hot(numbers, made.CLASSES).float(), atol=1e-6)
+    assert not back.card.labels.centred
+    assert torch.equal(convert(path, space=SPACE, labels="hard").labels, numbers)
+
+
+def test_rfad_is_told_by_its_other_arrays(tmp_path):
+    x, y, numbers = made.rfad(tmp_path / "best.npz")
+    assert detect(tmp_path / "best.npz") == "frepo"
+    pack = convert(tmp_path / "best.npz", space=SPACE)
+    assert torch.equal(pack.parts[0].sources, x)
+    assert torch.equal(pack.labels, y)
+    assert pack.card.recipe is None
+    assert convert(tmp_path / "best.npz", space=SPACE, lr=0.1).card.recipe.loss == "mse"
+    back = convert(tmp_path / "best.npz", space=SPACE, labels="uncentred").labels
+    assert torch.allclose(back, F.one_hot(numbers, made.CLASSES).float(), atol=1e-6)
+
+
+def test_dd_ranking_folder(tmp_path):
+    x, logits = made.dd_ranking(tmp_path)
+    pack = convert(tmp_path, space=SPACE, labels="softmax")
+    assert detect(tmp_path) == "ddranking"
+    assert torch.equal(pack.parts[0].sources, x)
+    assert torch.allclose(pack.labels, torch.exp(logits) / torch.exp(logits).sum(1, keepdim=True), atol=1e-6)
+    assert pack.card.recipe.lr == pytest.approx(0.0123)
+    assert torch.equal(convert(tmp_path, space=SPACE, labels="centred").labels, logits)
+    made.dd_ranking(tmp_path, labels=torch.arange(10) % 5)
+    assert convert(tmp_path, space=SPACE).labels.tolist() == [*range(5), *range(5)]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+def test_plain_arrays(tmp_path, suffix):
+    x = torch.arange(6 * 5 * 5 * 3, dtype=torch.int32).reshape(6, 5, 5, 3).remainder(256).byte()
+    y = torch.tensor([0, 1, 2, 0, 1, 2])
+    path = tmp_path / f"mine{suffix}"
+    if suffix == ".npz":
+        np.savez(path, x_train=x.numpy(), y_train=y.numpy(), classes=np.array(["a", "b", "c"]))
+    elif suffix == ".pt":
+        torch.save((x.permute(0, 3, 1, 2), y), path)
+    else:
+        safetensors.torch.save_file({"images": x, "labels": y}, path)
+    pack = convert(path)
+    assert torch.equal((pack.parts[0].sources * 255).round().byte(), x.permute(0, 3, 1, 2))
+    assert torch.equal(pack.labels, y)
+    assert (pack.card.space.kind, pack.card.recipe) == ("raw", None)
+    assert pack.card.classes == (("a", "b", "c") if suffix == ".npz" else ("0", "1", "2"))
+    assert convert(path, lr=0.5).card.recipe.lr == 0.5
+
+
+def test_a_folder_of_images(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
+    for number, name in enumerate(("cat/b.png", "cat/a.png", "ant/x.png", "dog/deep/y.png")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels[number]).save(tmp_path / name)
+    pack = convert(tmp_path)
+    assert pack.card.classes == ("ant", "cat", "dog")
+    assert pack.labels.tolist() == [0, 1, 1, 2]
+    order = pixels[[2, 1, 0, 3]].transpose(0, 3, 1, 2)
+    assert np.array_equal((pack.parts[0].sources * 255).round().byte().numpy(), order)
+
+
+def test_a_folder_with_a_listing(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5), dtype=np.uint8)
+    for number in range(2):
+        Image.fromarray(pixels[number]).save(tmp_path / f"{number}.png")
+    (tmp_path / "labels.csv").write_text("file,label\n1.png,4\n0.png,2\n")
+    pack = convert(tmp_path)
+    assert pack.labels.tolist() == [4, 2]
+    assert pack.card.shape == (1, 6, 5)
+    assert np.array_equal((pack.parts[0].sources[:, 0] * 255).round().byte().numpy(), pixels[::-1])
+    (tmp_path / "labels.csv").write_text("file,yes,no\n1.png,0.25,0.75\n0.png,1,0\n")
+    soft = convert(tmp_path)
+    assert soft.card.classes == ("yes", "no")
+    assert soft.labels.tolist() == [[0.25, 0.75], [1.0, 0.0]]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".pt"])
+def test_labels_from_a_file_of_their_own(tmp_path, suffix):
+    x, _ = made.mtt(tmp_path)
+    y = torch.tensor([4, 3, 2, 1, 0] * 2)
+    path = tmp_path / f"mine{suffix}"
+    np.save(path, y.numpy()) if suffix == ".npy" else torch.save(y, path)
+    pack = convert(tmp_path, space=SPACE, lr=1.0, labels=path)
+    assert torch.equal(pack.labels, y)
+    assert torch.equal(pack.parts[0].sources, x)
+    assert declared(pack)["labels"] == path.name, "never a path of the machine"
+
+
+def test_labels_by_order_where_there_are_none(tmp_path):
+    torch.save(made.noise(10, 3, 8, 8), tmp_path / "alone.pt")
+    assert convert(tmp_path / "alone.pt", space=SPACE, labels="order", classes=5).labels.tolist() == [
+        0, 0, 1, 1, 2, 2, 3, 3, 4, 4
+    ]  # fmt: skip
+
+
+def test_whitened_images_go_back_through_the_declared_zca(tmp_path):
+    real = torch.rand(60, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    zca = Zca.fit(real, "kornia")
+    raw = real[:10]
+    torch.save({"images": zca.apply(raw), "labels": torch.arange(10)}, tmp_path / "white.pt")
+    pack = dsetpack.open(convert(tmp_path / "white.pt", space=zca).to_bytes())
+    assert torch.allclose(pack.space.invert(pack.decode(range(10))[0]), raw, atol=1e-4)
+    assert pack.card.space.fitted_on == zca.model.fitted_on
+    small = convert(tmp_path / "white.pt", space=zca.stored("refit"))
+    assert small.card.space.storage == "refit"
+
+
+def test_the_numbers_of_the_releases_agree_with_the_recipes_of_the_methods(tmp_path):
+    """The same facts stand in the trainers' recipes; they are another floor's, so each has its own."""
+    made.haba(tmp_path / "haba")
+    made.idc(tmp_path / "idc")
+    made.frepo(tmp_path / "frepo" / "a.npz")
+    made.mtt(tmp_path / "mtt")
+    made.dc(tmp_path / "res_DC_x_y_2ipc.pt", 1)
+    made.dc(tmp_path / "res_DSA_x_y_2ipc.pt", 1)
+    found = {
+        "haba": convert(tmp_path / "haba", space=SPACE, classes=5, lr=0.01),
+        "idc": convert(tmp_path / "idc", factor=2),
+        "frepo": convert(tmp_path / "frepo" / "a.npz", space=SPACE),
+        "mtt": convert(tmp_path / "mtt", space=SPACE, lr=0.01),
+        "dc": convert(tmp_path / "res_DC_x_y_2ipc.pt", space=SPACE),
+        "dsa": convert(tmp_path / "res_DSA_x_y_2ipc.pt", space=SPACE),
+    }
+    for method, pack in found.items():
+        known = load_recipe(method)
+        skipped = {"arch": "any", "width": None, "steps": None, "batch_size": 1} if method == "frepo" else {}
+        ours, theirs = (card.model_copy(update=skipped) for card in (pack.card.recipe, known.evaluation))
+        assert ours == theirs, method
+        assert pack.card.augmentation == known.augmentation, method
+
+
+def test_published_statistics():
+    assert published("cifar10").mean == (0.4914, 0.4822, 0.4465)
+    assert published("cifar10").std == (0.2023, 0.1994, 0.2010)
+    for name in PUBLISHED:
+        found = published(name)
+        assert len(found.mean) == len(found.std) == (1 if "mnist" in name else 3)
+
+
+def test_the_page_lists_every_layout_and_form():
+    sections = re.split(r"^## ", (DOCS / "convert.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    rows = {text.partition("\n")[0]: re.findall(r"^\| `([a-z]+)` \|", text, re.MULTILINE) for text in sections}
+    assert sorted(rows["Layouts"]) == list(layout_names())
+    assert sorted(rows["Back to plain files"]) == list(form_names())
+    for name in layout_names():
+        assert layout_of(name).recognised
+        assert layout_of(name).unknown

@@ -1,0 +1,232 @@
+"""What a memory costs, what goes when that is too much, and how much work that is."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dsetpack import FormatError, Pack
+from dsetpack.formats import Reader
+from dsetpack.formats.encodings.zstd import ZstdFrame
+from dsetpack.replay import ReplayMemory
+from dsetpack.replay.contents import Contents
+from dsetpack.replay.shrink import Group, shrink
+from tests.replay.test_memory import SHAPE, arrays, haba, kfs, pack_of
+
+CLASSES = 5
+Spans = st.lists(st.dictionaries(st.integers(0, CLASSES - 1), st.integers(1, 9), min_size=1), min_size=1, max_size=4)
+
+
+def noise(counts: dict[int, int], seed: int) -> Pack:
+    """Images of noise, which hardly compress; the first pixel numbers the images of a class."""
+    g = np.random.default_rng(seed)
+    labels = g.permutation(np.repeat(list(counts), list(counts.values())))
+    x = g.integers(0, 256, (len(labels), *SHAPE), dtype=np.uint8)
+    for label in counts:
+        x[labels == label, 0, 0, 0] = np.arange((labels == label).sum())
+    return Pack.from_arrays(x, labels, classes=CLASSES)
+
+
+def kept(memory: ReplayMemory) -> dict[tuple[int, int], list[int]]:
+    """For each task and class which of its images are left, by the number in their first pixel."""
+    found: dict[tuple[int, int], list[int]] = defaultdict(list)
+    x, y = memory.pack.decode(range(len(memory)))
+    numbers = (x[:, 0, 0, 0] * 255).round().int().tolist()
+    for number, label, task in zip(numbers, y.tolist(), memory.task_of.tolist(), strict=True):
+        found[task, label].append(number)
+    return found
+
+
+@settings(deadline=None, max_examples=25)
+@given(spans=Spans, budget=st.integers(4000, 12000), balance=st.sampled_from(["class", "task"]), seed=st.integers(0, 9))
+def test_whatever_comes_the_file_fits_and_the_last_picked_went(spans, budget, balance, seed):
+    memory = ReplayMemory(budget, balance=balance)
+    added: list[dict[int, int]] = []
+    for number, counts in enumerate(spans):
+        before = memory.tasks, memory.bytes
+        try:
+            memory.add(noise(counts, seed + number))
+        except FormatError:  # not even one of each fits
+            assert (memory.tasks, memory.bytes) == before
+            break
+        added.append(counts)
+        assert memory.bytes <= budget
+    if not added:
+        return
+    found = kept(memory)
+    assert set(found) == {(task, label) for task, counts in enumerate(added) for label in counts}
+    for (task, label), numbers in found.items():
+        assert numbers == list(range(len(numbers)))  # in the order of selection, the last ones gone
+        assert 1 <= len(numbers) <= added[task][label]
+    assert memory.targets.tolist() == memory.pack.labels.tolist()
+    data = memory.pack.to_bytes("int8")
+    size, room = len(data), Reader(data).header.user_block  # counted twice where the manifest nearly fills it
+    assert -0.03 * size - 64 <= memory.bytes - size <= 0.03 * size + 64 + room
+    if all(len(found[task, label]) == n for task, counts in enumerate(added) for label, n in counts.items()):
+        assert -64 <= memory.bytes - size <= 64 or abs(memory.bytes - size - room) <= 64  # nothing dropped: exact
+    check_balance(found, added, balance)
+
+
+def check_balance(found, added, balance):
+    """Whoever lost a source in the last task's turn had as much as anyone that could have lost one."""
+    totals, lost, free = Counter(), set(), set()
+    for (task, label), numbers in found.items():
+        unit = label if balance == "class" else task
+        totals[unit] += len(numbers)
+        if len(numbers) < added[task][label]:
+            lost.add(unit)
+        if len(numbers) > 1:
+            free.add(unit)
+    for unit in lost:
+        assert all(totals[unit] + 1 >= totals[other] for other in free), (found, added)
+
+
+def slow_shrink(groups, balance, limit):
+    """The rule as a plain loop: the unit with the most values, in it the group with the most, the last of equals."""
+    left = [group.count for group in groups]
+
+    def unit(n):
+        return groups[n].label if balance == "class" else groups[n].task
+
+    while sum(k * g.cost for k, g in zip(left, groups, strict=True)) > limit:
+        size = Counter()
+        for n, group in enumerate(groups):
+            size[unit(n)] += left[n] * group.values
+        free = [n for n, k in enumerate(left) if k > 1]
+        if not free:
+            break
+        left[max(free, key=lambda n: (size[unit(n)], unit(n), left[n] * groups[n].values, n))] -= 1
+    return left
+
+
+Groups = st.lists(
+    st.builds(
+        Group,
+        task=st.integers(0, 3),
+        label=st.integers(0, 3),
+        count=st.integers(1, 12),
+        values=st.integers(1, 4),
+        cost=st.integers(1, 5),
+    ),
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(groups=Groups, balance=st.sampled_from(["class", "task"]), limit=st.integers(0, 300))
+def test_shrinking_is_the_plain_rule(groups, balance, limit):
+    assert shrink(groups, balance, limit) == slow_shrink(groups, balance, limit)
+
+
+def test_balance_by_class_and_by_task():
+    """Class 0 is in both tasks, class 1 in one."""
+    found = {}
+    for balance in ("class", "task"):
+        memory = ReplayMemory(8000, classes=2, balance=balance)
+        memory.add_arrays(*arrays([0, 1], 40))
+        memory.add_arrays(*arrays([0], 40, seed=1))
+        found[balance] = [list(counts.values()) for counts in memory.counts().values()]
+    (first, second), third = found["class"][0], found["class"][1][0]
+    assert abs(first + third - second) <= 1
+    assert abs(first - third) <= 1
+    (first, second), third = found["task"][0], found["task"][1][0]
+    assert abs(first + second - third) <= 1
+    assert abs(first - second) <= 1
+
+
+@pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
+def test_what_is_counted_is_what_is_written(encoding, tmp_path):
+    """Codes on one bank, images beside, several banks: nothing dropped, so the count is exact but for rounding."""
+    for packs, slack in (
+        ([kfs([0, 0, 1]), kfs([2, 3, 3]), kfs([1])], 32),
+        ([kfs([0, 1]), Pack.from_arrays(*arrays([2, 3], 30), classes=4)], 32),
+        ([haba([0, 1]), haba([2], seed=1), haba([3, 3], seed=2)], 400),  # banks of one type share a dataset
+    ):
+        memory = ReplayMemory("1MB", encoding=encoding)
+        for pack in packs:
+            memory.add(pack)
+        counted = memory.bytes
+        assert abs(memory.save(tmp_path / "x.dpk") - counted) <= slack
+        assert memory.bytes == (tmp_path / "x.dpk").stat().st_size
+
+
+def test_a_bank_counts_once():
+    pack = pack_of("kfs", {"decoders": 60, "channels": (2, 3), "kernel": 4}, [0, 1, 2, 3])
+    one, two = ReplayMemory(encoding="exact"), ReplayMemory(encoding="exact")
+    one.add(pack)
+    two.add(pack.select(classes=[0, 1]))
+    two.add(pack.select(classes=[2, 3]))
+    assert one.bytes > 25_000
+    assert two.bytes - one.bytes < 3000
+
+
+def test_saving_drops_more_where_sources_compress_worse_than_counted(tmp_path):
+    """The first images are noise, the later ones flat: what is left costs more a piece than the mean."""
+    x, y = arrays([0, 1], 60)
+    x[10:60], x[70:] = 7, 9
+    memory = ReplayMemory(4000, classes=2)
+    memory.add_arrays(x, y)
+    images = len(memory)
+    assert len(memory.pack.to_bytes("int8")) > 4000
+    size = memory.save(tmp_path / "x.dpk")
+    assert size <= 4000
+    assert len(memory) < images
+    assert memory.bytes == size
+    again = ReplayMemory.open(tmp_path / "x.dpk")
+    assert torch.equal(again.pack.decode(range(len(again)))[0], memory.pack.decode(range(len(memory)))[0])
+
+
+class Work:
+    """Counts bytes that are compressed, and parts whose bytes are."""
+
+    def __init__(self, monkeypatch):
+        self.bytes = 0
+        encode = ZstdFrame.encode
+
+        def counting(codec, data):
+            self.bytes += len(data)
+            return encode(codec, data)
+
+        monkeypatch.setattr(ZstdFrame, "encode", counting)
+
+    def of(self, act):
+        self.bytes = 0
+        act()
+        return self.bytes
+
+
+@pytest.mark.parametrize("budget", ["10MB", "60kB"])
+def test_adding_is_the_work_of_its_own_stage(budget, monkeypatch):
+    """Also where all stages give up sources: a hundred times as much is there, and none of it is encoded again."""
+    memory, work = ReplayMemory(budget, classes=4), Work(monkeypatch)
+    first = work.of(lambda: memory.add_arrays(*arrays([0, 1], 60)))
+    assert first >= 120 * 144
+    later = [work.of(lambda n=n: memory.add_arrays(*arrays([n % 4], 120, seed=n))) for n in range(1, 12)]
+    assert max(later) < 1.5 * first
+    assert (memory.bytes > 55_000) == (budget == "60kB" or memory.bytes > 120_000)
+
+
+def test_a_change_of_the_budget_encodes_nothing(monkeypatch):
+    memory, work = ReplayMemory("1MB", classes=4), Work(monkeypatch)
+    memory.add_arrays(*arrays([0, 1], 60))
+    assert work.of(lambda: memory.resize(12_000)) == 0
+    assert memory.bytes <= 12_000
+
+
+def test_the_contents_are_a_value():
+    """A memory that goes on leaves packs and loaders that it gave away as they were."""
+    memory = ReplayMemory(9000, classes=4)
+    memory.add_arrays(*arrays([0, 1], 20))
+    before, loader = memory.pack, memory.loader(8)
+    memory.add_arrays(*arrays([2, 3], 20))
+    assert len(before) == 40
+    assert sum(len(y) for _, y in loader) == 40
+    assert len(memory) > 40 or len(memory.pack.parts[0]) < 40
+    with pytest.raises(AttributeError):
+        Contents.__setattr__(memory._contents, "fixed", 0)

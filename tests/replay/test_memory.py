@@ -1,0 +1,400 @@
+"""``ReplayMemory``: what it keeps, what it refuses, and that what fails changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import dsetpack
+from dsetpack import FormatError, Normalized, Pack, Part, Zca
+from dsetpack.decoders import decoder
+from dsetpack.formats.card import Labels
+from dsetpack.formats.kinds import kind_config
+from dsetpack.replay import ReplayMemory
+from tests.support.paths import KFS
+
+SHAPE = (1, 12, 12)
+
+
+def arrays(classes, each, seed=0):
+    """uint8 images, class by class, and their labels."""
+    labels = np.repeat(np.array(classes), each)
+    return np.random.default_rng(seed).integers(0, 256, (len(labels), *SHAPE), dtype=np.uint8), labels
+
+
+def pack_of(kind, settings, labels, classes=4, seed=0, shape=SHAPE, **card):
+    """A pack of random sources and decoders of some kind."""
+    config = kind_config(kind)(**settings)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        bank = decoder(kind, config, shape, classes).requires_grad_(False).eval()
+        sources = torch.randn(len(labels), *config.source_shape(shape))
+    made = dsetpack.Card(title=kind, classes=tuple(map(str, range(classes))), shape=shape, **card)
+    return Pack(made, [Part(kind, config, bank, sources, torch.tensor(labels))])
+
+
+def kfs(labels, **options):
+    return pack_of("kfs", {"decoders": 3, "channels": (2, 3), "kernel": 4}, labels, **options)
+
+
+def many(labels):
+    return pack_of("kfs", {"decoders": 60, "channels": (2, 3), "kernel": 4}, labels)
+
+
+def haba(labels, **options):
+    return pack_of("haba", {"decoders": 2}, labels, epoch_rule="paired", **options)
+
+
+@pytest.fixture(scope="module")
+def stages():
+    pack = dsetpack.open(KFS)
+    return [pack.select(classes=[2 * n, 2 * n + 1]) for n in range(5)]
+
+
+def memory_of(stages, **options):
+    memory = ReplayMemory(**{"budget": "1MB", **options})
+    for number, pack in enumerate(stages):
+        memory.add(pack, task=f"task {number}")
+    return memory
+
+
+def state(memory):
+    """All that a failed change must leave alone."""
+    if not memory.tasks:
+        return ((), 0, memory.budget)
+    return (memory.tasks, memory.bytes, memory.budget, memory.pack, [part.sources for part in memory.pack.parts])
+
+
+def test_stages_of_one_bank_share_it_and_rehearse_all_classes(stages):
+    memory = memory_of(stages, encoding="exact")
+    assert memory.tasks == tuple(f"task {n}" for n in range(5))
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 1
+    assert [part.stage for part in memory.pack.parts] == [0, 1, 2, 3, 4]
+    whole = dsetpack.open(KFS)
+    assert len(memory) == len(whole)
+    assert sorted(memory.targets.tolist()) == sorted(whole.labels.tolist())
+    assert memory.task_of.tolist() == [label // 2 for label in memory.targets.tolist()]
+    assert memory.counts()["task 1"] == {"Pullover": 7, "Dress": 7}
+    seen = torch.cat([y for _, y in memory.loader(64, seed=0)])
+    assert torch.equal(seen.sort().values, whole.labels.sort().values)
+    x, _ = memory.pack.decode(range(28))
+    assert torch.equal(x, stages[0].decode(range(28))[0])
+
+
+def test_it_holds_what_its_file_will_hold(stages):
+    memory = memory_of(stages[:1], encoding="int8")
+    file = dsetpack.open(stages[0].to_bytes("int8"))
+    assert torch.equal(memory.pack.parts[0].sources, file.parts[0].sources)
+    assert not torch.equal(memory.pack.parts[0].sources, stages[0].parts[0].sources)
+
+
+def test_pixels_come_back_exactly_also_at_int8():
+    memory = ReplayMemory(classes=4)
+    x, y = arrays([0, 1], 3)
+    memory.add_arrays(x, y)
+    decoded, labels = memory.pack.decode(range(6))
+    assert torch.equal((decoded * 255).round().to(torch.uint8), torch.from_numpy(x))
+    assert labels.tolist() == y.tolist()
+
+
+def test_targets_and_counts_decode_nothing(stages, monkeypatch):
+    memory = memory_of(stages)
+    monkeypatch.setattr(Part, "decode", lambda *_: pytest.fail("decoded"))
+    assert len(memory.targets) == len(memory.task_of) == len(memory)
+    assert memory.counts()
+
+
+def test_extend_adds_codes_to_the_decoders_that_are_there(stages):
+    memory = memory_of(stages[:1], encoding="exact")
+    bank, before = memory.pack.parts[0].decoder, memory.bytes
+    codes = stages[1].parts[0].sources
+    memory.extend(codes.numpy(), stages[1].parts[0].labels.numpy(), task="codes")
+    assert memory.pack.parts[1].decoder is bank
+    assert torch.equal(memory.pack.parts[1].sources, codes)
+    floats = 4 * codes.numel()
+    assert memory.bytes - before < floats + 2000  # no second bank: it alone has 4 × 672 floats
+    x, y = memory.pack.select(parts=1).decode(range(8))
+    assert torch.equal(x, stages[1].decode(range(8))[0])
+    assert torch.equal(y, stages[1].decode(range(8))[1])
+
+
+def test_equal_decoders_are_shared_also_where_they_come_from_files(stages):
+    for encoding in ("exact", "int8"):
+        memory = memory_of([dsetpack.open(stage.to_bytes()) for stage in stages], encoding=encoding)
+        assert len({id(part.decoder) for part in memory.pack.parts}) == 1
+        again = ReplayMemory.open(memory.pack.to_bytes(encoding))
+        again.add(dsetpack.open(stages[0].to_bytes()), task="more")
+        assert len({id(part.decoder) for part in again.pack.parts}) == 1
+
+
+@pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
+    """Scales are rounded anew each time that they are encoded; and of two banks each is its own."""
+    packs = [haba([0, 0, 1], seed=seed) for seed in range(8)]
+    for pack in packs:
+        for values in pack.parts[0].decoder.state_dict().values():
+            values.mul_(scale).pow_(3)
+    memory = memory_of(packs, encoding=encoding)
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 8
+    for turn in range(3):
+        memory.save(tmp_path / "x.dpk")
+        if turn == 1:
+            memory = ReplayMemory.open(tmp_path / "x.dpk")
+        for number, pack in enumerate(packs):
+            memory.add(pack, task=f"{turn} {number}")
+            assert memory.pack.parts[-1].decoder is memory.pack.parts[number].decoder
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 8
+
+
+@pytest.mark.parametrize("encoding", ["int8", "int4"])
+@pytest.mark.parametrize("change", ["another small decoder", "a narrow range"])
+def test_decoders_that_differ_by_less_than_the_largest_value_are_two(encoding, change):
+    """Scales are each decoder's own: what is little beside another decoder is much for this one."""
+    first, second = haba([0, 1], seed=1), haba([2, 3], seed=1)
+    for pack, sign in ((first, 1), (second, -1)):
+        for values in pack.parts[0].decoder.state_dict().values():
+            if change == "a narrow range":
+                values.copy_(5 + 1e-2 * sign * values)
+            else:
+                values[1].mul_(sign * 1e-5)
+    memory = memory_of([first, second], encoding=encoding)
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 2
+
+
+def test_codes_are_added_to_the_decoders_of_a_file(stages, tmp_path):
+    memory = memory_of(stages[:2], encoding="int4")
+    memory.save(tmp_path / "x.dpk")
+    memory = ReplayMemory.open(tmp_path / "x.dpk")
+    memory.add(stages[2])
+    memory.extend(stages[3].parts[0].sources, stages[3].parts[0].labels)
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 1
+
+
+def test_other_decoders_are_kept_beside():
+    memory = memory_of([haba([0, 0, 1]), haba([2, 3], seed=1)])
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 2
+    with pytest.raises(FormatError, match="2 banks"):
+        memory.extend(torch.zeros(1, *SHAPE), [1])
+
+
+def test_images_join_decoders_and_take_their_rule():
+    first = Pack.from_arrays(*arrays([0, 1], 2), classes=4)
+    memory = memory_of([first, haba([2, 3])])
+    assert memory.pack.card.epoch_rule == "paired"
+    memory = memory_of([haba([2, 3]), first])
+    assert memory.pack.card.epoch_rule == "paired"
+    with pytest.raises(FormatError, match="epochs are product, the memory's paired"):
+        memory.add(kfs([0, 1]), task="other")
+
+
+class TestSpaces:
+    normalized = Normalized(dsetpack.NormalizedSpace(mean=(0.3,), std=(0.4,)))
+
+    def raw_of(self, pack):
+        return pack.space.invert(pack.decode(range(len(pack)))[0])
+
+    def test_images_are_converted_both_ways(self):
+        x, y = arrays([0, 1], 4)
+        raw = Pack.from_arrays(x, y, classes=4)
+        zca = Zca.fit(torch.from_numpy(arrays([0], 200)[0]))
+        for space in (self.normalized, zca):
+            memory = ReplayMemory(space=space, encoding="exact")
+            memory.add(raw)
+            assert torch.allclose(self.raw_of(memory.pack), raw.decode(range(8))[0], atol=2e-5)
+            back = ReplayMemory(space=dsetpack.Raw(), encoding="exact")
+            back.add(memory.pack)
+            assert torch.allclose(back.pack.decode(range(8))[0], raw.decode(range(8))[0], atol=2e-5)
+
+    def test_decoders_of_raw_images_are_expressed_exactly(self):
+        pack = kfs([0, 1])
+        memory = ReplayMemory(space=self.normalized, encoding="exact")
+        memory.add(pack)
+        assert torch.equal(memory.pack.parts[0].sources, pack.parts[0].sources)
+        assert torch.equal(memory.pack.decode(range(6))[0], self.normalized.apply(pack.decode(range(6))[0]))
+
+    @pytest.mark.parametrize(("side", "fits"), [(12, True), (9, False)])
+    def test_small_images_are_converted_unless_padding_is_cut_in(self, side, fits):
+        pack = pack_of("upsample", {"factor": 2}, [0, 1], shape=(1, side, side), epoch_rule="paired")
+        memory = ReplayMemory(space=self.normalized, encoding="exact")
+        if not fits:
+            with pytest.raises(FormatError, match="upsample"):
+                memory.add(pack)
+            assert not memory.tasks
+            return
+        memory.add(pack)
+        found = memory.pack.decode(range(len(pack)))[0]
+        assert torch.allclose(found, self.normalized.apply(pack.decode(range(len(pack)))[0]), atol=1e-5)
+
+    def test_hallucinators_of_another_space_are_refused(self):
+        memory = ReplayMemory(space=self.normalized)
+        with pytest.raises(FormatError, match="part 0, haba, .* cannot be converted"):
+            memory.add(haba([0, 1]))
+
+
+def soft(pack):
+    part = replace(pack.parts[0], labels=torch.eye(4)[pack.parts[0].labels])
+    return Pack(pack.card.replace(labels=Labels(kind="soft")), [part])
+
+
+def generator():
+    config = kind_config("generator")(width=4, noise=8)
+    bank = decoder("generator", config, (1, 8, 8), 4)
+    card = dsetpack.Card(title="g", classes=tuple("0123"), shape=(1, 8, 8), per_class=2)
+    return Pack(card, [Part("generator", config, bank, None, torch.arange(4).repeat_interleave(2))])
+
+
+def may_hold_nan():
+    x, y = arrays([2, 3], 2)
+    x = torch.from_numpy(x) / 255
+    x[-1, 0, 3] = torch.nan
+    return Pack.from_arrays(x, y, classes=4, finite=False)
+
+
+BAD = {
+    "other classes": (lambda m: m.add(Pack.from_arrays(*arrays([0, 1], 2), classes=5)), "classes"),
+    "other shape": (lambda m: m.add(Pack.from_arrays(np.zeros((1, 8, 8), np.uint8), [0], classes=4)), r"\[1, 8, 8\]"),
+    "other labels": (lambda m: m.add(soft(kfs([0, 1]))), "soft labels"),
+    "a path": (lambda m: m.add("demo.dpk"), r"pack is a str; a Pack expected, such as dsetpack.open\(path\)"),
+    "task twice": (lambda m: m.add(kfs([2, 3]), task="task 0"), "'task 0' is in the memory already"),
+    "task twice, codes": (lambda m: m.extend(torch.zeros(1, 2, 3, 3), [1], task="task 0"), "already"),
+    "task twice, arrays": (lambda m: m.add_arrays(*arrays([1], 1), task="task 0"), "already"),
+    "no name": (lambda m: m.add(kfs([2, 3]), task=""), "task ''"),
+    "a generator": (lambda m: m.add(generator()), "draws its images"),
+    "label too large": (lambda m: m.add_arrays(*arrays([7], 1)), "labels 7..7 for 4 classes"),
+    "codes of another shape": (lambda m: m.extend(torch.zeros(1, 5, 3, 3), [1]), r"\[5, 3, 3\], \[2, 3, 3\] expected"),
+    "codes and labels": (lambda m: m.extend(torch.zeros(2, 2, 3, 3), [1]), "2 sources and 1 labels"),
+    "codes that are text": (lambda m: m.extend("abc", [1]), "codes of dtype <U3; floats expected"),
+    "a pack that may hold NaN": (lambda m: m.add(may_hold_nan()), "finite=False"),
+    "no images that can be distilled": (lambda m: m.add_stage(kfs([0])), "data is a Pack; images that a method"),
+    "a task that is not there": (lambda m: m.remove("x"), "'x' is not in the memory, which has task 0"),
+    "NaN": (lambda m: m.extend(torch.full((1, 2, 3, 3), torch.nan), [1]), "finite"),
+    "budget too small for it": (lambda m: m.add(many([2])), "does not hold one source of each class"),
+    "smaller budget": (lambda m: m.resize(3000), "does not hold one source of each class"),
+    "no budget": (lambda m: m.resize("2 parsecs"), "expected bytes"),
+    "few images": (lambda m: m.keep_images(3), "3 images do not hold"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_error_and_nothing_is_lost(case):
+    memory = memory_of([kfs([0, 0, 1, 1])], budget=7000, encoding="exact")
+    before = state(memory)
+    act, message = BAD[case]
+    with pytest.raises(FormatError, match=message):
+        act(memory)
+    after = state(memory)
+    assert after[:3] == before[:3]
+    assert after[3] is before[3]
+    assert all(a is b for a, b in zip(after[4], before[4], strict=True))
+    memory.add(kfs([2, 3]), task="good")
+    assert memory.tasks == ("task 0", "good")
+
+
+@pytest.mark.parametrize("budget", ["", "MB", "-1", "2 parsecs", 0, -5, 1.5, True, "0 B", None, "0.5", "1e6"])
+def test_unreadable_budgets(budget):
+    with pytest.raises(FormatError, match="expected bytes, such as"):
+        ReplayMemory(budget)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2MB", 2_000_000),
+        ("500 kB", 500_000),
+        ("1.5MiB", 1_572_864),
+        ("1gb", 10**9),
+        (" 77 ", 77),
+        ("0.29MB", 290_000),
+        ("8B", 8),
+        (9, 9),
+    ],
+)
+def test_readable_budgets(text, size):
+    assert ReplayMemory(text).budget == size
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoding": "int3"}, "int8"),
+        ({"balance": "luck"}, "class, task"),
+        ({"classes": 0}, "at least one"),
+        ({"classes": "abc"}, "a list of names"),
+    ],
+)
+def test_other_arguments(options, message):
+    with pytest.raises(FormatError, match=message):
+        ReplayMemory(**options)
+
+
+def test_an_empty_memory():
+    memory = ReplayMemory()
+    assert (len(memory), memory.bytes, memory.tasks, memory.counts()) == (0, 0, (), {})
+    for ask in (lambda: memory.pack, lambda: memory.targets, lambda: memory.loader(2), lambda: memory.save("x.dpk")):
+        with pytest.raises(FormatError, match="the memory is empty"):
+            ask()
+    with pytest.raises(FormatError, match="which classes will there be"):
+        memory.add_arrays(*arrays([0], 1))
+    memory.resize("1kB")
+    with pytest.raises(FormatError, match="a budget of 1,000 bytes"):
+        memory.add(kfs([0]))
+    assert not memory.tasks
+
+
+def test_tasks_get_numbers_where_they_have_no_names():
+    memory = ReplayMemory(classes=4)
+    for task in (None, np.int64(2), None, "x", None):
+        memory.add_arrays(*arrays([1], 1), task=task)
+    assert memory.tasks == ("0", "2", "3", "x", "4")
+    with pytest.raises(FormatError, match="tasks"):
+        memory.add_arrays(*arrays([1], 1), task="\ud800")  # no text that a file can hold
+    assert len(memory.tasks) == 5
+
+
+def test_a_memory_of_values_that_need_not_be_finite(tmp_path):
+    memory = ReplayMemory()
+    memory.add(may_hold_nan())
+    memory.add(may_hold_nan())
+    memory.save(tmp_path / "x.dpk")
+    assert ReplayMemory.open(tmp_path / "x.dpk").pack.parts[1].sources.isnan().sum() == 12
+
+
+def test_codes_in_any_memory_layout(stages):
+    memory = memory_of(stages[:1], encoding="exact")
+    codes = stages[1].parts[0].sources
+    memory.extend(codes.numpy()[::-1], stages[1].parts[0].labels.numpy()[::-1])
+    assert torch.equal(memory.pack.parts[1].sources, codes.flip(0))
+
+
+def test_a_removed_task_is_gone_with_the_decoders_that_it_alone_used(tmp_path):
+    images = Pack.from_arrays(*arrays([2], 3), classes=4)
+    memory = memory_of([haba([0, 1]), haba([2, 3], seed=1), haba([1, 3]), images], encoding="exact")
+    memory.remove("task 1")
+    expected = memory_of([haba([0, 1]), haba([1, 3]), images], encoding="exact")
+    assert memory.tasks == ("task 0", "task 2", "task 3")
+    assert [part.stage for part in memory.pack.parts] == [0, 1, 2]
+    assert torch.equal(memory.targets, expected.targets)
+    assert torch.equal(memory.task_of, expected.task_of)
+    assert memory.bytes == expected.bytes
+    assert memory.save(tmp_path / "x.dpk") <= memory.budget
+    memory = ReplayMemory.open(tmp_path / "x.dpk")
+    assert memory.tasks == ("task 0", "task 2", "task 3")
+    memory.remove("task 0")
+    assert len({id(part.decoder) for part in memory.pack.parts}) == 2  # the other task of this bank still uses it
+    memory.remove("task 2")
+    memory.remove("task 3")
+    assert (len(memory), memory.bytes, memory.tasks) == (0, 0, ())
+    with pytest.raises(FormatError, match="the memory is empty"):
+        memory.remove("task 3")
+    memory.add_arrays(*arrays([3], 1))  # it knows its classes still
+
+
+def test_keep_images_counts_decoded_ones():
+    memory = memory_of([kfs([0, 0, 0, 1, 1]), Pack.from_arrays(*arrays([2], 9), classes=4)])
+    memory.keep_images(14)
+    assert len(memory) <= 14
+    assert all(count >= 1 for task in memory.counts().values() for count in task.values())
