@@ -1,3 +1,3 @@
-"""The version of the package, in a module of its own: a wing may name it without importing the face."""
+"""The version of the package, in its own module so that every folder may import it."""
 
 __version__ = "0.1.0"

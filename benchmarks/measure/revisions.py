@@ -6,7 +6,7 @@ compares a revision with the checkout as it is. Each has a process of its own th
 take turns, case by case, and which one begins changes from round to round. So a busy machine slows both alike. What
 counts is processor time: on a shared machine the clock on the wall also measures the neighbours.
 
-Cases: decoding 256 random pairs of every pack in ``examples/packs``; an epoch of a pack's loader; and training steps of a
+Cases: decoding 256 random pairs of every pack in ``examples/packs``; an epoch of a loader; and training steps of a
 ConvNet-3 by a pack's recipe. A case uses public names only, which both revisions must have.
 
 The JSON file holds, for every case (``rows``), the seconds of each revision (the fastest call and the median) and the
@@ -37,9 +37,9 @@ LEAST = 0.2
 def cases() -> dict[str, Callable[[], object]]:
     """What a revision is asked to do, by name; runs in its own process."""
     import numpy as np
-    from dsetpack.trainers.networks import network
 
     import dsetpack
+    from dsetpack.trainers.networks import network
 
     def decoding(path: Path) -> Callable[[], object]:
         pack = dsetpack.open(path, per_class=10) if "dim" in path.name else dsetpack.open(path)
@@ -129,7 +129,6 @@ def compare(before: Revision, after: Revision, name: str, rounds: int) -> tuple[
 def main(revision: str, threads: int, rounds: int, out: Path | None) -> None:
     """Compare a revision of this repository with the checkout as it is."""
     import torch
-
     from benchmarks.common import RESULTS, environment, ratio, summary, write_json
 
     rows = []

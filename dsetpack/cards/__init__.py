@@ -1,7 +1,7 @@
-"""Descriptions of a pack for people and catalogues, made from its header and manifest; never torch.
+"""Descriptions of a pack for people and catalogues, made from its header and manifest, without torch.
 
-``facts`` gathers what a pack is and all its digests, after every byte was checked; ``markdown`` makes a Hugging Face
-dataset card of that, and ``croissant`` Croissant 1.1 metadata as JSON-LD.
+``facts`` checks every byte and gathers what a pack is, with all its digests. ``markdown`` turns that into a Hugging
+Face dataset card, and ``croissant`` into Croissant 1.1 metadata as JSON-LD.
 """
 
 from dsetpack.cards.croissant import croissant

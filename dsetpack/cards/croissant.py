@@ -1,11 +1,11 @@
 """A pack as Croissant 1.1 metadata (MLCommons, http://mlcommons.org/croissant/1.1), for dataset catalogues.
 
-``CONTEXT`` is that of the specification's appendix 1 but for one letter: it has ``http://schema.org/``, where the
-published 1.1 examples and the reference library ``mlcroissant`` have ``https://schema.org/``, and the library takes
-nothing else.
+``CONTEXT`` is that of the specification's appendix 1 except for one letter: the appendix has ``http://schema.org/``,
+but the published 1.1 examples and the reference library ``mlcroissant`` have ``https://schema.org/``, and the library
+accepts nothing else.
 
 Croissant cannot say how a decoder makes images from sources. So the record set ``images`` describes what dsetpack
-decodes, and one record set for each part what HDF5 tools read from the file.
+decodes, and one record set per part describes what HDF5 tools read from the file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dsetpack.formats.card import Card
 VERSION = "http://mlcommons.org/croissant/1.1"
 HDF5 = "application/x-hdf5"
 FILE = "pack"
-"""``@id`` of the one file."""
+"""The ``@id`` of the only file."""
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -54,8 +54,9 @@ def croissant(found: Facts, *, url: str = "./", published: datetime.date | None 
 
     Args:
         found: the pack; its ``name`` is where the file lies, relative to the metadata.
-        url: the page of the data set; by default the folder that the metadata lie in.
-        published: the day; by default the one that the pack's card was ``created`` on, else today. Croissant needs one.
+        url: the page of the dataset; by default the folder of the metadata.
+        published: the date of publication, which Croissant requires; by default the day that the card names as
+            ``created``, or today.
     """
     card = found.card
     return {
@@ -80,7 +81,7 @@ def dumps(document: Json) -> str:
 
 
 def created(card: Card) -> datetime.date | None:
-    """The day that the card says the pack was made on; None where it says none, or in words."""
+    """The day on which, according to the card, the pack was made; None if the card has no date or not an ISO one."""
     try:
         return datetime.datetime.fromisoformat(card.provenance.created or "").date()
     except ValueError:
@@ -141,7 +142,7 @@ def _images(found: Facts) -> Json:
 
 
 def _stored(found: Facts) -> list[Json]:
-    """What lies in the file for each part that stores sources, by its HDF5 data set."""
+    """A record set for each part whose sources and labels lie in HDF5 datasets of their own."""
     return [
         _part(found, number, part)
         for number, part in enumerate(found.parts)
@@ -167,7 +168,7 @@ def _part(found: Facts, number: int, part: PartFacts) -> Json:
 
 
 def _column(found: Facts, number: int, role: str) -> str | None:
-    """The HDF5 data set of a part's tensor; None where it shares one with others."""
+    """The HDF5 dataset of a part's tensor; None if it shares one with others."""
     manifest = found.manifest
     tensor = manifest.tensors[manifest.parts[number].tensors[role]]
     shared = [other for other in manifest.tensors.values() if other.dataset == tensor.dataset]

@@ -1,4 +1,4 @@
-"""What a card says of a pack, gathered once."""
+"""What a dataset card says about a pack, gathered once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsetpack.formats.source import Readable
 
 @dataclass(frozen=True)
 class PartFacts:
-    """One part: ``images`` are ``sources`` × ``decoders``, an epoch's where a generator draws them."""
+    """One part: ``images`` is ``sources`` × ``decoders``, or the number that a generator draws per epoch."""
 
     kind: str
     name: str | None
@@ -28,7 +28,7 @@ class PartFacts:
 
     @property
     def images(self) -> int:
-        """How many the part decodes to."""
+        """How many images the part decodes to."""
         return self.sources * self.decoders
 
 
@@ -50,9 +50,10 @@ class Facts:
     Attributes:
         name: the file's name, without folders.
         size: bytes of the file.
-        sha256: of the file's bytes, 64 hexadecimal digits.
-        digest, content_digest: as in ``Reader``; ``digest`` is what one pins.
-        version: of the format, ``major.minor``.
+        sha256: SHA-256 of the file's bytes, 64 hexadecimal digits.
+        digest: as in ``Reader``; it pins the file.
+        content_digest: as in ``Manifest``.
+        version: the version of the format, ``major.minor``.
         manifest: card, parts and tensor index.
         parts, tensors: the rows of their tables.
     """
@@ -83,10 +84,11 @@ def facts(where: Readable, name: str | None = None) -> Facts:
 
     Args:
         where: path, bytes, binary file object or fsspec URL.
-        name: what the file is called where it is published; by default as it is called here.
+        name: the file's name where it is published; by default its name here.
 
     Raises:
-        FormatError, IntegrityError, VersionError, LimitError: not a sound pack. OSError: not readable.
+        FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
+        OSError: if the file cannot be read.
     """
     with Reader(where, verify="all") as reader:
         whole = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""Licences by the identifiers that the Hub and SPDX have for them."""
+"""Licences by their identifiers on the Hub and in SPDX's list."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ SPDX = {
     "wtfpl": "WTFPL",
     "zlib": "Zlib",
 }
-"""The SPDX identifier of every licence in the Hub's list that is one text with a place in SPDX's list."""
+"""The SPDX identifier of every licence in the Hub's list that is a single text in SPDX's list."""
 
 _BY_SPDX = {spdx.lower(): hub for hub, spdx in SPDX.items()}
 
 
 def hub_license(text: str | None) -> str:
-    """The Hub's identifier of a card's licence: ``other`` for one it does not list, ``unknown`` where there is none."""
+    """The Hub's identifier of a card's licence: ``other`` if the Hub does not list it, ``unknown`` if it is missing."""
     key = _key(text)
     return "unknown" if not key else _known(key) or "other"
 
 
 def license_url(text: str | None) -> str:
-    """The page of a licence in SPDX's list, else the text as it stands (an address or a name), or ``unknown``."""
+    """The page of a licence in SPDX's list, or the text as it stands (an address or a name), or ``unknown``."""
     key = _key(text)
     if (hub := _known(key)) is None:
         return str(text).strip() if key else "unknown"
@@ -83,7 +83,7 @@ def _key(text: str | None) -> str:
 
 
 def _known(key: str) -> str | None:
-    """The Hub has one identifier for a licence with and without its later versions."""
+    """The Hub's identifier if it knows the licence; it is the same with and without later versions."""
     if key in SPDX:
         return key
     return _BY_SPDX.get(re.sub(r"-or-later$", "-only", key))

@@ -2,8 +2,8 @@
 
 Field values are the Hub's: licences from its list, ``image-classification`` and ``multi-class-image-classification``
 from its tasks, sizes from its categories by the number of images that the pack decodes to. There is no
-``dataset_info``: that describes tables which ``datasets`` can load by itself, and a ``.dpk`` is none; for the same
-reason the Hub's viewer is off. Whatever the pack's card says is shown as it is: no markup in it takes effect.
+``dataset_info``: that describes tables which ``datasets`` can load by itself, and a ``.dpk`` file is not such a table;
+for the same reason the Hub's viewer is off. The text of the pack's card is shown as it is: markup in it has no effect.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from dsetpack.formats.card import Card, Metric, NormalizedSpace, RawSpace, Recip
 
 MARK = "<!-- dsetpack card of {name}: written anew by every push -->"
 CLASSES = 200
-"""Classes named; the pack names all."""
+"""The most classes that are named; the pack names all."""
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 
 
 def markdown(found: Facts, repository: str | None = None) -> str:
-    """The card.
+    """The card as Markdown.
 
     Args:
-        found: the pack.
-        repository: ``OWNER/NAME`` on the Hub, for the lines that fetch it; without one they open the local file.
+        found: the facts of the pack.
+        repository: ``OWNER/NAME`` on the Hub, for the lines that fetch the file; if left out, there are none.
     """
     card = found.card
     sections = [
@@ -49,12 +49,12 @@ def markdown(found: Facts, repository: str | None = None) -> str:
 
 
 def mark(name: str) -> str:
-    """The line by which a later push knows the card of this file; a card without it is somebody's own."""
+    """The line by which a later push recognises the card of this file; it leaves a card without the line alone."""
     return MARK.format(name=json.dumps(text.line(name)).replace("--", "-\\u002d"))
 
 
 def size_category(images: int) -> str:
-    """The Hub's category of a number of examples."""
+    """The Hub's size category for a number of examples."""
     below = 1000
     for name in _SIZES:
         if images < below:

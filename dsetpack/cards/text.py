@@ -1,4 +1,4 @@
-"""Text that a file may have written, safe inside Markdown and YAML."""
+"""Make text that may come from a file safe inside Markdown and YAML."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 _MARKS = re.compile(r"([\\`*_\[\]<|~$&])")
 _STARTS = re.compile(r"^([-+#>=]|\d+(?=[.)]))")
-"""What makes a list, heading, quote or rule where a line begins with it."""
+"""What makes a list, heading, quote or rule at the start of a line."""
 _LONGEST = 20_000
-"""Characters of one field: a card is no place for megabytes."""
+"""The most characters of one field: a card is not a place for megabytes."""
 
 
 def line(text: str) -> str:
-    """One line of printable characters: others as escapes, spaces for line ends, cut where it is endless."""
+    """One line of printable characters: others become escapes, line ends become spaces, and a very long text is cut."""
     short = " ".join(text.split())
     short = short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)
@@ -32,7 +32,7 @@ def paragraphs(text: str) -> str:
 
 
 def code(text: str, *, cell: bool = False) -> str:
-    """A code span; with ``cell`` one that may stand in a table."""
+    """A code span; with ``cell``, one that is safe in a table."""
     plain = line(text) or " "
     fence = "`" * (max((len(run) for run in re.findall(r"`+", plain)), default=0) + 1)
     space = " " if plain[0] == "`" or plain[-1] == "`" else ""

@@ -1,4 +1,4 @@
-"""Decoder kinds as torch modules: one file a kind, named like the kind in ``dsetpack.formats.kinds``."""
+"""Decoder kinds as torch modules: one file per kind, named as in ``dsetpack.formats.kinds``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Decoder", "decoder"]
 
 
 def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int, int, int], classes: int) -> Decoder:
-    """A new decoder of a kind, with the values that training starts from; load a stored bank with ``load_state_dict``.
+    """Make a decoder with the values that training starts from; load a stored bank with ``load_state_dict``.
 
     Args:
         kind: name of the kind, such as ``haba``.
@@ -23,14 +23,14 @@ def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int,
         classes: number of classes.
 
     Raises:
-        VersionError: no such kind in this version.
-        FormatError: a configuration that is of another kind or cannot make such images; a ValueError too.
-        pydantic.ValidationError: fields that the kind does not know or values out of range; a ValueError too.
+        VersionError: if this version does not know the kind.
+        FormatError: if the configuration is of another kind or cannot make such images; also a ValueError.
+        pydantic.ValidationError: if a field is unknown or a value is out of its range; also a ValueError.
     """
     model = kind_config(kind)
     if isinstance(config, Mapping):
         config = model.model_validate(config)
     if not isinstance(config, model):
-        raise FormatError(f"kind {kind!r}: a {type(config).__name__} found; {model.__name__} expected")
+        raise FormatError(f"kind {kind!r}: {type(config).__name__} found; {model.__name__} expected")
     made: Decoder = by_name(__name__, "DECODER")[kind](config, image, classes)
     return made

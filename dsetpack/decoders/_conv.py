@@ -1,4 +1,4 @@
-"""Convolutions of a bank of decoders: their weights, stacked, and ways to run them fast when channels are few."""
+"""Convolutions of a bank of decoders: their stacked weights, and ways to run them fast if there are few channels."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-VECTOR = 16  # floats in the vector registers that the CPU's convolutions compute output channels in
-LONGEST = 8  # rows of a strip
+VECTOR = 16  # floats in a vector register, in which a CPU computes output channels
+LONGEST = 8  # most rows of a strip
 
 Layers = list[tuple[Tensor, Tensor]]
 
 
 class ConvBank(nn.Module):
-    """One convolution layer of every decoder: ``weight`` [D, ...] and ``bias`` [D, out], or [1, ...] where shared.
+    """One convolution layer of every decoder: ``weight`` [D, ...] and ``bias`` [D, out], or [1, ...] if shared.
 
-    The start is PyTorch's own for ``Conv2d`` and ``ConvTranspose2d``: uniform within 1 / sqrt(fan-in), the fan-in being
-    the product of all weight dimensions but the (first) output one.
+    They start as in PyTorch's ``Conv2d`` and ``ConvTranspose2d``: uniform within 1 / sqrt(fan-in), where the fan-in is
+    the product of the weight's dimensions after the first two.
     """
 
     def __init__(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
@@ -42,7 +42,7 @@ class ConvBanks(nn.ModuleList):
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor, *, padding: int, groups: int = 1) -> Tensor:
-    """A convolution of stride 1; a weight from ``strips`` computes the same as the one it was made from."""
+    """Convolve with stride 1; a weight from ``strips`` gives the same result as the one it was made from."""
     _, _, tall, wide = weight.shape
     rows = tall - wide + 1
     y = F.conv2d(x, weight, bias, (rows, 1), padding, groups=groups)
@@ -50,13 +50,14 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor, *, padding: int, groups: int
 
 
 def strips(weight: Tensor, bias: Tensor, height: int) -> tuple[Tensor, Tensor]:
-    """Square kernels [D, out, in, k, k] and biases [D, out] in a form that a CPU runs 1.5 times faster if out is small.
+    """Bring square kernels [D, out, in, k, k] and biases [D, out] into a form that a CPU runs faster if out is small.
 
-    A CPU computes output channels in vectors of 16 and leaves most of a vector idle for 3 of them. So ``rows`` rows of
-    an output of this height become channels: a kernel tall enough for a strip of rows, once for each of its rows.
+    It is 1.5 times faster. A CPU computes output channels in vectors of 16, and 3 channels leave most of a vector idle.
+    So ``rows`` rows of an output of this height become channels: a kernel tall enough for a strip of rows, once for
+    each of its rows.
 
     Returns:
-        Weight [D, out·rows, in, k+rows-1, k] and bias [D, out·rows] for ``conv2d``; as given where no strip fits.
+        Weight [D, out·rows, in, k+rows-1, k] and bias [D, out·rows] for ``conv2d``; as given if no strip fits.
     """
     out, kernel = weight.shape[1], weight.shape[-1]
     rows = next((r for r in range(min(LONGEST, VECTOR // out), 1, -1) if height % r == 0), 1)
@@ -68,8 +69,9 @@ def strips(weight: Tensor, bias: Tensor, height: int) -> tuple[Tensor, Tensor]:
 
 
 def as_convolution(weight: Tensor) -> Tensor:
-    """Weights [D, in, out, k, k] of transposed convolutions as those [D, out, in, k, k] of convolutions.
+    """Turn weights [D, in, out, k, k] of transposed convolutions into weights [D, out, in, k, k] of convolutions.
 
-    For stride 1: no padding there is padding k - 1 here. PyTorch's own is some seven times slower on a CPU.
+    This is for stride 1: no padding there is padding k - 1 here. PyTorch's transposed convolution is about seven times
+    slower on a CPU.
     """
     return weight.transpose(1, 2).flip(3, 4)

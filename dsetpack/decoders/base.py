@@ -1,4 +1,4 @@
-"""What every decoder does: a batch of arbitrary (source, decoder) pairs, or all pairs at once."""
+"""What every decoder does: decode a batch of arbitrary (source, decoder) pairs, or all pairs at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def prefers_loops(x: Tensor) -> bool:
 def take(values: Tensor, ids: Tensor | None) -> Tensor:
     """``values[ids]`` along the first dimension, with a gradient that sums in the same order every time.
 
-    None takes all as they are.
+    If ``ids`` is None, all values are taken as they are.
     """
     if ids is None:
         return values
@@ -30,20 +30,20 @@ def take(values: Tensor, ids: Tensor | None) -> Tensor:
 
 
 class Decoder(nn.Module, ABC):
-    """The bank of one part: turns sources into images, differentiable in the sources and in the bank.
+    """The bank of one part: it turns sources into images, differentiable in the sources and in the bank.
 
-    Calling it decodes pairs; ``product`` decodes all of them. Both check what they are given. A kind overrides the
-    methods called ``unchecked_...``, which trust their arguments.
+    Calling it decodes pairs; ``product`` decodes all of them. Both check their arguments. A kind overrides the
+    ``unchecked_...`` methods, which trust theirs.
 
     ``state_dict()`` has the keys and shapes of ``config.bank_shapes(image, classes)``; a new decoder holds the values
-    that training starts from. What a decoder returns equals the same decoder run on one source alone up to rounding;
-    equal batches give equal bits.
+    that training starts from. Up to rounding, an image equals what the same decoder makes from its source alone; equal
+    batches give equal bits.
 
     Attributes:
         config: the part's configuration.
         image: (C, H, W) of the images.
-        classes: how many classes the pack has.
-        source_shape: shape of one source.
+        classes: the number of classes of the pack.
+        source_shape: the shape of one source.
         bank_size: K, the number of decoders.
     """
 
@@ -53,7 +53,7 @@ class Decoder(nn.Module, ABC):
         """Check that the configuration can make such images.
 
         Raises:
-            FormatError: if it cannot; a ValueError too.
+            FormatError: if it cannot; also a ValueError.
         """
         super().__init__()
         if min(image) < 1 or classes < 1:
@@ -68,20 +68,20 @@ class Decoder(nn.Module, ABC):
     def forward(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None = None) -> Tensor:
         """Decode pairs.
 
+        Ids may stay on the CPU if the sources are on a GPU; their range is then checked without waiting for the GPU.
+
         Args:
             sources: float [B, *source_shape], or [N, *source_shape] with ``source_ids``.
             decoder_ids: int64 [B], the decoder of each pair, in 0..K-1.
-            source_ids: int64 [B], the source of each pair, in 0..N-1; faster than to pass ``sources[source_ids]``.
-                None: pair i takes source i.
-
-        Ids may stay on the CPU while the sources are on a GPU; then their range is checked without waiting for it.
+            source_ids: int64 [B], the source of each pair, in 0..N-1; faster than passing ``sources[source_ids]``.
+                None means that pair i takes source i.
 
         Returns:
             images [B, C, H, W], in the pack's space or raw as ``config.yields`` says.
 
         Raises:
-            FormatError: if shapes or types do not fit, or if an id is out of its range. Ids on a GPU are not read,
-                because that would stall it.
+            FormatError: if shapes or types do not fit, or if an id is out of its range. The range of ids on a GPU is
+                not checked, because that would stall it.
         """
         if not torch.compiler.is_compiling():
             self._check_sources(sources)
@@ -97,7 +97,7 @@ class Decoder(nn.Module, ABC):
         """Decode every source [B, *source_shape] with every decoder: [B, K, C, H, W].
 
         Raises:
-            FormatError: if the sources are of another shape, or not floats.
+            FormatError: if the sources have another shape or are not floats.
         """
         self._check_sources(sources)
         return self.unchecked_product(sources)
@@ -132,7 +132,7 @@ class Decoder(nn.Module, ABC):
         return self.unchecked_one
 
     def _by_decoder(self, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None) -> Tensor:
-        """Sort the pairs by decoder and run each decoder once, on the sources that want it."""
+        """Sort the pairs by decoder and run each decoder once, on the sources that need it."""
         counts = torch.bincount(decoder_ids, minlength=self.bank_size).tolist()
         if max(counts) == len(decoder_ids):
             return self.unchecked_one(take(sources, source_ids), counts.index(len(decoder_ids)))

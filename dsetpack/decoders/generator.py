@@ -12,9 +12,10 @@ from dsetpack.formats.kinds.generator import GeneratorConfig, Layer
 
 
 class Norm(nn.Module):
-    """Batch norm over dimension 1 without PyTorch's counter of batches, which nothing reads: all of it is in the pack.
+    """Batch norm over dimension 1 without PyTorch's batch counter, which nothing reads: its whole state is in the pack.
 
-    In training mode it uses the batch's statistics and moves the running ones by a tenth; else it uses these.
+    In training mode it uses the batch's statistics and moves the running ones a tenth of the way to them; otherwise it
+    uses the running ones.
     """
 
     running_mean: Tensor
@@ -47,15 +48,15 @@ class Block(nn.Module):
         self.norm = Norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, width, h, w] to the same, 2h - 1 ("up3") or 2h ("up4")."""
+        """Map [B, width, h, w] to the same size, or to sides of 2h - 1 ("up3") or 2h ("up4")."""
         return F.relu(self.norm(self.conv(x)), inplace=True)
 
 
 class GeneratorDecoder(Decoder):
-    """Noise [noise], its first entries the label's one-hot, makes a raw image [C, H, W] in [0, 1]. K is 1.
+    """Noise [noise] that begins with the label's one-hot makes a raw image [C, H, W] in [0, 1]. K is 1.
 
-    It starts in evaluation mode and so decodes with its running statistics: an image does not depend on the batch it
-    is decoded in. Only its own training calls ``train()``.
+    It starts in evaluation mode and so decodes with its running statistics: an image does not depend on the batch in
+    which it is decoded. Only its own training calls ``train()``.
     """
 
     config: GeneratorConfig
@@ -84,7 +85,7 @@ class GeneratorDecoder(Decoder):
     def condition(self, noise: Tensor, labels: Tensor) -> Tensor:
         """Overwrite the first ``classes`` entries of noise [B, noise] with the one-hot of labels, int64 [B].
 
-        So the released DiM conditions its generator. Returns a new tensor.
+        The released DiM conditions its generator this way. The result is a new tensor.
         """
         return torch.cat([F.one_hot(labels, self.classes).to(noise), noise[:, self.classes :]], 1)
 

@@ -19,7 +19,7 @@ class HabaDecoder(Decoder):
     """Basis [c', H, W] and hallucinator k make an image dec(sigma[k] * enc(basis) + mu[k]), in the pack's space.
 
     ``HabaConfig`` describes the layers, and how a source holds several bases (``factor``).
-    Starts as the paper: sigma 1, mu 0, convolutions as PyTorch starts them.
+    It starts as in the paper: sigma is 1, mu is 0, and convolutions start as in PyTorch.
     """
 
     config: HabaConfig
@@ -70,7 +70,7 @@ class HabaDecoder(Decoder):
         return by_source.transpose(1, 2).flatten(1, 2)
 
     def grouped(self, bases: Tensor) -> Tensor:
-        """Every basis with every hallucinator in as few launches as one needs: the bank as one network of K groups."""
+        """Decode every basis with every hallucinator in the launches of one: the bank is a network of D groups."""
         count = self.config.decoders
         encoder, decoder = ([(w.flatten(0, 1), b.flatten()) for w, b in layers] for layers in self._layers())
         features = self._encode(bases, encoder, count)
@@ -78,7 +78,7 @@ class HabaDecoder(Decoder):
         return torch.unflatten(self._decode(features, decoder, count), 1, (count, -1))
 
     def _runner(self) -> Callable[[Tensor, int], Tensor]:
-        """Bases [B, c', H, W] and the number of a hallucinator to images."""
+        """A function from bases [B, c', H, W] and the number of a hallucinator to images."""
         encoder, decoder = self._layers()
 
         def run(bases: Tensor, number: int) -> Tensor:
@@ -91,7 +91,7 @@ class HabaDecoder(Decoder):
     def _by_hallucinator(
         self, patches: UpsampleDecoder, sources: Tensor, decoder_ids: Tensor, source_ids: Tensor | None
     ) -> Tensor:
-        """Sort the pairs by hallucinator and not by patch: fewer and longer runs than by decoder."""
+        """Sort the pairs by hallucinator, not by patch: the runs are fewer and longer than by decoder."""
         run, images = self._runner(), sources.new_empty(len(decoder_ids), *self.image)
         hallucinators, cut = decoder_ids // patches.bank_size, decoder_ids % patches.bank_size
         counts = torch.bincount(hallucinators, minlength=self.config.decoders).tolist()
@@ -103,7 +103,7 @@ class HabaDecoder(Decoder):
         return images
 
     def _gathered(self, bases: Tensor, hallucinators: Tensor) -> Tensor:
-        """Basis i with hallucinator i in launches whose shapes depend on nothing but the batch."""
+        """Decode basis i with ``hallucinators[i]`` in launches whose shapes depend only on the batch."""
         if not self._one_network():
             return self.grouped(bases)[torch.arange(bases.shape[0], device=bases.device), hallucinators]
         encoder, decoder = self._layers()
@@ -112,7 +112,7 @@ class HabaDecoder(Decoder):
         return self._decode(features, _pick(decoder, 0))
 
     def _every(self, bases: Tensor) -> Tensor:
-        """Every basis with every hallucinator: [B, D, C, H, W]."""
+        """Decode every basis with every hallucinator: [B, D, C, H, W]."""
         count = self.config.decoders
         if self._one_network():
             encoder, decoder = self._layers()
@@ -124,11 +124,11 @@ class HabaDecoder(Decoder):
         return torch.stack([run(bases, hallucinator) for hallucinator in range(count)], 1)
 
     def _one_network(self) -> bool:
-        """Whether all hallucinators have the same convolutions (or none), so that none needs to be picked."""
+        """Whether all hallucinators have the same convolutions, or none: then there is nothing to pick."""
         return self.config.shared or self.config.depth == 0 or self.config.decoders == 1
 
     def _layers(self) -> tuple[Layers, Layers]:
-        """Weights [D, ...] and biases [D, ...] of encoder and decoder, those of stride 1 for ``conv2d``."""
+        """Weights [D, ...] and biases [D, ...] of encoder and decoder; those of stride 1 are made for ``conv2d``."""
         encoder, decoder = self.encoder.tensors(), self.decoder.tensors()
         if self.config.form == "released":
             decoder = [(as_convolution(weight), bias) for weight, bias in decoder]
@@ -141,7 +141,7 @@ class HabaDecoder(Decoder):
         """Run the encoder of one hallucinator, or of all side by side: [B, groups·c, h, w]."""
         paper = self.config.form == "paper"
         for i, (weight, bias) in enumerate(layers):
-            if i == 0:  # even of all: they read the same source
+            if i == 0:  # one group even for all: they read the same source
                 x = conv2d(x, weight, bias, padding=int(paper))
             else:
                 x = F.conv2d(x, weight, bias, 2, 1, groups=groups)
@@ -163,7 +163,7 @@ class HabaDecoder(Decoder):
 
 
 def _pick(layers: Layers, number: int) -> Layers:
-    """The layers of one hallucinator; those that are shared have only one."""
+    """The layers of one hallucinator; shared layers have only one entry."""
     return [(weight[number], bias[number]) if len(weight) > 1 else (weight[0], bias[0]) for weight, bias in layers]
 
 

@@ -15,11 +15,11 @@ from dsetpack.formats.kinds.kfs import KfsConfig
 class KfsDecoder(Decoder):
     """Code [z, h, w] and decoder k make a raw image [C, H, W] in [0, 1]: transposed convolutions, then a sigmoid.
 
-    With kernel 2 every code pixel makes its own block of 8×8 (or 4×4) image pixels, and no activation stands between
-    the layers; so a decoder is one affine map of [z] to [C·s·s], composed from its layers at each call. That is exact
+    With kernel 2 every code pixel makes its own block of 8×8 (or 4×4) image pixels, and there is no activation between
+    the layers. So a decoder is one affine map from [z] to [C·s·s], composed from its layers at each call. That is exact
     (up to rounding), also for gradients.
 
-    Starts as PyTorch starts transposed convolutions; the paper then pre-trains one decoder and copies it to all.
+    It starts as PyTorch's transposed convolutions do; the paper then pre-trains one decoder and copies it to all.
     """
 
     config: KfsConfig
@@ -55,14 +55,14 @@ class KfsDecoder(Decoder):
         return super().unchecked_product(sources) if prefers_loops(sources) else self.grouped(sources)
 
     def grouped(self, sources: Tensor) -> Tensor:
-        """``product`` for kernel 4 in as few launches as one decoder needs: the bank as one network of K groups."""
+        """``product`` for kernel 4 in the launches of one decoder: the bank runs as a network of K groups."""
         x = sources.repeat(1, self.bank_size, 1, 1)
         for weight, bias in self.layers.tensors():
             x = F.conv_transpose2d(x, weight.flatten(0, 1), bias.flatten(), 2, 1, groups=self.bank_size)
         return self._finish(torch.unflatten(x, 1, (self.bank_size, -1)))
 
     def _affine(self, decoders: slice) -> tuple[Tensor, Tensor]:
-        """Kernel-2 decoders as maps of a code pixel to its block: [K, z, C·s·s] and [K, 1, C·s·s]."""
+        """Kernel-2 decoders as maps from a code pixel to its block: [K, z, C·s·s] and [K, 1, C·s·s]."""
         (weight, bias), *later = [(w[decoders], b[decoders, None, :, None, None]) for w, b in self.layers.tensors()]
         bias = bias.expand(-1, -1, -1, *weight.shape[3:])
         for w, b in later:
@@ -70,7 +70,7 @@ class KfsDecoder(Decoder):
         return weight.flatten(2), bias.flatten(2)
 
     def _blocks(self, maps: Tensor) -> Tensor:
-        """Blocks [..., h·w, C·s·s] put side by side: images [..., C, H, W]."""
+        """Put blocks [..., h·w, C·s·s] side by side and finish them: images [..., C, H, W]."""
         s, (_, h, w) = self.config.scale(), self.source_shape
         blocks = torch.unflatten(torch.unflatten(maps, -1, (self.image[0], s, s)), -4, (h, w))
         lead = range(blocks.dim() - 5)
@@ -78,7 +78,7 @@ class KfsDecoder(Decoder):
         return self._finish(blocks.permute(*lead, channel, row, y, column, x).flatten(-2).flatten(-3, -2))
 
     def _finish(self, x: Tensor) -> Tensor:
-        """Cut the centre [..., C, H, W] out and squash it into [0, 1]."""
+        """Cut out the centre [..., C, H, W] and squash it into [0, 1]."""
         height, width = self.image[1:]
         if x.shape[-2:] == (height, width):
             return x.sigmoid_()
@@ -87,12 +87,12 @@ class KfsDecoder(Decoder):
 
 
 def _pixels(codes: Tensor) -> Tensor:
-    """[B, z, h, w] to [B, h·w, z]."""
+    """Turn [B, z, h, w] into [B, h·w, z]."""
     return codes.flatten(2).transpose(1, 2)
 
 
 def _compose(block: Tensor, weight: Tensor) -> Tensor:
-    """A transposed convolution of kernel 2 and stride 2 on blocks [K, n, in, s, s]: [K, n, out, 2s, 2s]."""
+    """Apply a transposed convolution of kernel 2 and stride 2 on blocks [K, n, in, s, s]: [K, n, out, 2s, 2s]."""
     k, n, _, s, _ = block.shape
     product = block.permute(0, 1, 3, 4, 2).reshape(k, n * s * s, -1) @ weight.flatten(2)
     return product.view(k, n, s, s, -1, 2, 2).permute(0, 1, 4, 2, 5, 3, 6).reshape(k, n, -1, 2 * s, 2 * s)

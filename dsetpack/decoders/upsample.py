@@ -14,10 +14,10 @@ PADDING = 0.5
 
 
 class UpsampleDecoder(Decoder):
-    """Source [C, H, W] and patch number k (row k // f, column k % f) make an image [C, H, W]. Nothing to learn.
+    """Source [C, H, W] and patch number k (row k // f, column k % f) make an image [C, H, W]. Nothing is learned.
 
-    Bilinear enlargement is linear in rows and in columns, so it is two small matrix products: the values of
-    ``torch.nn.functional.interpolate`` (up to rounding), several times faster on a CPU.
+    Bilinear enlargement is linear in rows and in columns, so it is two small matrix products. They give the values of
+    ``torch.nn.functional.interpolate`` (up to rounding) and are several times faster on a CPU.
     """
 
     config: UpsampleConfig
@@ -55,7 +55,7 @@ class UpsampleDecoder(Decoder):
         return grid.permute(0, 2, 4, 1, 3, 5)
 
     def _enlarge(self, patches: Tensor) -> Tensor:
-        """[..., h, w] to [..., H, W]."""
+        """Enlarge [..., h, w] to [..., H, W]."""
         return self.rows.to(patches.dtype) @ (patches @ self.columns.to(patches.dtype).t())
 
 

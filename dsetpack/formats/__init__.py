@@ -1,10 +1,12 @@
-"""Floor 1: bytes <-> named, checked arrays. numpy, h5py and zstandard, and cryptography for signatures; never torch.
+"""Floor 1: bytes <-> named, checked arrays.
+
+It uses numpy, h5py and zstandard, and cryptography for signatures; never torch.
 
     write(path, card, parts, tensors, encoding)     arrays -> a .dpk file
-    Reader(where)                                   a .dpk -> header, manifest, and arrays when asked for
-    verify(where)                                   every byte, every value, and the HDF5 view
+    Reader(where)                                   a .dpk file -> header, manifest, and arrays on request
+    verify(where)                                   check every byte, every value and the HDF5 view
 
-``SPEC.md`` beside this file is normative; ``manifest.schema.json`` is generated from these models.
+``SPEC.md`` beside this file is normative; ``manifest.schema.json`` is generated from the models.
 """
 
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, LimitError, VersionError

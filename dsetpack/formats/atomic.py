@@ -1,4 +1,4 @@
-"""Replace a file in one step, so that a crash at any instant leaves the old file or the new one, whole."""
+"""Replace a file in one step, so that a crash at any instant leaves either the old file or the new one intact."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ SUFFIX = ".dpk-tmp"
 _PIECE = 1 << 24
 _POSIX = os.name == "posix"
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-_LOOK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)  # a pipe would wait for a writer
+_LOOK = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)  # opening a pipe would block
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+:/")
-"""Also what is left of a URL in a ``Path``: one slash. A scheme of one letter is a drive of Windows."""
+"""One slash is enough: a ``Path`` leaves no more of a URL. A single letter is a Windows drive and does not match."""
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Fail now as ``write_atomically`` would fail before its first byte; else leave everything as it is.
+    """Fail now if ``write_atomically`` would fail before its first byte; otherwise change nothing.
 
-    For work whose result is saved at its end. A temporary file is made and removed: no other test is reliable.
+    This is for work whose result is saved at its end. A temporary file is made and removed, because no other test is
+    reliable.
 
     Raises:
-        DsetpackError: a URL.
-        OSError: a folder, no regular file, in a folder that does not exist, or not permitted; names ``path``.
+        DsetpackError: if ``path`` is a URL.
+        OSError: if ``path`` is a folder or not a regular file, if its folder does not exist, or if writing there is not
+            permitted; the error names ``path``.
     """
     target, permissions = _target(path)
     with _naming(path):
@@ -43,13 +45,13 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to a temporary file beside ``path``, flush it to the disk, and rename it over ``path``.
 
     Temporary files that a killed writer of the same path left behind are removed first. One that another process
-    is writing now is held by a lock and stays. A symbolic link stays and what it names is replaced; permissions of
-    a file that is replaced are kept, and hold for the new one from the start.
+    is writing is protected by a lock and stays. A symbolic link stays, and its target is replaced. The permissions of
+    a replaced file are kept, and hold for the new one from the start.
 
     Raises:
-        DsetpackError: ``path`` is a URL.
-        OSError: as the operating system says, or ``path`` is no regular file; ``path`` is then as it was, and no
-            temporary file is left. Only where flushing the folder failed may the new file be there already.
+        DsetpackError: if ``path`` is a URL.
+        OSError: if the operating system refuses, or if ``path`` is not a regular file; ``path`` is then as it was, and
+            no temporary file is left.
     """
     target, permissions = _target(path)
     _clean_stale(target)
@@ -67,11 +69,11 @@ def _replace(path: Path, permissions: int | None, data: bytes) -> None:
                 with suppress(OSError):
                     os.fchmod(handle, permissions)
             os.fsync(handle)
-            if _POSIX:  # while the lock is held
+            if _POSIX:  # rename while the lock is held
                 os.replace(temporary, path)  # noqa: PTH105  (patched by tests that inject failures)
         finally:
             os.close(handle)
-        if not _POSIX:  # Windows renames no open file
+        if not _POSIX:  # Windows cannot rename an open file
             os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         with suppress(OSError):
@@ -81,7 +83,7 @@ def _replace(path: Path, permissions: int | None, data: bytes) -> None:
 
 @contextmanager
 def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Errors name the path that the caller gave, not the temporary file."""
+    """Make errors name the path that the caller gave, not the temporary file."""
     try:
         yield
     except OSError as error:
@@ -89,7 +91,7 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _target(path: str | os.PathLike[str]) -> tuple[Path, int | None]:
-    """The file behind all links, and its permission bits: None where there is none yet."""
+    """The file behind all links, and its permission bits, or None if it does not exist yet."""
     if _URL.match(os.fspath(path)):
         raise DsetpackError(f"{path}: files are written to local paths; write one and upload it")
     with _naming(path):
@@ -112,14 +114,14 @@ def _permissions(path: Path) -> int | None:
 
 
 def _create(path: Path, permissions: int | None) -> tuple[int, Path]:
-    """A new temporary file, open and locked, which nobody can read who could not read the file it will replace."""
+    """Create and lock a temporary file. Whoever cannot read the file that it will replace cannot read it either."""
     while True:
         temporary = path.with_name(f"{_stem(path)}{secrets.token_hex(8)}{SUFFIX}")
         handle = os.open(temporary, _FLAGS, 0o666 if permissions is None else permissions | stat.S_IWUSR)
         _lock(handle, wait=True)
         if temporary.exists():
             return handle, temporary
-        os.close(handle)  # another writer took it for a stale one before it was locked
+        os.close(handle)  # before it was locked, another writer took it for a stale one
 
 
 def _write(handle: int, data: bytes) -> None:
@@ -140,7 +142,7 @@ def _clean_stale(path: Path) -> None:
 
 
 def _stem(path: Path) -> str:
-    """How the names of a path's temporary files begin; no longer than file names may be."""
+    """The start of the names of a path's temporary files, short enough for a file name."""
     name = path.name
     if len(os.fsencode(name)) > 200:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -153,7 +155,7 @@ def _escape(name: str) -> str:
 
 
 def _lock(handle: int, *, wait: bool) -> bool:
-    """Take the file's lock; True where that worked. The lock ends with the process."""
+    """Take the file's lock and return whether that worked. The lock ends with the process."""
     try:
         import fcntl
     except ImportError:  # Windows refuses to remove a file that is open elsewhere
@@ -166,7 +168,7 @@ def _lock(handle: int, *, wait: bool) -> bool:
 
 
 def _sync_directory(path: Path) -> None:
-    """Make the rename itself durable, where directories can be opened."""
+    """Make the rename itself durable, if directories can be opened."""
     with suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

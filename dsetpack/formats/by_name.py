@@ -1,7 +1,7 @@
-"""Things found by the names of the files that define them: kinds, encodings, layouts, networks, objectives, ...
+"""Find things by the names of the files that define them: kinds, encodings, layouts, networks, objectives, ...
 
-A file of such a folder says what it defines by a module constant, such as ``CONFIG = HabaConfig`` in ``kinds/haba.py``.
-A new file is a new thing; nothing else changes. Files without the constant help the others.
+A file in such a folder names what it defines by a module constant, such as ``CONFIG = HabaConfig`` in
+``kinds/haba.py``. To add a thing, add a file; nothing else changes. Files without the constant are helpers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ T = TypeVar("T")
 
 @cache
 def by_name(package: str, constant: str) -> Mapping[str, Any]:
-    """What the files of a package define as ``constant``, by the file's name, sorted.
+    """What the files of a package define as ``constant``, by file name, sorted.
 
     Args:
-        package: its full name, such as ``dsetpack.formats.kinds``. Its own files are imported; what somebody asks for
-            is only compared with their names.
+        package: its full name, such as ``dsetpack.formats.kinds``. All its files are imported; a name that a caller
+            asks for is only compared with theirs.
         constant: a name in capitals.
     """
     folder = importlib.import_module(package).__path__
@@ -36,15 +36,15 @@ def by_name(package: str, constant: str) -> Mapping[str, Any]:
 
 
 def chosen(known: Mapping[str, T], name: str, what: str) -> T:
-    """The one of that name.
+    """The thing of that name.
 
     Args:
-        known: by name.
-        name: what somebody asks for.
-        what: what these things are, for the message: ``network``.
+        known: the things by name.
+        name: the name that a caller asks for.
+        what: what the message calls such a thing, for example ``network``.
 
     Raises:
-        FormatError: if there is none of that name; the message names the nearest and all.
+        FormatError: if the name is unknown; the message gives the nearest name and all names.
     """
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, 0)[0]

@@ -1,7 +1,6 @@
 """The card: what a pack is and all that is needed to use it, as typed models.
 
-The card is the part of the manifest that people read. Nothing in it is needed to find bytes; everything in it is
-needed to reproduce a result.
+The card is the part of the manifest that people read. It is not needed to find bytes, but to reproduce a result.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Stds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
 class _Space(Model):
-    """The base of the space models: ``kind`` is written even where defaults are left out; a reader needs it."""
+    """The base of the space models: ``kind`` is written even if defaults are left out, because a reader needs it."""
 
     kind: str
 
@@ -30,7 +29,7 @@ class _Space(Model):
 
 
 class RawSpace(_Space):
-    """Pixel values in [0, 1], as read from the image files divided by 255."""
+    """Pixel values in [0, 1]: the values of the image files divided by 255."""
 
     kind: Literal["raw"] = "raw"
 
@@ -52,13 +51,15 @@ class NormalizedSpace(_Space):
 class ZcaSpace(_Space):
     """ZCA whitening, fitted on the training images that ``fitted_on`` pins.
 
-    With D = C·H·W, pixels in C×H×W order, S and U the eigenvalues and eigenvectors of the covariance of the N images,
-    images as rows: ``whitened = (x - mean) @ matrix``, ``matrix = U diag(f) Uᵀ``. The variants are not interchangeable:
+    Images are rows of D = C·H·W pixels in C×H×W order. S and U are the eigenvalues and eigenvectors of the covariance
+    of the N images; ``matrix = U diag(f) Uᵀ`` and ``whitened = (x - mean) @ matrix``. The variants are not
+    interchangeable:
 
-    - ``kornia`` (HaBa, MTT): x is raw in [0, 1], the covariance divides by N - 1, ``f = (S + epsilon)^-1/2``.
-    - ``frepo`` (FRePo, ISA): x is standardised by ``channel_mean`` and ``channel_std`` first, the covariance divides by
-      N, ``f = (S + epsilon · trace / D)^-1/2``; where N < D, f is 1 for the D - N smallest eigenvalues. Images
-      up to 64×64 only: past that the release whitens a checkerboard of blocks, which this model does not describe.
+    - ``kornia`` (HaBa, MTT): x is raw in [0, 1], the covariance is divided by N - 1, ``f = (S + epsilon)^-1/2``.
+    - ``frepo`` (FRePo, ISA): x is first standardised by ``channel_mean`` and ``channel_std``, the covariance is divided
+      by N, ``f = (S + epsilon · trace / D)^-1/2``; if N < D, f is 1 for the D - N smallest eigenvalues. It is only for
+      images up to 64×64: the release whitens larger ones as a checkerboard of blocks, which this model does not
+      describe.
 
     Attributes:
         variant: ``kornia`` or ``frepo``.
@@ -67,9 +68,9 @@ class ZcaSpace(_Space):
             four sizes as little-endian uint64, then the values as little-endian float32 in C order.
         storage: ``embed`` keeps mean and matrix as tensors of the pack; ``refit`` keeps only what checks a refit.
         mean, matrix: names of the embedded tensors: float32 [D] and [D, D].
-        channel_mean, channel_std: the standardisation before whitening (``frepo`` only, and always there).
-        spectrum: the largest eigenvalues of the covariance before regularisation, in falling order; a refit must
-            reproduce them. ``refit`` has at least one.
+        channel_mean, channel_std: the standardisation before whitening (always and only for ``frepo``).
+        spectrum: the largest eigenvalues of the covariance before regularisation, in descending order; a refit must
+            reproduce them. ``refit`` needs at least one.
     """
 
     kind: Literal["zca"] = "zca"
@@ -91,7 +92,7 @@ class ZcaSpace(_Space):
         if self.storage == "refit" and not self.spectrum:
             raise ValueError("storage 'refit' needs a 'spectrum' to check the refit against")
         if list(self.spectrum) != sorted(self.spectrum, reverse=True):
-            raise ValueError("'spectrum' must not rise")
+            raise ValueError("'spectrum' must be in descending order")
         return self
 
     @model_validator(mode="after")
@@ -110,7 +111,7 @@ SpaceModel = Annotated[RawSpace | NormalizedSpace | ZcaSpace, Field(discriminato
 class Labels(Model):
     """How labels are stored.
 
-    ``hard``: one class number a source. ``soft``: one float a class and source; ``centred`` says that rows sum to
+    ``hard``: one class number per source. ``soft``: one float per class and source; ``centred`` says that rows sum to
     about zero (FRePo's targets), so they are regression targets and not probabilities.
     """
 
@@ -121,23 +122,23 @@ class Labels(Model):
 class Augmentation(Model):
     """DSA (Zhao & Bilen 2021): the operations to draw from, and their strengths.
 
-    The strengths are the numbers of the released code, in its own terms, and the defaults are its values. U(a, b) is
-    uniform; x is an image in the pack's space (the release does not undo normalisation or whitening first).
+    The strengths mean what they mean in the released code, and the defaults are its values. U(a, b) is a uniform draw.
+    Images stay in the pack's space (the release does not undo normalisation or whitening first).
 
     Attributes:
-        ops: which operations, in the paper's order.
-        mode: ``one`` applies one operation drawn for each batch (the release's ``S``); ``all`` every one in order
-            (``M``).
-        brightness: ``color`` adds brightness · U(-0.5, 0.5). 0 leaves the image.
-        saturation: then multiplies the distance to the pixel's mean over channels by U(0, saturation).
-        contrast: then multiplies the distance to the image's mean by U(contrast, contrast + 1).
-        crop: ``crop`` shifts by whole pixels, drawn evenly up to ± this share of the side, filling up with zeros.
-        cutout: ``cutout`` sets a rectangle with sides of this share to zero; its centre may lie anywhere in the image.
+        ops: the operations, in the order in which ``all`` applies them.
+        mode: ``one`` applies one operation drawn for each batch (the release's ``S``); ``all`` applies every one in
+            order (``M``).
+        brightness: ``color`` adds brightness · U(-0.5, 0.5). 0 leaves the image unchanged.
+        saturation: ``color`` then multiplies the distance to the pixel's mean over channels by U(0, saturation).
+        contrast: ``color`` then multiplies the distance to the image's mean by U(contrast, contrast + 1).
+        crop: ``crop`` shifts by whole pixels, drawn uniformly up to ± this share of the side, and fills with zeros.
+        cutout: ``cutout`` zeroes a rectangle with sides of this share; its centre may lie anywhere in the image.
         flip: ``flip`` mirrors left to right with this probability.
-        scale: ``scale`` shrinks height and width, each by its own U(1/scale, scale), filling up with zeros. 1 leaves
-            the image.
-        rotate: ``rotate`` turns by U(-rotate, rotate) degrees, filling up with zeros.
-        align_corners: of the bilinear sampling of ``scale`` and ``rotate``: false in DSA, DC, DM; true in MTT and HaBa.
+        scale: ``scale`` shrinks height and width, each by its own factor U(1/scale, scale), and fills with zeros. 1
+            leaves the image unchanged.
+        rotate: ``rotate`` turns by U(-rotate, rotate) degrees and fills with zeros.
+        align_corners: for the bilinear sampling of ``scale`` and ``rotate``; false in DSA, DC, DM, true in MTT, HaBa.
     """
 
     name: Literal["dsa"] = "dsa"
@@ -165,12 +166,12 @@ class Augmentation(Model):
 class Recipe(Model):
     """How to train a network on the pack: what ``Pack.train`` does.
 
-    Exactly one of ``epochs`` and ``steps`` is set. ``lr`` is the learned one where the method learns it. It is
-    multiplied by ``gamma`` at each milestone, given as a share of all steps.
+    Exactly one of ``epochs`` and ``steps`` is set. ``lr`` is the learned rate if the method learns it. It is
+    multiplied by ``gamma`` at each of the ``milestones``, which are shares of all steps.
 
     Attributes:
-        warmup: over so many first steps the rate rises along a line, from 0 at step 0.
-        final: after them it also falls along half a cosine to this share of itself; 1 for no decay.
+        warmup: over this many first steps the rate rises linearly, from 0 at step 0.
+        final: after the warmup the rate also falls along half a cosine to this share of itself; 1 means no decay.
         cutmix: the probability that a batch is mixed by CutMix (Yun et al. 2019), after augmentation.
     """
 
@@ -198,10 +199,10 @@ class Recipe(Model):
 
 
 class Metric(Model):
-    """One measured accuracy: a mean over seeds, on what, by which network. Fractions in [0, 1].
+    """One measured accuracy, a fraction in [0, 1]: its mean over seeds, and the network and test data.
 
-    ``test_digest`` is of the test images (``space.fitted_on`` says over what), ``test_labels_digest`` of their labels
-    in the same order: SHA-256 over int64, little-endian.
+    ``test_digest`` is the digest of the test images (``space.fitted_on`` says over what), ``test_labels_digest`` that
+    of their labels in the same order: SHA-256 over little-endian int64.
     """
 
     name: str = "accuracy"
@@ -233,18 +234,18 @@ class Card(Model):
     """What a pack is.
 
     Attributes:
-        title, description, license, credit: for people.
+        title, description, license, credit: texts for people.
         classes: class names; a label is an index into them.
-        shape: of one decoded image, (C, H, W).
+        shape: the shape (C, H, W) of one decoded image.
         space: what decoded pixel values mean.
         labels: hard or soft.
-        epoch_rule: ``paired`` (each source once, a decoder drawn per sample: HaBa, IDC) or ``product`` (every pair:
+        epoch_rule: ``paired`` (each source once, with a drawn decoder: HaBa, IDC) or ``product`` (every pair:
             KFS).
-        per_class: images a class and epoch where a part is a generator (DiM's INPC).
-        finite: the decoded tensors hold no NaN and no infinity; a reader checks.
+        per_class: images per class and epoch if a part is a generator (DiM's INPC).
+        finite: whether the decoded tensors are free of NaN and infinity; a reader checks it.
         augmentation, recipe: how to train on it.
-        provenance, metrics: where it comes from, what was measured.
-        extra: free JSON of the user's.
+        provenance, metrics: where the pack comes from and what was measured.
+        extra: any JSON that the user adds.
     """
 
     title: str

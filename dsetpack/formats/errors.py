@@ -1,7 +1,7 @@
 """The errors of dsetpack: one root, four causes; and ``at``, which says where an error happened.
 
 A message names the file, the field, what was found and what was expected. Every class can be pickled, so an error
-raised in a worker process reaches the parent whole.
+raised in a worker process reaches the parent intact.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dsetpack.formats.model import printable, problems
 
 
 class DsetpackError(Exception):
-    """Root of every error that dsetpack raises on purpose."""
+    """The root of every error that dsetpack raises on purpose."""
 
 
 class FormatError(DsetpackError, ValueError):
@@ -27,7 +27,7 @@ class IntegrityError(DsetpackError):
 
 
 class VersionError(DsetpackError):
-    """The file needs a newer dsetpack: a higher major version, or an encoding or decoder kind unknown here."""
+    """The file needs a newer dsetpack: it has a higher major version, or an unknown encoding or decoder kind."""
 
 
 class LimitError(DsetpackError, ValueError):
@@ -36,10 +36,10 @@ class LimitError(DsetpackError, ValueError):
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Put where it happened in front of the message of an error from inside: ``file: part 2: labels: ...``.
+    """Prefix the message of an error raised inside with its place: ``file: part 2: labels: ...``.
 
-    An error of ours stays the same object. A ``ValueError`` of somebody else, pydantic's among them, becomes a
-    ``FormatError`` of one line.
+    A ``DsetpackError`` stays the same object. Any other ``ValueError``, including pydantic's, becomes a ``FormatError``
+    with a message of one line.
 
     Args:
         place: a file, a tensor, a field, an argument.

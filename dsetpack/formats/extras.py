@@ -1,4 +1,4 @@
-"""A clear word where an optional package is missing."""
+"""Clear errors for missing optional packages."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dsetpack.formats.errors import DsetpackError
 
 
 def need(module: str, extra: str) -> Any:
-    """Import a module that an extra of ours brings.
+    """Import a module that one of dsetpack's extras installs.
 
     Raises:
-        DsetpackError: it cannot be imported; names the extra.
+        DsetpackError: if it cannot be imported; the message names the extra.
     """
     return need_package(module, f"dsetpack[{extra}]")
 
 
 def need_package(module: str, requirement: str) -> Any:
-    """Import a module of a package that none of our extras brings.
+    """Import a module of a package that none of dsetpack's extras installs.
 
     Raises:
-        DsetpackError: it cannot be imported; says what to install: ``requirement``, as pip takes it.
+        DsetpackError: if it cannot be imported; the message says what to install: ``requirement``, in pip's syntax.
     """
     try:
         return importlib.import_module(module)

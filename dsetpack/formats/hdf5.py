@@ -17,14 +17,14 @@ STAND_IN = 65015
 """A filter number for private use, which no plugin should have; see ``hdf5_patch``."""
 SHUFFLE_FILTER = 2
 NO_LIBRARY = 3
-"""Exit status of ``hdf5_view`` where h5py is missing."""
+"""The exit status of ``hdf5_view`` if h5py is missing."""
 _NUMBERS = itertools.count()
-"""Of the files in memory, one each."""
+"""Numbers for the files in memory, one per file."""
 
 
 @dataclass(frozen=True)
 class StoredDataset:
-    """A dataset ready to be written: its chunks are encoded already."""
+    """A dataset ready to be written: its chunks are already encoded."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -45,7 +45,7 @@ class Image:
 def build(datasets: Mapping[str, StoredDataset]) -> Image:
     """Write datasets into an HDF5 file in memory, in sorted order and without times: equal input gives equal bytes.
 
-    The file has no user block yet; ``hdf5_patch.behind`` says what changes when one is put before it.
+    The file has no user block yet; ``hdf5_patch.behind`` makes the changes that one needs.
     """
     import h5py
 
@@ -56,7 +56,7 @@ def build(datasets: Mapping[str, StoredDataset]) -> Image:
     creation = h5py.h5p.create(h5py.h5p.FILE_CREATE)
     creation.set_obj_track_times(False)
     creation.set_file_space_strategy(h5py.h5f.FSPACE_STRATEGY_NONE, False, 1)  # leave no holes
-    name = b"dsetpack%d" % next(_NUMBERS)  # HDF5 takes two open files in memory of one name for the same file
+    name = b"dsetpack%d" % next(_NUMBERS)  # HDF5 takes two open files in memory with one name for the same file
     with h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, creation, access)) as file:
         offsets = {key: _write(file, key, datasets[key]) for key in sorted(datasets)}
         compressed = [key for key, dataset in datasets.items() if any(c.name == "zstd" for c in dataset.codecs)]

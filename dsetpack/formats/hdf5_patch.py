@@ -1,13 +1,13 @@
-"""Three changes to a finished HDF5 file that its library offers no call for.
+"""Three changes to a finished HDF5 file for which the HDF5 library has no call.
 
-- It stamps its superblock extension with the time even when told not to, which would make every write differ.
-- Beside a filter's number it writes its name where some plugin has registered one, which would make bytes depend on
-  what else the process has imported. So the file is made with a number that nobody registers, and the right one put in.
-- The size of the user block is known only when the manifest is, which needs the chunks' offsets first.
+- The library stamps the superblock extension with the time even when told not to, so every write would differ.
+- Beside a filter's number it writes the filter's name if some plugin has registered one, so bytes would depend on what
+  else the process has imported. So the file is made with a number that nobody registers, which is replaced here.
+- The size of the user block is known only once the manifest is, and the manifest needs the chunks' offsets.
 
-They lie in the superblock (version 3), in the extension's object header at a fixed place behind it, and in the filter
-messages of the datasets' object headers (HDF5 File Format Specification 3.0, II.A, IV.A.1.b and IV.A.2.l), each under a
-Jenkins checksum.
+The changes are in the superblock (version 3), in the extension's object header at a fixed place behind it, and in the
+filter messages of the datasets' object headers (HDF5 File Format Specification 3.0, II.A, IV.A.1.b and IV.A.2.l), each
+under a Jenkins checksum.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def without_times(image: bytes) -> bytes:
 
 
 def with_filter(image: bytes, headers: Iterable[int], stand_in: int, number: int) -> bytes:
-    """The HDF5 file with another number in place of a filter's.
+    """The HDF5 file with the number of a filter replaced.
 
     Args:
         image: the file.
-        headers: where the object headers of the datasets lie that have this filter.
+        headers: the places of the object headers of the datasets that have this filter.
         stand_in, number: the number to replace and the right one, both >= 256.
     """
     data = bytearray(image)
@@ -55,7 +55,7 @@ def with_filter(image: bytes, headers: Iterable[int], stand_in: int, number: int
 
 
 def _messages(data: bytearray, at: int) -> tuple[int, int]:
-    """Begin and end of the messages in the object header (version 2) at a place; its checksum follows."""
+    """Start and end of the messages in the object header (version 2) at a place; its checksum follows."""
     if data[at : at + 5] != b"OHDR\x02":
         raise _unknown_layout()
     flags = data[at + 5]
@@ -65,7 +65,7 @@ def _messages(data: bytearray, at: int) -> tuple[int, int]:
 
 
 def _filter(data: bytearray, header: int, start: int, end: int, number: int) -> int:
-    """Where a filter's number stands among an object header's messages."""
+    """The place of a filter's number among the messages of an object header."""
     prefix = 6 if data[header + 5] & _ORDER_STORED else 4
     while start + prefix <= end:
         body, size = start + prefix, _U16.unpack_from(data, start + 1)[0]
@@ -87,7 +87,7 @@ def _unknown_layout() -> FormatError:
 
 
 def behind(image: bytes, user_block: int) -> bytes:
-    """The HDF5 file as it reads behind a user block: addresses count from there."""
+    """The HDF5 file as it must be behind a user block: addresses count from the end of that block."""
     data = bytearray(image)
     data[BASE_ADDRESS : BASE_ADDRESS + 8] = _U64.pack(user_block)
     data[END_ADDRESS : END_ADDRESS + 8] = _U64.pack(user_block + len(image))

@@ -1,10 +1,10 @@
-"""Does the HDF5 view of a file agree with its index?  Run as a process of its own by ``verify``.
+"""Check that the HDF5 view of a file agrees with its index. ``verify`` runs this as a separate process.
 
     python -m dsetpack.formats.hdf5_view FILE SECONDS BYTES LIMITS
 
 It looks at metadata only: links, types, shapes, filters, attributes and the place of every chunk. No data is read
-through the HDF5 library, and no link out of the file is followed. Status 0: they agree. 1: the output says where they
-do not. 3: there is no HDF5 library.
+through the HDF5 library, and no link out of the file is followed. Exit status 0: they agree. 1: the output says where
+they differ. 3: h5py is missing.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def check_view(path: str, limits: Limits) -> None:
     """Compare the HDF5 view of a file with its index.
 
     Raises:
-        IntegrityError: naming the dataset and what differs.
-        OSError, RuntimeError: the HDF5 library cannot read the file.
+        IntegrityError: if they differ; the message says where.
+        OSError, RuntimeError: if the HDF5 library cannot read the file.
     """
     import h5py
 
@@ -57,7 +57,7 @@ def check_view(path: str, limits: Limits) -> None:
 
 
 def _check_superblock(path: Path, header: Header) -> None:
-    """The HDF5 file begins at the user block's end and ends at the file's end: nothing lies behind it."""
+    """Check that the HDF5 file begins where the user block ends, and ends where the file ends: nothing follows it."""
     with path.open("rb") as file:
         file.seek(header.user_block)
         found = _SUPERBLOCK.unpack(file.read(_SUPERBLOCK.size).ljust(_SUPERBLOCK.size, b"\0"))
@@ -68,7 +68,7 @@ def _check_superblock(path: Path, header: Header) -> None:
 
 
 def _check_link(file: Any, name: str) -> None:
-    """Only hard links to datasets with data in this file: nothing else is opened."""
+    """Accept only hard links to datasets with data in this file; nothing else is followed."""
     import h5py
 
     link = file.get(name, getlink=True)
@@ -106,7 +106,7 @@ def _check_dataset(found: Any, expected: Dataset, attributes: dict[str, float], 
 
 
 def _filters(found: Any) -> list[tuple[int, tuple[int, ...]]]:
-    """Number and parameters of each filter: the parameter of shuffle decides what is read."""
+    """The number and parameters of each filter: the parameter of shuffle affects what is read."""
     creation = found.id.get_create_plist()
     filters = [creation.get_filter(n) for n in range(creation.get_nfilters())]
     return [(number, tuple(values)) for number, _, values, _ in filters]
@@ -119,7 +119,7 @@ def _filter(encoding: Encoding, itemsize: int) -> tuple[int, tuple[int, ...]]:
 
 
 def _found_attributes(found: Any) -> dict[str, Any]:
-    """Values of the attributes that are one float32; the type of any other, whose value is not read."""
+    """The values of attributes that are one float32; only the type of any other, whose value is not read."""
     import h5py
 
     values: dict[str, Any] = {}
@@ -139,7 +139,7 @@ def _chunks(found: Any, user_block: int) -> list[tuple[Any, ...]]:
 
 @cache
 def _places_count_the_user_block() -> bool:
-    """Newer versions of HDF5 give a chunk's place in the whole file, older ones behind the user block: try it."""
+    """Whether HDF5 gives a chunk's place in the whole file (newer versions), not behind the user block: try it."""
     import h5py
 
     buffer, mark = io.BytesIO(), b"dsetpack"
@@ -155,7 +155,7 @@ def _expected_chunks(expected: Dataset) -> list[tuple[Any, ...]]:
 
 
 def _attributes(name: str, manifest: Manifest) -> dict[str, float]:
-    """``scale_factor`` and ``add_offset`` where one scale serves the whole dataset."""
+    """``scale_factor`` and ``add_offset`` if one scale serves the whole dataset."""
     tensors = [t for t in manifest.tensors.values() if t.dataset == name]
     steps = [step for t in tensors for step in index.array_codecs(t)]
     if len(tensors) != 1 or not steps or not isinstance(steps[0], Quantize):
@@ -167,7 +167,7 @@ def _attributes(name: str, manifest: Manifest) -> dict[str, float]:
 
 
 def _limit(seconds: int, size: int) -> None:
-    """Bound this process's time and memory, where the system can."""
+    """Limit this process's time and memory, if the system can."""
     try:
         import resource
     except ImportError:
@@ -178,14 +178,14 @@ def _limit(seconds: int, size: int) -> None:
 
 
 def difference(path: str, limits: Limits) -> str:
-    """Where the view differs from the index, or why it cannot be read; empty where they agree."""
+    """Where the view differs from the index, or why it cannot be read; empty if they agree."""
     import h5py
 
     try:
         check_view(path, limits)
     except DsetpackError as error:
         return printable(str(error))
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # whatever h5py makes of HDF5's errors
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError) as error:  # what h5py makes of HDF5's errors
         return printable(f"HDF5 {h5py.version.hdf5_version} cannot read it: {error}")
     return ""
 

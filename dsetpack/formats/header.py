@@ -13,7 +13,7 @@ MAGIC = b"\x8aDPK\r\n\x1a\n"
 MAJOR, MINOR = 1, 0
 SIZE = 256
 MIN_USER_BLOCK = 512
-_FIELDS = struct.Struct("<8sHHIQQQQ32s32s64s")  # 176 bytes; zeros up to the CRC-32 in the last four
+_FIELDS = struct.Struct("<8sHHIQQQQ32s32s64s")  # 176 bytes; then zeros up to the CRC-32 in the last four bytes
 _CRC = struct.Struct("<I")
 
 
@@ -27,7 +27,7 @@ class Header:
         file_length: bytes of the whole file.
         manifest_stored, manifest_plain: length of the manifest's zstd frame, and of the JSON in it.
         digest: SHA-256 of the manifest's stored bytes.
-        key_id, signature: SHA-256 of the signer's public key and an Ed25519 signature; zeros where unsigned.
+        key_id, signature: SHA-256 of the signer's public key and an Ed25519 signature; zeros if unsigned.
         major, minor: version of the format.
     """
 
@@ -69,7 +69,7 @@ def unpack(data: bytes) -> Header:
     """Read and check a header.
 
     Args:
-        data: the first bytes of the file, 256 if it has as many.
+        data: the first 256 bytes of the file, or all of a shorter one.
 
     Raises:
         FormatError: if it is not a ``.dpk``, was damaged by a text-mode transfer, or has impossible sizes.

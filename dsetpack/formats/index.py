@@ -1,6 +1,6 @@
 """Checks of a parsed manifest that need no data: the index is sound, and every tensor fits its part's decoder.
 
-After ``check`` a reader may believe every size, offset, shape and name in the manifest.
+After ``check`` a reader may trust every size, offset, shape and name in the manifest.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _check_all(manifest: Manifest, header: Header, limits: Limits) -> None:
 
 
 def _check_total(manifest: Manifest, limits: Limits) -> None:
-    """Decoded tensors, decoded datasets, and tensors counted once for every part that names them: each has a bound."""
+    """Limit the bytes of decoded tensors, of decoded datasets, and of tensors counted once per part that names them."""
     logical = {name: _declared_bytes(tensor) for name, tensor in manifest.tensors.items()}
     plain = sum(d.chunk_bytes * len(d.chunks) for d in manifest.datasets.values())
     by_part = sum(logical.get(name, 0) for part in manifest.parts for name in part.tensors.values())
@@ -60,14 +60,14 @@ def _check_total(manifest: Manifest, limits: Limits) -> None:
 
 
 def _check_image(manifest: Manifest, limits: Limits) -> None:
-    """A generator stores no images, so that their size in the card is checked by nothing else."""
+    """Limit the bytes of one image: a generator stores no images, so nothing else checks their size in the card."""
     size = math.prod(manifest.card.shape) * 4
     if size > limits.total:
         raise LimitError(f"an image would take {_short(size)} bytes; the limit is {limits.total}")
 
 
 def _check_pairs(manifest: Manifest, limits: Limits) -> None:
-    """Labels and order of an epoch take bytes for each pair; few bytes of file can declare any number of pairs."""
+    """Limit the bytes of an epoch's labels and order: a few bytes of a file can declare any number of pairs."""
     card = manifest.card
     each = 8 if card.labels.kind == "hard" else max(8, 4 * len(card.classes))
     pairs = sum(sources * slots for sources, slots in (part_size(part, card) for part in manifest.parts))
@@ -78,7 +78,7 @@ def _check_pairs(manifest: Manifest, limits: Limits) -> None:
 
 
 def _check_prepared(manifest: Manifest, limits: Limits) -> None:
-    """What decoders compute before they make an image may be far larger than what is stored of them."""
+    """Limit what decoders compute before they make an image: it may be far larger than what is stored."""
     prepared = sum(part_config(part).prepared_floats(manifest.card.shape) for part in manifest.parts)
     if 4 * prepared > limits.total:
         raise LimitError(f"decoders would prepare {_short(4 * prepared)} bytes; the limit is {limits.total}")
@@ -89,7 +89,7 @@ def _short(number: int) -> str:
 
 
 def _declared_bytes(tensor: Tensor) -> int:
-    """Bytes in memory; a length of zero counts as one, since no library takes (0, 2**62)."""
+    """Bytes in memory; a length of zero counts as one, since no library accepts the shape (0, 2**62)."""
     return math.prod(max(n, 1) for n in tensor.shape) * ITEMSIZE[tensor.dtype]
 
 
@@ -111,7 +111,7 @@ def _check_dataset(dataset: Dataset, limits: Limits) -> None:
 
 
 def byte_codecs(dataset: Dataset) -> list[ByteCodec]:
-    """The codecs of a dataset: nothing, shuffle, zstd, or shuffle and zstd; a shuffle of the dtype's size."""
+    """The codecs of a dataset: none, shuffle, zstd, or shuffle and zstd. Shuffle must have the dtype's item size."""
     steps = [_byte_codec(e) for e in dataset.encodings]
     names = [s.name for s in steps]
     if names not in ([], ["shuffle"], ["zstd"], ["shuffle", "zstd"]):
@@ -144,7 +144,7 @@ def array_codecs(tensor: Tensor) -> list[ArrayCodec]:
 
 
 def _check_ranges(manifest: Manifest, length: int) -> None:
-    """Every chunk lies inside the file, and no two overlap."""
+    """Check that every chunk lies inside the file and that no two overlap."""
     chunks = sorted(
         ((c.offset, c.offset + c.length, key) for key, d in manifest.datasets.items() for c in d.chunks),
     )
@@ -158,7 +158,7 @@ def _check_ranges(manifest: Manifest, length: int) -> None:
 
 
 def _check_rest(manifest: Manifest, length: int) -> None:
-    """Little lies outside the chunks: there is room for HDF5's own bytes, and none to hide another file in."""
+    """Check that few bytes lie outside the chunks: room for HDF5's own, but not to hide another file."""
     chunks = sum(len(d.chunks) for d in manifest.datasets.values())
     rest = length - sum(d.stored_bytes for d in manifest.datasets.values())
     room = 8192 + 2048 * len(manifest.datasets) + 64 * chunks
@@ -194,7 +194,7 @@ def _check_side_tensor(name: str, shape: tuple[int, ...], manifest: Manifest) ->
 
 
 def _check_tiling(manifest: Manifest) -> None:
-    """The tensors of a dataset cover it without gap or overlap: no bytes are hidden, none are shared."""
+    """Check that the tensors of a dataset cover it without gap or overlap: no bytes are hidden or shared."""
     slices: dict[str, list[tuple[int, int]]] = {key: [] for key in manifest.datasets}
     for tensor in manifest.tensors.values():
         if tensor.dataset is not None:

@@ -1,4 +1,4 @@
-"""Ed25519 keys: made, read from files, and named by their ids. Needs ``cryptography``, which is imported when used."""
+"""Ed25519 keys: make them, read them from files, name them by their ids. ``cryptography`` is imported when used."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 TrustedKey = str | bytes | os.PathLike[str]
-"""A public key: its 32 bytes, these as 64 hexadecimal digits, or the path of a file with the digits or with PEM."""
+"""A public key: its 32 bytes, the same as 64 hexadecimal digits, or the path of a file with these digits or PEM."""
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 _LARGEST = 1 << 16
-"""Bytes of a key file; a larger one is something else, given by mistake."""
+"""The most bytes of a key file; a larger file is something else, given by mistake."""
 _WEAK = frozenset(
     bytes.fromhex(y)
     for y in (
@@ -34,7 +34,7 @@ _WEAK = frozenset(
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     )
 )
-"""The y of every point of small order: for such a "key" anyone can find signatures. All zeros is one of them."""
+"""The y of every point of small order: anyone can make signatures for such a "key". All zeros is one of them."""
 
 
 def key_id(public: bytes) -> bytes:
@@ -43,19 +43,20 @@ def key_id(public: bytes) -> bytes:
 
 
 def spell_id(identity: bytes) -> str:
-    """A key's id as people see it: ``sha256:...``, which no public key looks like."""
+    """A key's id as people see it: ``sha256:...``, which does not look like a public key."""
     return f"sha256:{identity.hex()}"
 
 
 def new_key(path: str | os.PathLike[str]) -> bytes:
-    """Make a key pair: ``path``, the private key as PEM (PKCS #8), readable by its owner only, and ``path.pub``.
+    """Make a key pair: ``path``, the private key as PEM (PKCS #8), readable only by its owner, and ``path.pub``.
 
     Returns:
         the public key, 32 bytes.
 
     Raises:
-        FileExistsError: one of the files is there already; it stays as it is.
-        OSError: they cannot be written. DsetpackError: ``cryptography`` is missing.
+        FileExistsError: if one of the files exists already; it stays as it is.
+        OSError: if they cannot be written.
+        DsetpackError: if ``cryptography`` is missing.
     """
     need("cryptography", "sign")
     from cryptography.hazmat.primitives import serialization as form
@@ -64,7 +65,7 @@ def new_key(path: str | os.PathLike[str]) -> bytes:
     private, public = Path(path), Path(f"{os.fspath(path)}.pub")
     for file in (private, public):
         if os.path.lexists(file):
-            raise FileExistsError(errno.EEXIST, "is there already; a key is never overwritten", str(file))
+            raise FileExistsError(errno.EEXIST, "exists already; a key is never overwritten", str(file))
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     public_pem = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
@@ -73,7 +74,7 @@ def new_key(path: str | os.PathLike[str]) -> bytes:
 
 
 def _create(*files: tuple[Path, bytes, int]) -> None:
-    """All new files with these contents and permissions, or none."""
+    """Create all these files with their contents and permissions, or none."""
     made = []
     try:
         for path, data, mode in files:
@@ -91,8 +92,9 @@ def private_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
     """Read a private key: PEM (PKCS #8), Ed25519, not encrypted.
 
     Raises:
-        FormatError: it is something else; says what. OSError: the file cannot be read.
-        DsetpackError: ``cryptography`` is missing.
+        FormatError: if it is something else; the message says what.
+        OSError: if the file cannot be read.
+        DsetpackError: if ``cryptography`` is missing.
     """
     need("cryptography", "sign")
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -115,15 +117,16 @@ def trusted(keys: Iterable[TrustedKey]) -> dict[bytes, bytes]:
     """Public keys (32 bytes each) by their ids.
 
     Raises:
-        FormatError: none, or something that is no list of Ed25519 public keys. OSError: a file cannot be read.
-        DsetpackError: ``cryptography`` is missing.
+        FormatError: if ``keys`` is empty or is not a list of Ed25519 public keys.
+        OSError: if a file cannot be read.
+        DsetpackError: if ``cryptography`` is missing.
     """
     if isinstance(keys, str | bytes | os.PathLike):
         raise FormatError("trusted_keys: one key found; a list of keys expected: [key]")
     need("cryptography", "sign")
     found = [_public_key(key) for key in keys]
     if not found:
-        raise FormatError("trusted_keys: the list is empty, so that no file would do; None asks for no signature")
+        raise FormatError("trusted_keys: the list is empty, so no file could pass; None asks for no signature")
     return {key_id(key): key for key in found}
 
 

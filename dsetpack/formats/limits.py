@@ -1,4 +1,4 @@
-"""How much a reader is willing to take on a file's word."""
+"""How much a file may declare before a reader refuses it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ MIB = 1024**2
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper bounds, compared with what a file declares before memory is taken.
+    """Upper bounds on what a file declares, checked before memory is allocated.
 
     Attributes:
-        manifest: bytes of the manifest's plain JSON.
-        values: commas and opening brackets in it, so about how many values: each may take a kilobyte once parsed.
+        manifest: bytes of the manifest, plain or stored.
+        values: commas and opening brackets in it, about the number of values; each may take a kilobyte once parsed.
         total: bytes of all decoded tensors, of all datasets, of the labels of all pairs, and of what decoders
-            prepare, each by itself; see SPEC.md, 10.
+            prepare, each by itself; see SPEC.md, section 10.
         chunk: bytes of one chunk, plain or stored.
     """
 

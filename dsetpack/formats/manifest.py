@@ -37,7 +37,7 @@ class Chunk(Model):
 class Dataset(Model):
     """One HDF5 dataset: stored values of one or more tensors, chunked along the first axis.
 
-    ``chunk`` equals ``shape`` but along the first axis; the last chunk is filled up with zeros to a whole one.
+    ``chunk`` equals ``shape`` except along the first axis; the last chunk is padded with zeros to full size.
     """
 
     dtype: DType
@@ -48,20 +48,20 @@ class Dataset(Model):
 
     @property
     def chunk_bytes(self) -> int:
-        """Plain bytes of one chunk."""
+        """The number of plain bytes in one chunk."""
         return math.prod(self.chunk) * ITEMSIZE[self.dtype]
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes in the file."""
+        """The number of bytes in the file."""
         return sum(c.length for c in self.chunks)
 
 
 class Tensor(Model):
     """One logical tensor: ``shape`` elements in C order from element ``start`` of a dataset.
 
-    A tensor without elements has no dataset. ``encodings`` are those that make an array from an array; the dataset's
-    follow.
+    A tensor without elements has no dataset. ``encodings`` are those that turn an array into an array; the dataset's
+    encodings follow them.
     """
 
     dtype: DType
@@ -81,13 +81,13 @@ class PartEntry(Model):
 
     Attributes:
         kind, config: the decoder kind and its settings.
-        sources: how many there are; 0 for a kind that draws them.
+        sources: the number of sources; 0 for a kind that draws them.
         tensors: tensor name by role: ``sources``, ``labels`` and the kind's bank roles. Parts share a bank by naming
             the same tensors.
-        stage: the stage of a continual learner this part was made in.
+        stage: the stage of a continual learner in which this part was made.
         name: what people call it (``train``, ``test``).
-        class_decoders: for each class the decoders its sources may be decoded with, equally many for each; all if left
-            out.
+        class_decoders: for each class, the decoders that its sources may be decoded with, the same number for each;
+            all decoders if left out.
     """
 
     kind: str
@@ -113,18 +113,18 @@ class Manifest(Model):
 
     def dump(self) -> bytes:
         """The JSON bytes that the file stores: sorted keys, no white space, defaults left out, UTF-8."""
-        return canonical(self.model_dump(exclude_defaults=True))  # mode "json" would change keys that are no UTF-8
+        return canonical(self.model_dump(exclude_defaults=True))  # mode "json" would change keys that are not UTF-8
 
     @property
     def content_digest(self) -> str:
-        """``sha256:...`` over parts, tensors, encodings and stored bytes: not the card, not offsets."""
+        """``sha256:...`` over parts, tensors, encodings and stored bytes, but not over card and offsets."""
         content = self.model_dump(exclude_defaults=True, include={"parts", "tensors", "datasets"})
         for dataset in content["datasets"].values():
             dataset["chunks"] = [chunk["sha256"] for chunk in dataset["chunks"]]
         return "sha256:" + hashlib.sha256(canonical(content)).hexdigest()
 
     def stored_bytes(self, name: str) -> int:
-        """Stored bytes of a tensor; its share by elements where it shares a dataset."""
+        """The stored bytes of a tensor; if it shares a dataset, its share of them by elements."""
         tensor = self.tensors[name]
         if tensor.dataset is None:
             return 0
@@ -136,7 +136,8 @@ def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no white space, as UTF-8: the same bytes for the same value.
 
     Raises:
-        FormatError: NaN, infinity, half a surrogate pair, or an integer of thousands of digits.
+        FormatError: if it holds NaN, infinity, half a surrogate pair or an integer of thousands of digits, or if it is
+            nested too deeply.
     """
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -154,7 +155,7 @@ def decompress(frame: bytes, size: int) -> bytes:
     """Undo ``compress``; the result has ``size`` bytes.
 
     Raises:
-        FormatError: it has not, or the frame is damaged.
+        FormatError: if it has another size, or if the frame is damaged.
     """
     return unpack_frame(frame, size)
 
@@ -163,8 +164,8 @@ def parse(data: bytes, limits: Limits | None = None) -> Manifest:
     """Read a manifest's JSON.
 
     Raises:
-        FormatError: if it is not UTF-8 or not JSON, if a key stands twice or is unknown, or if a value has a wrong type
-            or is out of its range.
+        FormatError: if it is not UTF-8 or not JSON, if a key appears twice or is unknown, or if a value has a wrong
+            type or is out of its range.
         LimitError: if there are more values than the limit.
     """
     values, most = sum(data.count(c) for c in (b",", b"[", b"{")), (limits or Limits()).values

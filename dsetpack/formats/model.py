@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 _LONGEST = 600
-"""Characters of a message: what a file says may be megabytes of nonsense."""
+"""The most characters in a message: the text of a file may be megabytes of nonsense."""
 
 
 class Model(BaseModel):
     """A frozen pydantic model that refuses unknown keys.
 
-    The one exception is the format's way to grow inside a major version (SPEC.md, "Unknown keys"): an unknown key
+    The one exception is the format's way to grow within a major version (SPEC.md, "Unknown keys"): an unknown key
     whose value is an object with ``"must_understand": false`` is dropped.
     """
 
@@ -28,7 +28,7 @@ class Model(BaseModel):
 
 
 def _tuples(value: Any) -> Any:
-    """Lists as tuples: JSON has no tuples, and strict validation takes no lists for them."""
+    """Turn lists into tuples: JSON has no tuples, and strict validation does not accept lists for them."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
@@ -37,7 +37,7 @@ def _ignorable(value: Any) -> bool:
 
 
 def problems(error: ValidationError) -> str:
-    """A validation error as one printable line: where, and what is wrong, for each problem (at most four)."""
+    """A validation error as one printable line: where and what is wrong, for each of the first four problems."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     lines = [f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in found[:4]]
     more = f" (and {len(found) - 4} more)" if len(found) > 4 else ""
@@ -45,6 +45,6 @@ def problems(error: ValidationError) -> str:
 
 
 def printable(text: str) -> str:
-    """Text that a file may have written: short, and without characters that a terminal would obey."""
+    """Text that may come from a file, shortened and without characters that a terminal would obey."""
     short = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)

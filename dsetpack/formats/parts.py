@@ -21,8 +21,8 @@ def part_config(part: PartEntry) -> KindConfig:
     """The configuration of a part's decoder kind.
 
     Raises:
-        VersionError: unknown kind.
-        FormatError: the configuration does not fit the kind.
+        VersionError: if this version does not know the kind.
+        FormatError: if the configuration does not fit the kind.
     """
     model = kind_config(part.kind)
     with at(f"kind {part.kind!r}: config"):
@@ -40,14 +40,14 @@ def part_shapes(part: PartEntry, config: KindConfig, card: Card) -> dict[str, tu
 
 
 def part_size(part: PartEntry, card: Card) -> tuple[int, int]:
-    """How many sources a part has (of a generator 0 where the card has no ``per_class``), and slots for each."""
+    """The number of sources of a part (0 for a generator if the card has no ``per_class``), and of slots per source."""
     config = part_config(part)
     sources = part.sources if config.has_sources else len(card.classes) * (card.per_class or 0)
     return sources, len(part.class_decoders[0]) if part.class_decoders else config.bank_size()
 
 
 def check_part(part: PartEntry, manifest: Manifest) -> None:
-    """Roles, shapes and dtypes of a part's tensors fit its kind; so do its decoder lists."""
+    """Check that the roles, shapes and dtypes of a part's tensors fit its kind, and so do its decoder lists."""
     config = part_config(part)
     shapes = part_shapes(part, config, manifest.card)
     if set(part.tensors) != set(shapes):
@@ -83,11 +83,13 @@ def _check_class_decoders(part: PartEntry, config: KindConfig, classes: int) -> 
         raise FormatError("class_decoders must allow equally many decoders, at least one, for every class")
     for label, chosen in enumerate(lists):
         if len(set(chosen)) != len(chosen) or max(chosen) >= config.bank_size():
-            raise FormatError(f"class_decoders of class {label}: {list(chosen)}; 0..{config.bank_size() - 1} once each")
+            raise FormatError(
+                f"class_decoders of class {label}: {list(chosen)}; 0..{config.bank_size() - 1} expected, each once"
+            )
 
 
 def check_card(manifest: Manifest) -> None:
-    """The card's space fits its shape, and the tensors it embeds are there."""
+    """Check that the card's space fits its shape and that the tensors it embeds exist."""
     space, size = manifest.card.space, math.prod(manifest.card.shape)
     if isinstance(space, NormalizedSpace):
         _check_standardisation(space.mean, space.std, manifest.card.shape[0])
@@ -99,7 +101,7 @@ def check_card(manifest: Manifest) -> None:
 
 
 def _check_standardisation(means: Sequence[float], stds: Sequence[float], channels: int) -> None:
-    """One mean and one deviation a channel, of use in float32."""
+    """Check that there are one mean and one deviation per channel, usable in float32."""
     if {len(means), len(stds)} != {channels}:
         raise FormatError(f"space: {len(means)} means and {len(stds)} deviations for {channels} channels")
     with np.errstate(over="ignore"):
@@ -109,7 +111,7 @@ def _check_standardisation(means: Sequence[float], stds: Sequence[float], channe
 
 
 def roles_of(manifest: Manifest) -> dict[str, dict[str, str]]:
-    """For each tensor the roles it plays, each with the place that says so first."""
+    """The roles of each tensor, each with the first place that says so."""
     roles: dict[str, dict[str, str]] = {}
     for number, part in enumerate(manifest.parts):
         for role, name in part.tensors.items():
@@ -122,7 +124,7 @@ def roles_of(manifest: Manifest) -> dict[str, dict[str, str]]:
 
 
 def check_values(role: str, values: NDArray[np.generic], card: Card) -> None:
-    """Check decoded values: labels name classes, and floats are finite where the card says so.
+    """Check decoded values: labels must name classes, and floats must be finite if the card says so.
 
     Raises:
         FormatError: if a value does not fit; the message names the first.

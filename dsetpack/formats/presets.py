@@ -1,9 +1,9 @@
-"""What ``encoding=`` means: presets by the role a tensor plays, and overrides for single tensors.
+"""What ``encoding=`` means: presets that depend on a tensor's role, and overrides for single tensors.
 
-    exact   every bit is kept (images that came from 8-bit pixels are stored as those)
+    exact   every bit is kept (images that came from 8-bit pixels are stored as such)
     f16     floats as binary16; labels and whitening matrices exact
-    int8    sources and banks as 8-bit codes (sources: one scale; banks: one a decoder), soft labels as binary16
-    int4    the same in 4 bits, with one scale for each channel of a source too
+    int8    sources and banks as 8-bit codes (sources: one scale; banks: one per decoder), soft labels as binary16
+    int4    the same in 4 bits, with one scale per channel for sources
 
 Only float32 tensors change; other dtypes are kept as they are.
 """
@@ -25,22 +25,22 @@ Preset = Literal["exact", "f16", "int8", "int4"]
 PRESETS: tuple[str, ...] = ("exact", "f16", "int8", "int4")
 Choice = str | ArrayCodec | Mapping[str, Any] | None
 EncodingChoice = str | Mapping[str, Choice]
-"""A preset, or choices by tensor name or role (``sources``, ``labels``, ``bank``); what is not named is exact unless
-``"default"`` names a preset. A choice is a preset, an array codec, its JSON spelling, or None for exact."""
+"""A preset, or choices by tensor name or role (``sources``, ``labels``, ``bank``). Tensors that are not named are exact
+unless ``"default"`` gives their choice. A choice is a preset, an array codec, its JSON spelling, or None for exact."""
 PIXELS = Quantize(bits=8, scale=float(np.float32(1 / 255)), offset=0.0)
 WIDEST = 1e38
-"""Larger values are kept exactly: rounding them up, or the span between them, may leave float32."""
+"""Larger values are kept exactly: rounding them up, or the span between them, may exceed float32."""
 SMALL, TINY = 32, 128
-"""Banks' tensors with fewer than 32 elements a decoder keep 16 bits: codes would save less than their scales cost.
-Those of up to 128 elements stay exact: a dataset of 16-bit values for them would cost more than they save."""
+"""Bank tensors with fewer than 32 elements per decoder keep 16 bits: codes would save less than their scales cost.
+Those with up to 128 elements in all stay exact: a dataset of 16-bit values would cost more than it saves."""
 
 
 def choose(encoding: EncodingChoice, name: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
-    """The array encoding of one tensor; None where its values are stored as they are.
+    """The array encoding of one tensor; None if its values are stored as they are.
 
     Raises:
-        FormatError: no such preset, or a choice that is no encoding.
-        VersionError: an encoding that is not known here.
+        FormatError: if the preset does not exist, or if a choice is not an encoding.
+        VersionError: if this version does not know the encoding.
     """
     if isinstance(encoding, str):
         return _preset(encoding, role, values)
@@ -52,7 +52,7 @@ def choose(encoding: EncodingChoice, name: str, role: str, values: NDArray[Any])
 
 
 def check_keys(encoding: EncodingChoice, names: Sequence[str], roles: Sequence[str]) -> None:
-    """Refuse a choice for a tensor that is not there."""
+    """Refuse a choice for a tensor or role that does not exist."""
     if isinstance(encoding, str):
         return
     known = {*names, *roles, "sources", "labels", "bank", "space", "default"}
@@ -94,15 +94,15 @@ def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
 
 
 def _are_pixels(values: NDArray[Any]) -> bool:
-    """Every bit comes back from 8-bit pixels: real images cost a quarter of their floats and lose nothing."""
+    """Whether 8-bit pixels restore every bit: real images then cost a quarter of their floats and lose nothing."""
     if not bool(((values >= 0) & (values <= 1)).all()):
         return False
     restored = np.rint(values * 255).astype(np.uint8).astype(np.float32) * np.float32(1 / 255)
-    return bool(restored.tobytes() == values.tobytes())  # bits, since -0.0 is not 0.0
+    return bool(restored.tobytes() == values.tobytes())  # compares bits, since -0.0 == 0.0
 
 
 def _half(values: NDArray[Any]) -> ArrayCodec | None:
-    """binary16, or bfloat16 where the values leave its range, or nothing where they leave that too."""
+    """binary16, or bfloat16 if the values exceed its range, or None if they exceed that too."""
     finite = values[np.isfinite(values)]
     peak = float(np.max(np.abs(finite), initial=0.0))
     if peak > WIDEST:
@@ -111,7 +111,7 @@ def _half(values: NDArray[Any]) -> ArrayCodec | None:
 
 
 def _integers(bits: int, role: str, values: NDArray[Any]) -> ArrayCodec | None:
-    if not bool((np.abs(values) <= WIDEST).all()):  # NaN and infinity too
+    if not bool((np.abs(values) <= WIDEST).all()):  # also for NaN and infinity
         return _half(values)
     if role != "sources":
         return Quantize(bits=bits, block=(1, *values.shape[1:]))

@@ -1,4 +1,4 @@
-"""Reading: header and manifest at once, tensors when asked for, every byte checked before it is believed.
+"""Read header and manifest at once and tensors on request, and check every byte before it is used.
 
 Nothing here calls the HDF5 library: ranges come from the index, digests are compared, frames are decompressed by
 ``zstandard`` in a thread pool, and numpy undoes the rest.
@@ -31,7 +31,7 @@ from dsetpack.formats.source import Readable, Source, source
 
 Array = NDArray[Any]
 FIRST_READ = 8192
-"""Bytes of the first request: header and manifest of a usual pack."""
+"""Bytes of the first request: enough for the header and manifest of a usual pack."""
 BLOCK = 1 << 20
 
 
@@ -40,7 +40,7 @@ class Reader:
 
     Attributes:
         name: the file, for messages.
-        header, manifest: already checked.
+        header, manifest: the file's, already checked.
     """
 
     def __init__(
@@ -58,12 +58,17 @@ class Reader:
             where: path, bytes, binary file object or fsspec URL.
             verify: ``touched`` checks what is read when it is read; ``all`` checks every byte now.
             limits: what the file may declare; the defaults of ``Limits`` if left out.
-            name: what messages call the file, if not by where it is.
+            name: what messages call the file; by default its path, URL or similar.
             digest: the file must have this ``digest``.
-            trusted_keys: one of these public keys must have signed it. Both are checked before the manifest is parsed.
+            trusted_keys: one of these public keys must have signed it. This and ``digest`` are checked before the
+                manifest is parsed.
 
         Raises:
-            FormatError, IntegrityError, VersionError, LimitError, OSError.
+            FormatError: if the file does not follow the format.
+            IntegrityError: if it is damaged, or is not what ``digest`` or ``trusted_keys`` ask for.
+            VersionError: if it needs a newer dsetpack.
+            LimitError: if it declares more than the limits allow.
+            OSError: if it cannot be read.
         """
         if verify not in ("touched", "all"):
             raise ValueError(f"verify={verify!r}: 'touched' or 'all' expected")
@@ -85,16 +90,17 @@ class Reader:
 
     @property
     def digest(self) -> str:
-        """``sha256:...`` of the manifest's stored bytes: pins every byte after the header."""
+        """``sha256:...`` of the manifest's stored bytes; it pins every byte after the header."""
         return "sha256:" + self.header.digest.hex()
 
     def tensor(self, name: str) -> Array:
         """A tensor's values in its logical dtype and shape, checked against the card.
 
         Raises:
-            KeyError: no such tensor.
-            IntegrityError, FormatError: its bytes are damaged, or do not decode; labels that are no classes; values
-                that are not finite where the card promises it.
+            KeyError: if there is no such tensor.
+            IntegrityError: if its bytes are damaged.
+            FormatError: if its bytes do not decode, if a label does not name a class, or if a value is not finite
+                although the card promises it.
         """
         values = self.decoded(name)
         for role, place in roles_of(self.manifest).get(name, {}).items():
@@ -103,7 +109,7 @@ class Reader:
         return values
 
     def decoded(self, name: str) -> Array:
-        """As ``tensor``, but not checked against the card."""
+        """Like ``tensor``, but the values are not checked against the card."""
         if name not in self.manifest.tensors:
             raise KeyError(f"{self.name}: no tensor {name!r}; there are {', '.join(sorted(self.manifest.tensors))}")
         entry = self.manifest.tensors[name]
@@ -120,7 +126,7 @@ class Reader:
         dataset = self.manifest.datasets[entry.dataset]
         flat = np.frombuffer(self._plain(entry.dataset, dataset), np.dtype(dataset.dtype).newbyteorder("<"))
         values = flat[entry.start : entry.start + entry.size].reshape(entry.shape)
-        return values.astype(dataset.dtype)  # native byte order, writable, its own memory
+        return values.astype(dataset.dtype)  # a writable copy in native byte order
 
     def part(self, number: int) -> dict[str, Array]:
         """All tensors of a part by role, with their values checked against the card."""
@@ -137,7 +143,7 @@ class Reader:
         """Compare every byte of the file with the index.
 
         Raises:
-            IntegrityError: naming the dataset and chunk, or the bytes that no chunk covers.
+            IntegrityError: if a byte differs; the message names the dataset and chunk, or the bytes outside the chunks.
         """
         for name, dataset in self.manifest.datasets.items():
             for number in range(len(dataset.chunks)):
@@ -159,7 +165,7 @@ class Reader:
             return _exactly(self._source, offset, length)
 
     def _plain(self, name: str, dataset: Dataset) -> bytes:
-        """The plain bytes of a whole dataset, without the last chunk's filling."""
+        """The plain bytes of a whole dataset, without the last chunk's padding."""
         if name in self._cache:
             return self._cache[name]
         workers = min(len(dataset.chunks), os.cpu_count() or 1, 8)
@@ -170,7 +176,7 @@ class Reader:
             chunks = [self._chunk(name, dataset, n) for n in range(len(dataset.chunks))]
         plain = b"".join(chunks)[: math.prod(dataset.shape) * ITEMSIZE[dataset.dtype]]
         if self._tensors_in[name] > 1:
-            self._cache[name] = plain  # shared by small tensors, each of which will ask
+            self._cache[name] = plain  # small tensors share it, and each will ask for it
         return plain
 
     def _chunk(self, name: str, dataset: Dataset, number: int) -> bytes:
@@ -225,7 +231,7 @@ def _check_spelling(digest: str | None) -> None:
 
 
 def _check_trust(header: Header, digest: str | None, keys: Mapping[bytes, bytes] | None) -> None:
-    """What the caller asks of the file; the header's digest has yet to be compared with the manifest's bytes."""
+    """Check what the caller asks for; the header's digest has yet to be compared with the manifest's bytes."""
     if digest not in (None, spell_id(header.digest)):
         raise IntegrityError(f"another file: digest {spell_id(header.digest)} found, {digest} expected")
     if keys is not None:

@@ -3,7 +3,7 @@
     python -m dsetpack.formats.schema            writes manifest.schema.json beside this file
     python -m dsetpack.formats.schema --check    status 1 if that file is not current
 
-The schema says what one value may be. What values say about each other (offsets, shapes, names) is in SPEC.md.
+The schema says what a single value may be. How values must fit each other (offsets, shapes, names) is in SPEC.md.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _generator() -> str:
 
 
 def _untitled(value: Any) -> Any:
-    """Without the titles that pydantic makes from names; they say nothing new."""
+    """Drop the titles that pydantic makes from names; they say nothing new."""
     if isinstance(value, dict):
         return {k: _untitled(v) for k, v in value.items() if k != "title" or not isinstance(v, str)}
     return [_untitled(v) for v in value] if isinstance(value, list) else value
@@ -75,7 +75,7 @@ def _choose(model: Json, tag: str, field: str, prefix: str, names: list[str]) ->
 
 
 def _open_to_ignorable(value: Any) -> Any:
-    """Closed objects take unknown members after all where these say ``"must_understand": false``."""
+    """Let closed objects accept unknown members that say ``"must_understand": false``."""
     if isinstance(value, dict):
         closed = value.get("additionalProperties") is False
         return {k: _open_to_ignorable(v) for k, v in value.items()} | (
@@ -85,12 +85,12 @@ def _open_to_ignorable(value: Any) -> Any:
 
 
 def text() -> str:
-    """The file's content."""
+    """The content of the file."""
     return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the file, or compare it."""
+    """Write the file, or check that it is current."""
     if arguments == ["--check"]:
         current = PATH.exists() and PATH.read_text(encoding="utf-8") == text()
         sys.stdout.write(f"{PATH.name} is {'current' if current else 'not current: run this without --check'}\n")

@@ -1,4 +1,4 @@
-"""Sealing: a manifest and an HDF5 part become one file; and the same file under another card."""
+"""Sealing: join a manifest and an HDF5 part into one file, or give a file another card."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ def seal(manifest: Manifest, image: bytes) -> bytes:
     """The bytes of a file: header, manifest, zeros, and the HDF5 part.
 
     Args:
-        manifest: all but ``rest``, which is computed here.
+        manifest: the manifest; its ``rest`` is computed here.
         image: the HDF5 part, counted from the end of the user block.
 
     Raises:
-        DsetpackError: a reader would refuse the result.
+        DsetpackError: if a reader would refuse the result.
     """
-    # The superblock holds the user block's size, the manifest the superblock's digest, the user block the manifest.
+    # A circle: the superblock holds the user block's size, the manifest the superblock's digest, and the user block the
+    # manifest.
     user_block, needed = 0, headers.MIN_USER_BLOCK
     while needed > user_block:
         user_block = needed
@@ -45,21 +46,21 @@ def seal(manifest: Manifest, image: bytes) -> bytes:
 def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect: str | None = None) -> int:
     """Write a copy of a pack file with another card; stored tensors, and so the ``content_digest``, stay the same.
 
-    The copy is not signed: a signature holds for the digest, and with it for the card, that it was made for.
+    The copy is not signed: a signature holds only for the digest, and so the card, that it was made for.
 
     Args:
         where: the pack to copy; every byte of it is checked, and every value against the new card.
-        card: the new card; it must fit the parts and tensors that are there.
+        card: the new card; it must fit the existing parts and tensors.
         path: the new file, which may be the old one.
-        expect: the ``digest`` of the pack that the card was made for; None takes whatever is there now.
+        expect: the ``digest`` of the pack that the card was made for; None accepts any pack.
 
     Returns:
         the new file's size in bytes.
 
     Raises:
-        DsetpackError: the old file is damaged, or the card does not fit it.
-        IntegrityError: it has another digest than expected.
-        OSError: the new file cannot be written.
+        DsetpackError: if the old file is damaged, or if the card does not fit it.
+        IntegrityError: if it has another digest than expected.
+        OSError: if the new file cannot be written.
     """
     with Reader(where) as reader:
         if expect not in (None, reader.digest):
@@ -71,16 +72,16 @@ def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect:
         with at(f"{reader.name} under the new card"):
             data = seal(manifest, image)
         check_contents(reader, manifest)
-    Reader(data, verify="all").close()  # another program's HDF5 part may lie otherwise than ours
+    Reader(data, verify="all").close()  # another program may have laid out its HDF5 part differently
     write_atomically(path, data)
     return len(data)
 
 
 def _check_readable(plain: bytes, header: Header) -> None:
-    """What is written can be read: the manifest as a reader will see it passes all of a reader's checks."""
+    """Check that a reader can read what is written: the stored manifest passes all of a reader's checks."""
     limits = Limits(total=2**62)
     if len(plain) > limits.manifest:
-        raise LimitError(f"a manifest of {len(plain)} bytes; readers take {limits.manifest}")
+        raise LimitError(f"a manifest of {len(plain)} bytes; readers accept {limits.manifest}")
     index.check(manifests.parse(plain, limits), header, limits)
 
 

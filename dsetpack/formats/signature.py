@@ -1,4 +1,4 @@
-"""What a signature signs, and whether a file's is good: Ed25519 over the digest (SPEC.md, section 2.1)."""
+"""What a signature signs, and how a file's signature is checked: Ed25519 over the digest (SPEC.md, section 2.1)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dsetpack.formats.header import Header
 from dsetpack.formats.keys import spell_id
 
 CONTEXT = b"dsetpack manifest signature v1\0"
-"""In front of the digest, so that no signature made for another purpose by the same key passes for one of ours."""
+"""It precedes the digest, so that a signature by the same key for another purpose does not pass for one of ours."""
 
 
 def message(digest: bytes) -> bytes:
-    """The bytes that are signed: 31 of context, then the 32 of the file's digest."""
+    """The bytes that are signed: 31 of context, then the 32 bytes of the file's digest."""
     return CONTEXT + digest
 
 
 def signer(header: Header) -> str | None:
-    """The id, ``sha256:...``, of the key that a file says it is signed by. Nothing is checked; None if unsigned."""
+    """The id, ``sha256:...``, of the key that a file claims to be signed with, unchecked; None if it is unsigned."""
     return spell_id(header.key_id) if any(header.key_id) or any(header.signature) else None
 
 
@@ -26,7 +26,7 @@ def check(header: Header, trusted: Mapping[bytes, bytes]) -> None:
     """Check that one of the trusted keys signed a file.
 
     Args:
-        header: the file's.
+        header: the file's header.
         trusted: public keys by id, as ``keys.trusted`` gives them.
 
     Raises:

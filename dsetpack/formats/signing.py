@@ -1,4 +1,4 @@
-"""Signing: the same file with a signature in its header."""
+"""Signing: put a signature into a file's header."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsetpack.formats.verify import check_contents
 def sign(path: str | os.PathLike[str], key: str | os.PathLike[str]) -> str:
     """Sign a pack file, in place and in one step. Only its header changes: every digest stays the same.
 
-    The whole file is checked first. A signature that is there already is replaced; a file holds one.
+    The whole file is checked first. An existing signature is replaced: a file holds only one.
 
     Args:
         path: the pack file, a local path.
@@ -27,12 +27,13 @@ def sign(path: str | os.PathLike[str], key: str | os.PathLike[str]) -> str:
         the key's id, ``sha256:...``.
 
     Raises:
-        FormatError: the key is something else; or the file is no sound pack, as with its other errors.
-        DsetpackError: ``cryptography`` is missing, or ``path`` is a URL. OSError: a file cannot be read or written.
+        FormatError: if the key is something else.
+        DsetpackError: if the file is not a sound pack, if ``cryptography`` is missing, or if ``path`` is a URL.
+        OSError: if a file cannot be read or written.
     """
     secret = private_key(key)
     check_writable(path)
-    data = Path(path).read_bytes()  # what is checked is what is signed, whatever happens to the file meanwhile
+    data = Path(path).read_bytes()  # what is checked is what is signed, even if the file changes meanwhile
     with Reader(data, name=os.fspath(path)) as reader:
         check_contents(reader, reader.manifest)
         header = reader.header

@@ -18,7 +18,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 PathLike = str | os.PathLike[str]
 Readable = PathLike | bytes | bytearray | memoryview | BinaryIO
 _OPTIONS = {"hf": {"block_size": 1}}
-"""Options by protocol. The Hugging Face Hub's file system would read 5 MB on after every range."""
+"""Options by protocol. The Hugging Face Hub's file system would read 5 MB ahead after every range."""
 
 
 class Source(Protocol):
@@ -27,10 +27,10 @@ class Source(Protocol):
     name: str
 
     def size(self) -> int:
-        """Bytes in the file."""
+        """The size of the file in bytes."""
 
     def read(self, offset: int, length: int) -> bytes:
-        """At most ``length`` bytes from ``offset``; fewer only at the end of the file."""
+        """Read ``length`` bytes from ``offset``; fewer only at the end of the file."""
 
     def close(self) -> None:
         """Release what this object opened itself."""
@@ -48,14 +48,14 @@ class FileSource(Source):
     def size(self) -> int:
         with self._lock:
             self._file.seek(0, os.SEEK_END)
-            return self._file.tell()  # of an mmap, seek returns nothing before Python 3.13
+            return self._file.tell()  # an mmap's seek returns nothing before Python 3.13
 
     @override
     def read(self, offset: int, length: int) -> bytes:
         parts = []
         with self._lock:
             self._file.seek(offset)
-            while length > 0 and (part := self._file.read(length)):  # a raw file may return less than there is
+            while length > 0 and (part := self._file.read(length)):  # a raw file may return fewer bytes than it has
                 if not isinstance(part, bytes):
                     raise TypeError(f"{self.name}: a binary file expected; it reads {type(part).__name__}")
                 parts.append(part)
@@ -71,7 +71,7 @@ class FileSource(Source):
 class PathSource(Source):
     """A local file, read by position: threads and forked processes share the handle safely.
 
-    The handle closes with ``close`` or with this object, so that a pack opened and dropped leaves nothing behind.
+    ``close`` or the end of this object closes the handle, so a pack that is opened and dropped leaves nothing open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -108,7 +108,7 @@ class PathSource(Source):
 class UrlSource(Source):
     """A file behind an fsspec URL; every read is one range request.
 
-    What the first read brought is kept: of a small pack that is all, and no other request follows.
+    The bytes of the first read are kept: for a small pack that is the whole file, and no other request follows.
     """
 
     def __init__(self, url: str) -> None:
@@ -125,7 +125,7 @@ class UrlSource(Source):
     def size(self) -> int:
         size = self._ask(lambda: self._fs.info(self._path)["size"])
         if not isinstance(size, int):
-            raise DsetpackError(f"{self.name}: the server does not tell the file's size")
+            raise DsetpackError(f"{self.name}: the server does not give the file's size")
         return size
 
     @override
@@ -158,12 +158,13 @@ class UrlSource(Source):
 
 
 def source(where: Readable) -> Source:
-    """Open what a caller may name.
+    """Open a path, URL, bytes or binary file object.
 
     Raises:
-        FileNotFoundError, IsADirectoryError, PermissionError: as Python's ``open``, with the path.
-        FormatError: a pipe, socket or device.
-        TypeError: not a path, URL, bytes or binary file object.
+        FileNotFoundError, IsADirectoryError, PermissionError: as from Python's ``open``, with the path.
+        FormatError: if it is a pipe, socket or device.
+        DsetpackError: if the file system of a URL cannot be opened.
+        TypeError: if it is something else.
     """
     if isinstance(where, bytes | bytearray | memoryview):
         return FileSource(io.BytesIO(where), "<bytes>", owned=True)

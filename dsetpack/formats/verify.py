@@ -1,4 +1,4 @@
-"""``verify``: every byte against the index, every value against the card, and the HDF5 view against the index."""
+"""``verify``: check every byte against the index, every value against the card, and the HDF5 view against the index."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def verify(
 ) -> None:
     """Check a whole pack file.
 
-    First every byte against its digest, then every tensor's values against the card, and last, in a process of its
-    own with bounded time and memory, that HDF5 tools see the same tensors at the same places.
+    First every byte is compared with its digest, then every tensor's values with the card. Last, a separate process
+    with bounded time and memory checks that HDF5 tools see the same tensors at the same places.
 
     Args:
         where: path, bytes, binary file object or fsspec URL.
@@ -45,14 +45,15 @@ def verify(
         trusted_keys: one of these public keys must have signed it.
 
     Raises:
-        DsetpackError: the first problem found, naming the file and the field. OSError: the file cannot be read.
+        DsetpackError: if there is a problem; the message names the file and the field of the first one.
+        OSError: if the file cannot be read.
     """
     limits = limits or Limits()
     with Reader(where, limits=limits, digest=digest, trusted_keys=trusted_keys) as reader:
         if not hdf5:
             check_contents(reader, reader.manifest)
             return
-        # From here on a copy, which nobody can change between the check of its digests and the HDF5 library's look.
+        # From here on use a copy, which nobody can change between the check of its digests and that of its HDF5 view.
         with tempfile.TemporaryDirectory(prefix="dsetpack-verify-") as folder:
             copy = Path(folder) / "copy.dpk"
             with copy.open("xb") as file:
@@ -64,10 +65,12 @@ def verify(
 
 
 def check_contents(reader: Reader, manifest: Manifest) -> None:
-    """Every byte, and every tensor once, whatever number of parts name it, against a manifest of the same tensors.
+    """Check every byte, and the values of every tensor against a manifest with the same tensors.
+
+    Each tensor is decoded once, even if several parts name it.
 
     Raises:
-        DsetpackError: the first problem found.
+        DsetpackError: if there is a problem; the message tells the first one.
     """
     reader.check_all()
     roles = roles_of(manifest)
@@ -103,7 +106,7 @@ def _check_view(copy: Path, limits: Limits) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """The child finds the modules that this process found, loads no HDF5 plugins, and starts no idle threads."""
+    """An environment in which the child finds our modules, loads no HDF5 plugins and starts no idle threads."""
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path),

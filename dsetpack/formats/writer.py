@@ -1,4 +1,4 @@
-"""Writing: a card, parts and arrays become the bytes of a ``.dpk``, the same bytes for the same input."""
+"""Write a card, parts and arrays as the bytes of a ``.dpk`` file: the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Array = NDArray[Any]
 CHUNK_BYTES = 1 << 20
 LARGEST_CHUNK_BYTES = 1 << 26
 CHUNKS = 8
-"""Tensors are cut along the first axis into chunks of about ``CHUNK_BYTES``, and of more where they would be more than
-``CHUNKS``: each costs about 70 bytes, and no more threads decompress at once."""
+"""Tensors are cut along the first axis into chunks of about ``CHUNK_BYTES``, or into larger ones if there would be more
+than ``CHUNKS``: each chunk costs about 70 bytes, and no more than this many threads decompress at once."""
 LEVELS = (19, 3)
-"""Levels of zstd to try. On noise a high one finds matches that cost more than they save."""
+"""zstd levels to try. On noise, a high level finds matches that cost more than they save."""
 SHARED_BYTES = 1 << 16
-"""Banks' tensors, and up to this size those of the space, share a dataset: each of its own costs about 400 bytes."""
+"""Bank tensors, and tensors of the space up to this size, share a dataset: a separate one costs about 400 bytes."""
 
 
 def write(
@@ -45,20 +45,20 @@ def write(
     tensors: Mapping[str, Array],
     encoding: EncodingChoice = "exact",
 ) -> int:
-    """Write a pack file in one step: a crash leaves the old file or the new one, never a part of one.
+    """Write a pack file in one step: a crash leaves the old file or the new one, never part of one.
 
     Args:
-        path: where; its folder must exist.
+        path: the file; its folder must exist.
         card, parts: what the file says; parts name their tensors by role.
-        tensors: arrays by name, of a dtype the format knows.
+        tensors: arrays by name, with dtypes that the format knows.
         encoding: a preset (``exact``, ``f16``, ``int8``, ``int4``), or choices by tensor name or role.
 
     Returns:
         The file's size in bytes.
 
     Raises:
-        FormatError: parts, card and tensors do not fit each other, or an encoding does not fit a tensor.
-        OSError: the file cannot be written.
+        FormatError: if parts, card and tensors do not fit each other, or if an encoding does not fit a tensor.
+        OSError: if the file cannot be written.
     """
     data = encode(card, parts, tensors, encoding)
     write_atomically(path, data)
@@ -81,7 +81,7 @@ def _encode(card: Card, parts: tuple[PartEntry, ...], tensors: Mapping[str, Arra
     stored, entries = _encode_arrays(tensors, roles, encoding)
     groups = _group(stored, roles)
     entries = _place(entries, stored, groups)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd works without Python's lock
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd releases Python's global lock
         datasets = {
             name: _dataset([stored[t] for t in group], _attributes(group, entries), pool)
             for name, group in groups.items()
@@ -96,7 +96,7 @@ def _native(values: Array) -> Array:
 
 
 def _roles(card: Card, parts: tuple[PartEntry, ...]) -> dict[str, str]:
-    """The role each tensor plays, by tensor name."""
+    """The role of each tensor, by tensor name."""
     roles = {name: role for part in parts for role, name in part.tensors.items()}
     if isinstance(card.space, ZcaSpace) and card.space.storage == "embed":
         roles |= {str(card.space.mean): "space", str(card.space.matrix): "space"}
@@ -116,7 +116,7 @@ def _check_input(card: Card, tensors: Mapping[str, Array], roles: Mapping[str, s
 def _encode_arrays(
     tensors: Mapping[str, Array], roles: dict[str, str], encoding: EncodingChoice
 ) -> tuple[dict[str, Array], dict[str, Tensor]]:
-    """Stored arrays and index entries by name, side tensors of the encodings included."""
+    """Stored arrays and index entries by name, including the side tensors of the encodings."""
     stored: dict[str, Array] = {}
     entries: dict[str, Tensor] = {}
     for name in sorted(tensors):
@@ -145,7 +145,10 @@ def _encode_array(
 
 
 def _group(stored: Mapping[str, Array], roles: Mapping[str, str]) -> dict[str, list[str]]:
-    """Datasets by name, each with the tensors it holds in order. Small ones of one dtype share a dataset."""
+    """The datasets by name, each with its tensors in order.
+
+    Tensors of one dtype share a dataset, except sources, labels and large tensors of the space.
+    """
     groups: dict[str, list[str]] = defaultdict(list)
     own = {
         name
@@ -159,7 +162,7 @@ def _group(stored: Mapping[str, Array], roles: Mapping[str, str]) -> dict[str, l
 
 
 def _shared(dtype: str, taken: Collection[str]) -> str:
-    """The name of the dataset that small tensors of a dtype share."""
+    """The name of the dataset that tensors of a dtype share."""
     name = f"shared_{dtype}"
     while name in taken:
         name += "_"
@@ -179,7 +182,7 @@ def _place(
 
 
 def _attributes(group: list[str], entries: Mapping[str, Tensor]) -> dict[str, float]:
-    """The netCDF convention for other tools, where one scale serves the whole dataset."""
+    """The attributes of the netCDF convention, for other tools, if one scale serves the whole dataset."""
     steps = [s for name in group for s in index.array_codecs(entries[name])]
     if len(group) == 1 and steps and isinstance(steps[0], Quantize) and not isinstance(steps[0].scale, str | None):
         return {"scale_factor": float(steps[0].scale), "add_offset": float(steps[0].offset)}  # type: ignore[arg-type]
@@ -187,7 +190,7 @@ def _attributes(group: list[str], entries: Mapping[str, Tensor]) -> dict[str, fl
 
 
 def _dataset(arrays: list[Array], attributes: dict[str, float], pool: Executor) -> hdf5.StoredDataset:
-    """Cut into chunks and compress, with the byte shuffle and the level that are smallest."""
+    """Cut arrays into chunks and compress them, with the byte shuffle and level that give the fewest bytes."""
     values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     row = values[:1].nbytes

@@ -1,1 +1,1 @@
-"""What comes when, and which noise: pure functions of (seed, epoch, position). Never torch."""
+"""The order of samples and the noise of generators: pure functions of (seed, epoch, position), without torch."""

@@ -1,4 +1,4 @@
-"""What an order depends on, checked: seed, epoch and rule."""
+"""Checks of what an order depends on: seed, epoch and rule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RULES = ("product", "paired")
 
 
 def check_seed(seed: SupportsIndex) -> int:
-    """The seed as a Python int.
+    """Check a seed and return it as a Python int.
 
     Raises:
         FormatError: if it is not a whole number in 0..2**64-1.
@@ -20,7 +20,7 @@ def check_seed(seed: SupportsIndex) -> int:
 
 
 def check_epoch(epoch: SupportsIndex) -> int:
-    """The epoch as a Python int.
+    """Check an epoch and return it as a Python int.
 
     Raises:
         FormatError: if it is not a whole number in 0..2**32-1.
@@ -29,7 +29,7 @@ def check_epoch(epoch: SupportsIndex) -> int:
 
 
 def check_rule(rule: str) -> str:
-    """The rule itself.
+    """Check a rule and return it.
 
     Raises:
         FormatError: if it is neither ``product`` nor ``paired``.

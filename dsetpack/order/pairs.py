@@ -15,7 +15,7 @@ Int64s = NDArray[np.int64]
 
 
 class Located(NamedTuple):
-    """Where pairs live: three int64 arrays of one shape.
+    """Where pairs live: three int64 arrays of the same shape.
 
     Attributes:
         part_ids: the part of each pair.
@@ -32,8 +32,8 @@ class PairTable:
     """Where each pair of a pack lives.
 
     Pairs are numbered part by part; inside a part with ``K`` slots, pair ``p`` is source ``p // K`` and slot
-    ``p % K``. A slot is a decoder's number, or a place in the class's list where the part allows each class its own
-    decoders. Sources are numbered part by part as well, 0..num_sources-1.
+    ``p % K``. A slot is a decoder's number or, if the part gives each class its own decoders, a place in the class's
+    list. Sources are numbered part by part as well, 0..num_sources-1.
 
     Args:
         parts: for each part (number of sources >= 0, number of slots >= 1).
@@ -67,11 +67,11 @@ class PairTable:
 
     @property
     def num_sources(self) -> int:
-        """Sources of all parts together."""
+        """The number of sources in all parts together."""
         return int(self._first_source[-1])
 
     def locate(self, pair_ids: ArrayLike) -> Located:
-        """Part, source inside the part, and slot of each pair.
+        """The part, the source inside the part, and the slot of each pair.
 
         Args:
             pair_ids: integers in 0..len-1, any shape.
@@ -88,7 +88,7 @@ class PairTable:
         return Located(part.astype(np.int64), source, slot)
 
     def slots(self, source_ids: ArrayLike) -> Int64s:
-        """How many slots each source has; sources numbered across parts.
+        """The number of slots of each source; sources are numbered across parts.
 
         Raises:
             IndexError: if a number is outside 0..num_sources-1.
@@ -96,7 +96,7 @@ class PairTable:
         return self._slots[self._part_of(_in_range(source_ids, self.num_sources, "source"))]
 
     def pairs(self, source_ids: ArrayLike, slot_ids: ArrayLike) -> Int64s:
-        """The pair of each (source, slot); sources numbered across parts, shapes equal.
+        """The pair of each (source, slot); sources are numbered across parts, and both shapes are equal.
 
         Raises:
             IndexError: if a source is outside 0..num_sources-1, or if its part does not have the slot.

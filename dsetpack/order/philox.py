@@ -2,7 +2,7 @@
 
 Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011 (section 3.3; table 2 gives the
 multipliers, the key schedule adds the Weyl constants). numpy's and torch's own generators may change between
-versions; this file may not: packs promise the same order and the same noise for ever. The exact use of key and
+versions; this file may not: packs promise the same order and the same noise forever. The exact use of key and
 counter is written down in ``dsetpack.order.rules``.
 """
 
@@ -18,7 +18,7 @@ UInt64s = NDArray[np.uint64]
 Words = tuple[UInt64s, UInt64s, UInt64s, UInt64s]
 
 ORDER, SLOT, NOISE = 0, 1, 2
-"""Streams: what the bits are for. Sort keys of an epoch, the decoder of a source, noise of a generator."""
+"""Streams, which say what the bits are for: an epoch's sort keys, a source's decoder, a generator's noise."""
 
 _M0, _M1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _W0, _W1 = 0x9E3779B9, 0xBB67AE85
@@ -26,7 +26,7 @@ _ROUNDS = 10
 _MASK = 0xFFFFFFFF
 _LOW = np.uint64(_MASK)
 _HALF = np.uint64(32)
-_CHUNK = 1 << 14  # positions worked on at once: the four counter words then stay in the L2 cache
+_CHUNK = 1 << 14  # positions worked on at once, so that the four counter words stay in the L2 cache
 
 
 def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
@@ -63,7 +63,7 @@ def bits(seed: int, epoch: int, stream: int, positions: ArrayLike) -> UInt64s:
         uint64 of the positions' shape: words 0 (low half) and 1 (high half) of block 0.
 
     Raises:
-        FormatError: a number out of its range.
+        FormatError: if a number is out of its range.
     """
     where = _positions(positions)
     _check_stream(stream)
@@ -80,19 +80,19 @@ def noise(seed: int, epoch: int, positions: ArrayLike, size: int, *, stream: int
     """``size`` standard normals for each position (Box and Muller 1958, in float64, rounded to float32).
 
     The bits are the same everywhere. The normals are the same wherever the C library's ``log``, ``sin`` and ``cos``
-    agree in double precision to well under one float32 unit: elsewhere one value in many millions may differ in its
+    agree in double precision to well under one float32 unit. Elsewhere one value in many millions may differ in its
     last bit.
 
     Args:
         seed, epoch, stream: as for :func:`bits`.
         positions: whole numbers >= 0, shape [n].
-        size: normals a position, 0 <= size <= 2**25.
+        size: normals per position, 0 <= size <= 2**25.
 
     Returns:
         float32 [n, size], mean 0, standard deviation 1, at most 8.6 in absolute value.
 
     Raises:
-        FormatError: a number out of its range.
+        FormatError: if a number is out of its range.
     """
     where = _positions(positions)
     _check_stream(stream)
@@ -117,9 +117,9 @@ def _block(seed: int, epoch: int, stream: np.uint64 | UInt64s, positions: UInt64
 
 
 def _normals(words: Words) -> NDArray[np.float64]:
-    """Two normals a block, side by side: [n, blocks] words -> [n, 2 * blocks]."""
+    """Two normals per block, side by side: [n, blocks] words -> [n, 2 * blocks]."""
     first, second = words[0] | (words[1] << _HALF), words[2] | (words[3] << _HALF)
-    # 53 bits are what a double holds; the +1 keeps the logarithm's argument off zero.
+    # A double holds 53 bits; the +1 keeps the logarithm's argument off zero.
     radius = np.sqrt(-2.0 * np.log(((first >> np.uint64(11)) + np.uint64(1)).astype(np.float64) * 2.0**-53))
     angle = (second >> np.uint64(11)).astype(np.float64) * (2.0**-53 * 2.0 * np.pi)
     pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)

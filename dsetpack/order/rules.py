@@ -1,6 +1,6 @@
 """The order of an epoch and the noise of a generator: pure functions of (seed, epoch, position).
 
-This text is enough to write both again in another language; ``formats/SPEC.md`` quotes it. All words are unsigned.
+This text is enough to implement both in another language; ``formats/SPEC.md`` quotes it. All words are unsigned.
 
 **Bits.** Philox4x32-10 (Salmon et al., SC 2011) with
 
@@ -22,20 +22,20 @@ hi and lo are the upper and lower 32 bits of the 64-bit product. Ten rounds; bef
 
 **Rule ``paired``** (each source once, with a decoder drawn for it: HaBa, IDC): with sources numbered 0.. across parts,
 the epoch is the permutation of the sources. Source s of a part with K slots, K < 2^32, takes slot
-((bits(seed, epoch, 1, s) div 2^32) * K) div 2^32. Its pair number is first pair of the part + (s - first source of the
-part) * K + slot. The draw depends on the source's number, not on its place in the epoch.
+((bits(seed, epoch, 1, s) div 2^32) * K) div 2^32. Its pair number is the first pair of the part + (s - the first source
+of the part) * K + slot. The draw depends on the source's number, not on its place in the epoch.
 
 **Noise** of a pair whose source is drawn, not stored: position = the pair's number in the pack. Block b gives the
 normals 2b and 2b + 1 of that position: with a = x0 + 2^32 * x1 and c = x2 + 2^32 * x3 of stream 2, block b,
 u = ((a div 2^11) + 1) / 2^53, v = (c div 2^11) / 2^53 and r = sqrt(-2 ln u), they are r cos(2 pi v) and
-r sin(2 pi v), in double precision, then rounded to float32 (to nearest, ties to even). Where an odd number is asked
-for, the last is dropped.
+r sin(2 pi v), in double precision, then rounded to float32 (to nearest, ties to even). If an odd number is asked for,
+the last is dropped.
 
 **Ranks and batches.** With batch size B, world size W and P samples of the epoch used up (P counted over all ranks),
 the next step takes places P..P+B*W-1 of the epoch; rank r takes the B places from P + r*B. A last step with only
-R < B*W places left is dropped (``drop_last``) or split evenly: rank r takes R div W places, one more where
-r < R mod W, in order of rank. So the ranks' batches of one step, one after another, are the epoch's order, whatever
-W, B and the number of worker processes are.
+R < B*W places left is dropped (``drop_last``) or split evenly: rank r takes R div W places, one more if r < R mod W,
+in order of rank. So the ranks' batches of each step, put one after another, are the epoch's order for any W, B and
+number of worker processes.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from dsetpack.order.pairs import Int64s, PairTable
 
 
 def epoch_length(table: PairTable, rule: str) -> int:
-    """Samples in one epoch: all pairs (``product``) or all sources (``paired``)."""
+    """The number of samples in one epoch: all pairs (``product``) or all sources (``paired``)."""
     return len(table) if check_rule(rule) == "product" else table.num_sources
 
 
@@ -66,7 +66,7 @@ def epoch_order(table: PairTable, rule: str, seed: int, epoch: int) -> Int64s:
         int64 [epoch_length(table, rule)].
 
     Raises:
-        FormatError: an argument out of its range.
+        FormatError: if an argument is out of its range.
     """
     order = permutation(epoch_length(table, rule), seed, epoch)
     return order if rule == "product" else table.pairs(order, draw_slots(table, seed, epoch, order))
@@ -91,8 +91,8 @@ def draw_slots(table: PairTable, seed: int, epoch: int, source_ids: Int64s) -> I
 def _argsort(keys: philox.UInt64s) -> Int64s:
     """The stable argsort of 64-bit keys, several times faster than numpy's.
 
-    numpy sorts values much faster than it argsorts them. So the lowest bits of each key give way to its index, and
-    the few keys whose remaining bits are equal are put right afterwards.
+    numpy sorts values much faster than it argsorts them. So its index replaces the lowest bits of each key,
+    and the few keys whose remaining bits are equal are put in order afterwards.
     """
     width = np.uint64(max(len(keys) - 1, 0).bit_length())
     packed = ((keys >> width) << width) | np.arange(len(keys), dtype=np.uint64)
@@ -101,6 +101,6 @@ def _argsort(keys: philox.UInt64s) -> Int64s:
     packed >>= width
     same = packed[1:] == packed[:-1]
     tied = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False)) if len(keys) else order
-    # Groups of equal upper bits are already in order, and inside a group by index: one stable sort mends them all.
+    # Groups of equal upper bits are already in order, and each is sorted by index: one stable sort fixes them all.
     order[tied] = order[tied][np.argsort(keys[order[tied]], kind="stable")]
     return order

@@ -1,4 +1,4 @@
-"""``Sampling``: what the order of every epoch and the share of each rank depend on, checked, as one value."""
+"""``Sampling``: the checked settings that decide the order of every epoch and the share of each rank."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Sampling:
     Attributes:
         seed: 0 <= seed < 2**64.
         rule: ``product`` (every pair once per epoch) or ``paired`` (every source once).
-        rank, world: this process and how many there are.
+        rank, world: the number of this process and how many there are.
         drop_last: whether a last step that cannot fill all ranks' batches is left out.
     """
 
@@ -36,7 +36,7 @@ class Sampling:
         world: SupportsIndex | None = None,
         drop_last: bool = False,
     ) -> Sampling:
-        """Check what a caller said; rank and world are by default those of ``torch.distributed``, else 0 and 1.
+        """Check what a caller gives; by default rank and world are those of ``torch.distributed``, otherwise 0 and 1.
 
         Raises:
             FormatError: if a value is out of its range, or if only one of rank and world is given.
@@ -46,7 +46,7 @@ class Sampling:
 
 
 def rank_and_world(rank: SupportsIndex | None, world: SupportsIndex | None) -> tuple[int, int]:
-    """Rank and world size as given, else those of ``torch.distributed`` where it is initialised, else 0 and 1.
+    """Rank and world size as given, or those of ``torch.distributed`` if it is initialised, or 0 and 1.
 
     Raises:
         FormatError: if only one of the two is given, or if not 0 <= rank < world.
@@ -54,7 +54,7 @@ def rank_and_world(rank: SupportsIndex | None, world: SupportsIndex | None) -> t
     if (rank is None) != (world is None):
         raise FormatError(f"give both rank and world or neither, found rank={rank} and world={world}")
     if rank is None or world is None:
-        distributed = sys.modules.get("torch.distributed")  # where nobody imported it, nobody initialised it
+        distributed = sys.modules.get("torch.distributed")  # if nobody imported it, nobody initialised it
         if distributed is None or not (distributed.is_available() and distributed.is_initialized()):
             return 0, 1
         return distributed.get_rank(), distributed.get_world_size()

@@ -1,6 +1,6 @@
 """Which pairs each rank takes at each step: the plan that sampler, stream and loader share.
 
-A plan holds no position. Every answer follows from (epoch, start, number of the batch), so any process can work out
+A plan holds no position. Every answer follows from (epoch, start, batch number), so any process can work out
 any batch, and the progress of all ranks and workers is one number: the samples of the epoch that are used up.
 """
 
@@ -44,7 +44,7 @@ class Schedule:
 
     @property
     def step(self) -> int:
-        """Samples that all ranks together take at one step."""
+        """The number of samples that all ranks together take at one step."""
         return self.batch_size * self.sampling.world
 
     def order(self, epoch: int) -> Int64s:
@@ -76,7 +76,7 @@ class Schedule:
         """The global position after ``batches`` batches from position ``start``.
 
         Raises:
-            FormatError: this rank has not so many.
+            FormatError: if this rank does not have this many.
         """
         if not 0 <= batches <= self.count(start):
             raise FormatError(
@@ -86,7 +86,7 @@ class Schedule:
         return max(start, min(start + batches * self.step, self.length))
 
     def state(self, epoch: int, position: int) -> dict[str, int | str]:
-        """The state of all ranks at one global position: plain numbers, good for JSON."""
+        """The state of all ranks at one global position: plain numbers, fit for JSON."""
         return {
             "version": STATE_VERSION,
             "rule": self.sampling.rule,
@@ -101,8 +101,8 @@ class Schedule:
         """Epoch and position of a state; batch size, rank, world and workers may differ from those it was taken with.
 
         Raises:
-            VersionError: the state was written by a newer version.
-            FormatError: it belongs to another pack, rule or seed, or it is damaged.
+            VersionError: if the state was written by a newer version.
+            FormatError: if it belongs to another pack, rule or seed, or if it is damaged.
         """
         expected = self.state(0, 0)
         if missing := [key for key in expected if key not in state]:

@@ -1,4 +1,4 @@
-"""Pixel spaces: what the values of a pack's images mean, and the way there and back from raw images in [0, 1]."""
+"""Pixel spaces: what the values of a pack's images mean, and how raw images in [0, 1] are mapped there and back."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ def space_from_card(model: SpaceModel, tensors: Mapping[str, Tensor] | None = No
         tensors: the pack's tensors by name; an embedded ZCA reads the two that the model names.
 
     Raises:
-        FormatError: a tensor that the model names is missing or of a wrong shape or dtype.
+        FormatError: if a tensor that the model names is missing or has a wrong shape or dtype.
     """
     return _SPACES[model.kind].from_card(model, tensors or {})

@@ -32,18 +32,18 @@ class Space(ABC):
 
     @abstractmethod
     def apply(self, x: Tensor) -> Tensor:
-        """Raw images in [0, 1] into this space. Map real test images through it before a trained network sees them."""
+        """Map raw images in [0, 1] into this space, as real test images must be before a trained network sees them."""
 
     @abstractmethod
     def invert(self, x: Tensor) -> Tensor:
-        """Images of this space back to raw values. Not clipped: learned images may lie outside [0, 1]."""
+        """Map images of this space back to raw values. They are not clipped: learned images may lie outside [0, 1]."""
 
     def to(self, device: torch.device | str) -> Space:  # noqa: ARG002
         """The same space with its tensors on a device."""
         return self
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors that belong into the pack's file, by the names the model gives them."""
+        """The tensors that belong in the pack's file, by the names that the model gives them."""
         return {}
 
     def __repr__(self) -> str:
@@ -51,10 +51,10 @@ class Space(ABC):
 
 
 def as_space(value: object) -> Space:
-    """``value``, checked to be a space.
+    """Check that ``value`` is a space and return it.
 
     Raises:
-        FormatError: it is something else, such as the name of one.
+        FormatError: if it is something else, such as the name of a space.
     """
     if not isinstance(value, Space):
         raise FormatError(f"space is {value!r}; expected a dsetpack.spaces.Space, such as Normalized.fit(images)")
@@ -62,16 +62,16 @@ def as_space(value: object) -> Space:
 
 
 def same_space(first: SpaceModel, second: SpaceModel) -> bool:
-    """Whether images mean the same in both, however they are stored."""
+    """Whether images mean the same in both spaces, however these are stored."""
     storage = {"storage", "mean", "matrix", "spectrum"} if isinstance(first, ZcaSpace) else set()
     return first.model_dump(exclude=storage) == second.model_dump(exclude=storage)
 
 
 def float_images(x: Tensor) -> Tensor:
-    """The images ``x``, checked to be float [N, C, H, W], as float32 or float64.
+    """Check that ``x`` are float images [N, C, H, W] and return them as float32 or float64.
 
     Raises:
-        FormatError: no tensor, not four axes, or integers (divide uint8 images by 255 first).
+        FormatError: if ``x`` is not a tensor, does not have four axes, or holds integers (divide uint8 images by 255).
     """
     if not isinstance(x, Tensor):
         raise FormatError(f"images are {type(x).__name__}; a torch tensor is expected: torch.from_numpy(images)")

@@ -13,17 +13,17 @@ from torch import Tensor
 from dsetpack.formats.errors import FormatError
 
 _VALUES = 2**22
-"""Values a batch holds at most: 32 MB in float64, so that any number of images streams in modest memory."""
+"""The most values in a batch: 32 MB in float64, so that any number of images streams in modest memory."""
 
 
 def raw_batches(x: Tensor) -> Iterator[Tensor]:
-    """The images in order as float32 batches [n, C, H, W] in [0, 1], on ``x``'s device if that is CUDA, else the CPU.
+    """The images in order as float32 batches [n, C, H, W] in [0, 1], on ``x``'s device if that is CUDA, or on the CPU.
 
     Args:
         x: [N, C, H, W] float32 in [0, 1], or uint8, which is divided by 255.
 
     Raises:
-        FormatError: another shape or dtype, no images, a value outside [0, 1] or NaN.
+        FormatError: if the shape or dtype is another, if there are no images, or if a value is NaN or outside [0, 1].
     """
     if x.ndim != 4 or not x.numel():
         raise FormatError(f"raw images have shape {list(x.shape)}; expected [N, C, H, W] with N, C, H, W >= 1")
@@ -38,7 +38,7 @@ def raw_batches(x: Tensor) -> Iterator[Tensor]:
         low, high = (v.item() for v in batch.aminmax())
         if not (low >= 0 and high <= 1):
             raise FormatError(
-                f"raw images range from {low:g} to {high:g}; expected [0, 1]: pass them before normalisation"
+                f"raw images range from {low:g} to {high:g}; expected [0, 1]: pass the images before normalisation"
             )
         yield batch.to(device)
 

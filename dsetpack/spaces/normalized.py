@@ -40,13 +40,13 @@ class Normalized(Space):
 
     @classmethod
     def fit(cls, x: Tensor) -> Normalized:
-        """Mean and population standard deviation of each channel of raw images, accumulated in float64.
+        """Fit the mean and population standard deviation of each channel of raw images, accumulated in float64.
 
         Args:
             x: [N, C, H, W] float32 in [0, 1] or uint8.
 
         Raises:
-            FormatError: not such images, or a constant channel.
+            FormatError: if the images are not as above, or if a channel is constant.
         """
         means = [batch.double().sum((0, 2, 3)) for batch in raw_batches(x)]
         mean = torch.stack(means).sum(0) / (x.numel() / x.shape[1])
@@ -79,7 +79,7 @@ def stds(variance: Tensor) -> tuple[float, ...]:
     """Standard deviations from variances [C].
 
     Raises:
-        FormatError: a channel is constant, so nothing can be divided by its deviation.
+        FormatError: if a channel is constant, because nothing can be divided by its deviation.
     """
     if flat := (variance <= 0).nonzero().flatten().tolist():
         raise FormatError(

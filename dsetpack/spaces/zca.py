@@ -1,17 +1,17 @@
-"""``zca``: whitening that stays as close to the image as whitening can, in the two ways that papers use.
+"""``zca``: whitening that stays as close to the image as possible, in the two variants that papers use.
 
-Written with D = C·H·W and pixels flattened in C×H×W order; images are rows. S (falling) and U are the eigenvalues and
-eigenvectors of the covariance of the N training images; the transform is ``(x - mean) @ (U diag(f) Uᵀ)``.
+Images are rows of D = C·H·W pixels in C×H×W order. S (descending) and U are the eigenvalues and eigenvectors of the
+covariance of the N training images; the transform is ``(x - mean) @ (U diag(f) Uᵀ)``.
 
 - ``kornia``: ``kornia.enhance.ZCAWhitening(eps=0.1)`` fitted on raw [0, 1] images, as MTT and HaBa do. The covariance
-  divides by N - 1 (kornia's default) and ``f = (S + epsilon)^-1/2``: epsilon is in squared pixel units.
+  is divided by N - 1 (kornia's default) and ``f = (S + epsilon)^-1/2``: epsilon is in squared pixel units.
 - ``frepo``: FRePo's ``normalize_zca``. Each channel is standardised first (the release uses rounded published
-  statistics; without given ones they are computed), the covariance divides by N, and
-  ``f = (S + epsilon · trace(covariance) / D)^-1/2``: epsilon is a share of the mean eigenvalue. Where N < D, f = 1 for
+  statistics; here they are computed if not given), the covariance is divided by N, and
+  ``f = (S + epsilon · trace(covariance) / D)^-1/2``: epsilon is a share of the mean eigenvalue. If N < D, f = 1 for
   the D - N smallest eigenvalues. The release flattens H×W×C; the result is the same, because ZCA commutes with
   permutations of the pixels.
 
-Both releases compute in float32; here everything until the stored matrix is float64.
+Both releases compute in float32; here everything up to the stored matrix is float64.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Zca(Space):
     """ZCA whitening: ``model`` with the mean [D] and matrix [D, D] in float32.
 
     A space that was opened from a pack with ``storage="refit"`` has neither: it is not ``ready``, and ``apply`` and
-    ``invert`` raise until ``Zca.refit`` has made one from the training images.
+    ``invert`` raise. ``Zca.refit`` makes a ready one from the training images.
     """
 
     def __init__(self, model: ZcaSpace, mean: Tensor | None = None, matrix: Tensor | None = None) -> None:
@@ -67,7 +67,7 @@ class Zca(Space):
 
     @property
     def ready(self) -> bool:
-        """Whether mean and matrix are here, so that ``apply`` and ``invert`` work."""
+        """Whether mean and matrix are present, so that ``apply`` and ``invert`` work."""
         return self._matrix is not None
 
     @classmethod
@@ -94,17 +94,18 @@ class Zca(Space):
         channel_mean: Sequence[float] | None = None,
         channel_std: Sequence[float] | None = None,
     ) -> Zca:
-        """Fit on raw training images: three passes in batches, float64, one D×D matrix in memory besides ``x``.
+        """Fit on raw training images: three passes in batches, float64, a few D×D matrices in memory besides ``x``.
 
         Args:
             x: [N, C, H, W] float32 in [0, 1] or uint8, N >= 2, H and W at most 64.
             variant: ``kornia`` (HaBa, MTT) or ``frepo`` (FRePo, ISA); see the module.
             epsilon: the variant's regularisation, 0.1 in both releases.
-            storage: what a pack with this space keeps: ``embed`` mean and matrix, ``refit`` the recipe and a spectrum.
+            storage: what a pack with this space keeps: mean and matrix (``embed``), or what checks a refit (``refit``).
             channel_mean, channel_std: the standardisation of ``frepo``; computed from ``x`` if left out.
 
         Raises:
-            FormatError: not such images, larger ones, a constant channel, or a standardisation that does not fit.
+            FormatError: if the images are not as above, if a channel is constant, or if the standardisation does not
+                fit.
         """
         found = _fit(x, variant, epsilon, channel_mean, channel_std)
         model = ZcaSpace(
@@ -122,15 +123,16 @@ class Zca(Space):
 
     @classmethod
     def refit(cls, model: ZcaSpace, x: Tensor) -> Zca:
-        """Fit again what a pack keeps as a recipe, and prove that it is the same.
+        """Fit again a space that a pack does not embed, and check that it is the same.
 
         Args:
             model: ``card.space``.
             x: the raw training images that the pack's space was fitted on, in the same order.
 
         Raises:
-            IntegrityError: other images, or eigenvalues that differ by more than 1e-6 of each.
-            FormatError: as ``fit``.
+            IntegrityError: if the images are others, or if an eigenvalue differs by more than 1e-6 of itself plus 1e-9
+                of the largest.
+            FormatError: as for ``fit``.
         """
         digest = data_digest(x)
         if digest != model.fitted_on:
@@ -146,7 +148,7 @@ class Zca(Space):
         """The same space with another ``storage``: what ``Pack.save`` keeps of it.
 
         Raises:
-            DsetpackError: to be embedded, but not ``ready``.
+            DsetpackError: if it is to be embedded but is not ``ready``.
         """
         names = {"mean": MEAN, "matrix": MATRIX} if storage == "embed" else {"mean": None, "matrix": None}
         if storage == "embed":
@@ -183,7 +185,7 @@ class Zca(Space):
     def _need(self) -> tuple[Tensor, Tensor]:
         if self._mean is None or self._matrix is None:
             raise DsetpackError(
-                f"the pack keeps only the recipe of its ZCA ({self._model.variant}, epsilon {self._model.epsilon:g}); "
+                f"the pack does not store its ZCA ({self._model.variant}, epsilon {self._model.epsilon:g}); "
                 "make it with pack.with_space(Zca.refit(pack.card.space, x)), x the raw training images with digest "
                 f"{self._model.fitted_on}"
             )
@@ -200,7 +202,7 @@ class Zca(Space):
         return x, mean.to(x.dtype), matrix.to(x.dtype)
 
     def _inverted(self) -> Tensor:
-        """The inverse of the stored matrix, whatever rounding it went through: LU in float64, once, kept."""
+        """The inverse of the matrix as it was stored and rounded, computed once by LU in float64 and kept."""
         if self._inverse is None:
             _, matrix = self._need()
             wide = matrix.double() if matrix.is_cuda else matrix.cpu().double()
@@ -211,7 +213,7 @@ class Zca(Space):
         return self._inverse
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_inverse": None}  # as large as the matrix and cheap to make again
+        return {**self.__dict__, "_inverse": None}  # as large as the matrix and cheap to compute again
 
 
 class _Fitted(NamedTuple):
@@ -255,7 +257,7 @@ def _check_size(x: Tensor) -> None:
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean [D] and covariance [D, D] (divided by N) of raw images in float64.
 
-    Two passes, because one pass (mean of squares minus squared mean) cancels digits.
+    Two passes, because one pass (mean of squares minus squared mean) loses digits to cancellation.
     """
     total = torch.stack([batch.flatten(1).double().sum(0) for batch in raw_batches(x)]).sum(0)
     mean = total / len(x)
@@ -269,7 +271,7 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 def _channels(
     mean: Tensor, cov: Tensor, channels: int, centre: Sequence[float] | None, scale: Sequence[float] | None
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The standardisation: as given, else mean and population deviation of each channel from the pixels' moments."""
+    """The standardisation: as given, or each channel's mean and population deviation from the pixels' moments."""
     if (centre is None) != (scale is None):
         raise FormatError("give channel_mean and channel_std, or neither")
     if centre is None or scale is None:
@@ -283,9 +285,12 @@ def _channels(
 
 
 def _whitening(cov: Tensor, ridge: float, untouched: int) -> tuple[Tensor, list[float]]:
-    """The matrix [D, D] in float32 that leaves the ``untouched`` smallest directions, and all eigenvalues, falling."""
+    """The matrix [D, D] in float32, which leaves the ``untouched`` smallest directions unchanged, and all eigenvalues.
+
+    The eigenvalues are in descending order.
+    """
     values, vectors = torch.linalg.eigh(cov)
-    values = values.clamp_min(0)  # rounding can push zeros below it
+    values = values.clamp_min(0)  # rounding can make zeros negative
     factor = (values + ridge).rsqrt()
     factor[:untouched] = 1
     matrix = (vectors * factor) @ vectors.T

@@ -1,1 +1,1 @@
-"""Trainers: objectives × parameterizations that distill real data into packs, and what measures the result."""
+"""Trainers: objectives × parameterizations that distill real data into packs, and the tools that measure packs."""

@@ -1,10 +1,10 @@
-"""Membership inference attacks: from what a network says of an image to whether the image was trained on.
+"""Membership inference attacks, which guess from a network's answers about an image whether it was trained on.
 
-The five black-box attacks of ISA's table 5 and FRePo, which are those of TensorFlow Privacy: one threshold on the loss,
-and four classifiers on ground-truth label, prediction and loss: logistic regression, a random forest, k nearest
-neighbours and a multi-layer perceptron, from scikit-learn (the extra ``audit``). As there, each classifier's settings
-are chosen by threefold cross-validation on the examples that the attacker may learn from; here by AUC rather than by
-accuracy, from a part of that grid, and on features scaled to unit variance (inferred).
+These are the five black-box attacks of ISA's table 5 and FRePo, which come from TensorFlow Privacy: a threshold on the
+loss, and four classifiers on ground-truth label, prediction and loss: logistic regression, a random forest, k nearest
+neighbours and a multi-layer perceptron, from scikit-learn (the extra ``audit``). As in TensorFlow Privacy, each
+classifier's settings are chosen by threefold cross-validation on the examples that the attacker may learn from; here by
+AUC rather than by accuracy, from a part of that grid, and on features scaled to unit variance (inferred).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from dsetpack.trainers.seeds import derive
 
 Attack = Literal["threshold", "lr", "mlp", "rf", "knn"]
 ATTACKS: tuple[Attack, ...] = get_args(Attack)
-"""In the order of ISA's table 5."""
+"""All attacks, in the order of ISA's table 5."""
 BATCH = 500
 FOLDS = 3
 LEAST = 20
-"""Fewest members, and non-members: half of them train the attacker, and those are divided again."""
+"""The smallest number of members and of non-members: half of them train the attacker, and those are divided again."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a network says of some images.
+    """A network's answers about some images.
 
     Attributes:
         features: float64 [N, 2 classes + 1]: the label as one-hot, the probability of each class, the loss.
-        loss: float64 [N], cross-entropy with the true label.
+        loss: float64 [N], the cross-entropy with the true label.
     """
 
     features: Floats
@@ -53,7 +53,11 @@ class Answers:
 
 
 def answers(model: nn.Module, data: ImageData, space: Space) -> Answers:
-    """A network's answers about images on its own device, in evaluation mode; images are mapped into ``space``."""
+    """Get a network's answers about images on its device, in evaluation mode; images are mapped into ``space`` first.
+
+    Raises:
+        DsetpackError: if an answer is not finite.
+    """
     was_training = model.training
     model.eval()
     rows, losses = [], []
@@ -72,9 +76,10 @@ def answers(model: nn.Module, data: ImageData, space: Space) -> Answers:
 
 
 def _loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Cross-entropy [N] of float64 logits and one-hot labels, which tells the surest answers apart.
+    """Cross-entropy [N] of float64 logits and one-hot labels, which tells even the surest answers apart.
 
-    It is log(1 + the sum of e^(other logit - true one)); through the probability of the true class all would be 0.
+    It is log(1 + the sum of e^(other logit - true one)); computed from the true class's probability, the loss of all
+    sure answers would be 0.
     """
     others = logits.masked_fill(label.bool(), -torch.inf).logsumexp(1)
     return F.softplus(others - (logits * label).sum(1))
@@ -83,7 +88,10 @@ def _loss(logits: Tensor, label: Tensor) -> Tensor:
 def auc(members: Floats, others: Floats) -> float:
     """The area under the ROC curve: how often a member's score is above a non-member's; a tie counts half.
 
-    0.5 is guessing. The Mann-Whitney statistic, through ranks.
+    0.5 is guessing. It is computed as the Mann-Whitney statistic, from ranks.
+
+    Raises:
+        FormatError: if members or non-members are missing, or a score is NaN.
     """
     values, where, counts = np.unique(np.concatenate([members, others]), return_inverse=True, return_counts=True)
     if not len(members) or not len(others) or np.isnan(values).any():
@@ -94,19 +102,19 @@ def auc(members: Floats, others: Floats) -> float:
 
 
 def attack(name: Attack, members: Answers, others: Answers, seed: int = 0) -> float:
-    """The AUC of an attack.
+    """Run an attack and return its AUC.
 
-    ``threshold`` says that images of lower loss are members; its AUC is over all images. Each other attack learns from
-    a random half of members and non-members and is tested on the other half.
+    ``threshold`` takes images of lower loss for members; its AUC is over all images. Each other attack learns from a
+    random half of members and non-members and is tested on the other half.
 
     Args:
-        name: which.
-        members, others: of images that were trained on, and not; equally many.
-        seed: of the halves, the folds and the attacker's own randomness.
+        name: the attack.
+        members, others: answers about images that were trained on, and about equally many that were not.
+        seed: the seed of the halves, the folds and the attacker's own randomness.
 
     Raises:
-        FormatError: an unknown attack, other than equally many, or fewer than ``LEAST``.
-        DsetpackError: scikit-learn is not installed.
+        FormatError: if the attack is unknown, the numbers of members and others differ, or are below ``LEAST``.
+        DsetpackError: if the attack needs scikit-learn and it is not installed.
     """
     if name not in ATTACKS:
         raise FormatError(f"no attack {name!r}; known are {', '.join(ATTACKS)}")
@@ -128,22 +136,22 @@ def attack(name: Attack, members: Answers, others: Answers, seed: int = 0) -> fl
 
 
 def attacks(members: Answers, others: Answers, names: Sequence[Attack] = ATTACKS, seed: int = 0) -> dict[Attack, float]:
-    """The AUC of several attacks, by name."""
+    """Run several attacks and return their AUCs, by name."""
     return {name: attack(name, members, others, seed) for name in names}
 
 
 def _half(given: Answers, seed: int) -> tuple[Floats, Floats]:
-    """A random half of the features to learn from, and the other."""
+    """A random half of the features to learn from, and the other half."""
     order = torch.randperm(len(given), generator=torch.Generator().manual_seed(seed)).numpy()
     middle = len(order) // 2
     return given.features[order[:middle]], given.features[order[middle:]]
 
 
 def attacker(name: Attack, state: int = 0) -> Any:
-    """The scikit-learn classifier of an attack, which finds its own settings when it is fitted.
+    """The scikit-learn classifier of an attack, which chooses its own settings when it is fitted.
 
     Raises:
-        DsetpackError: scikit-learn is not installed.
+        DsetpackError: if scikit-learn is not installed.
     """
     try:
         from sklearn.ensemble import RandomForestClassifier

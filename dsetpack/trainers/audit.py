@@ -1,10 +1,10 @@
-"""How much a network trained on a pack tells about who was in the real data: membership inference, as in ISA.
+"""How much a network trained on a pack reveals about the members of the real data: membership inference, as in ISA.
 
 ISA (Crucial-sample distillation, section 3.3, table 5; FRePo's experiment) distills 10,000 images of MNIST and attacks
 two kinds of networks, those trained on the distilled images and those trained on the 10,000 themselves, with as many
-test images as non-members. Dong, Zhao and Lyu (ICML 2022) asked first whether distillation protects members.
+test images as non-members. Dong, Zhao and Lyu (ICML 2022) were the first to ask whether distillation protects members.
 
-An AUC near 0.5 says that these attacks fail, not that nothing leaks: Carlini, Feldman and Nasr ("No free lunch in
+An AUC near 0.5 means that these attacks fail, not that nothing leaks: Carlini, Feldman and Nasr ("No free lunch in
 'Privacy for free'", 2022) show why, and stronger attacks train many networks of their own.
 """
 
@@ -32,19 +32,19 @@ from dsetpack.trainers.seeds import derive, generator
 from dsetpack.training.train import Loadable, train
 
 COUNT = 10_000
-"""Members, and non-members: ISA's."""
+"""The number of members and of non-members, as in ISA."""
 EPOCHS = 100
-"""Passes over the members that a network trained on them makes, unless the pack's recipe is longer (inferred)."""
+"""How many passes over the members a network trained on them makes, unless the pack's recipe is longer (inferred)."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """What the attacks make of networks trained in one way; each tuple has a value for each seed.
+    """The results of the attacks on networks trained in one way; each tuple has a value for each seed.
 
     Attributes:
-        accuracy: on all test images, fractions.
-        auc: by attack; 0.5 is guessing.
-        steps: optimiser steps of each network.
+        accuracy: the accuracies on all test images, as fractions.
+        auc: the AUCs by attack; 0.5 is guessing.
+        steps: the optimiser steps of each network.
     """
 
     accuracy: tuple[float, ...]
@@ -57,8 +57,10 @@ class Audit:
     """Networks trained on the pack, and on the members themselves, under the same attacks.
 
     Attributes:
-        count: members, and as many non-members.
-        known: the card names the real images, and they are those.
+        pack: the results for networks trained on the pack.
+        real: the results for networks trained on the members.
+        count: the number of members, and of non-members.
+        known: whether the card pins the real images; if so, they are the members.
     """
 
     pack: Leak
@@ -68,10 +70,10 @@ class Audit:
 
 
 def known_members(pack: Pack, members: ImageData) -> bool:
-    """Whether the card pins the images that the pack was distilled from; False where it is silent.
+    """Whether the card pins the images that the pack was distilled from.
 
     Raises:
-        FormatError: it pins others: members must be images that the pack was made from.
+        FormatError: if it pins images other than ``members``.
     """
     pinned = pack.card.provenance.dataset_digest
     if pinned is not None and pinned != members.digest:
@@ -99,27 +101,29 @@ def audit(
 ) -> Audit:
     """Attack networks trained on a pack, and networks trained on its members.
 
-    Each seed has its own network, attackers, members and non-members, drawn at random and equally many; so the spread
-    over seeds is also that of the draw. Both kinds of networks start from the same weights and train by the card's
-    recipe: on the pack with its augmentation, on the members with hard labels, by cross-entropy, and without
-    augmentation and CutMix, which keep networks from memorising, unless ``real_augment``.
+    Each seed has its own network, attackers, and equally many members and non-members, drawn at random; so the spread
+    over seeds includes that of the draw. Both kinds of networks start from the same weights and train by the card's
+    recipe: on the pack with its augmentation; on the members with hard labels and cross-entropy, and, unless
+    ``real_augment``, without augmentation and CutMix, which keep networks from memorising.
 
     Args:
-        pack: with a recipe; its space must be ready.
-        members: the images it was distilled from, all of them.
+        pack: a pack with a recipe; its space must be ready.
+        members: all the images that the pack was distilled from.
         test: images that were never trained on.
-        count: members and non-members, at most; fewer where ``members`` or ``test`` has fewer.
-        seeds: networks of each kind: 0, 1, ...
-        steps: of those on the pack; by default the recipe's.
-        real_steps: of those on members; by default 100 passes over them, and at least as many as on the pack.
-        real_augment: train on members with the card's augmentation and CutMix, too.
-        names: which attacks.
+        count: the largest number of members and of non-members; fewer if ``members`` or ``test`` has fewer.
+        seeds: the number of networks of each kind; their seeds are 0, 1, ...
+        steps: the steps of networks on the pack; by default the recipe's.
+        real_steps: the steps of networks on members; by default 100 passes over them, or as many steps as on the pack
+            if that is more.
+        real_augment: whether to train on members with the card's augmentation and CutMix, too.
+        names: the attacks.
         device: where to train; by default where the pack is.
-        show: progress; None: only on a terminal.
+        show: whether to show progress; None: only on a terminal.
 
     Raises:
-        FormatError: no recipe, data that do not fit the pack, members of another digest than the card's, or too few.
-        DsetpackError: an attack needs scikit-learn, which is not installed.
+        FormatError: if the pack has no recipe, data do not fit the pack, the card pins other members, there are too few
+            of them, or an attack is unknown.
+        DsetpackError: if an attack needs scikit-learn and it is not installed.
     """
     known = known_members(pack, members)
     recipe = _recipe(pack, steps)
@@ -127,7 +131,7 @@ def audit(
         check_fits(pack, data)
     for name in names:
         if name != "threshold":
-            attacker(name)  # to fail now and not after the first training
+            attacker(name)  # fail now, not after the first training
     size = min(count, len(members), len(test))
     if size < LEAST or seeds < 1:
         raise FormatError(f"{size} members and {seeds} seeds; expected at least {LEAST} and 1")
@@ -149,7 +153,7 @@ def audit(
 
 @dataclass(frozen=True)
 class _Bench:
-    """What all networks are attacked with."""
+    """What all attacks share: the pack, the images, the names of attacks and the device."""
 
     pack: Pack
     members: ImageData
@@ -160,12 +164,12 @@ class _Bench:
 
     @cached_property
     def moved(self) -> Pack:
-        """The pack where networks train."""
+        """The pack on the device of training."""
         return self.pack.to(self.device)
 
     @cached_property
     def test(self) -> ImageData:
-        """All test images where networks train."""
+        """All test images on the device of training."""
         return self.others.to(self.device)
 
     def leak(
@@ -194,13 +198,13 @@ class _Bench:
         return Leak(tuple(right), {name: tuple(values) for name, values in found.items()}, recipe.steps or 0)
 
     def _draw(self, data: ImageData, seed: int) -> ImageData:
-        """A random ``size`` of them, the same for each kind of network."""
+        """Draw ``size`` random images, the same ones for both kinds of networks."""
         order = torch.randperm(len(data), generator=generator(seed, "audit"))[: self.size]
         return data.take(order.to(data.images.device)).to(self.device)
 
 
 def _recipe(pack: Pack, steps: int | None) -> Recipe:
-    """The card's, its length in steps."""
+    """The card's recipe, with its length in steps."""
     recipe = pack.card.recipe
     if recipe is None:
         raise FormatError(f"{pack.card.title!r} has no recipe in its card, which the audit trains by")

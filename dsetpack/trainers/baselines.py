@@ -1,4 +1,4 @@
-"""What a pack has to beat: random real images in as many bytes, trained on just as long and as carefully."""
+"""The baseline that a pack has to beat: random real images in as many bytes, trained on for as many steps."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.seeds import derive
 
 RATES = (0.3, 1.0, 3.0)
-"""Times the recipe's learning rate: the three that a baseline may choose from."""
+"""The factors on the recipe's learning rate that a baseline may choose from."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """Random real images, measured.
+    """The measurement of random real images.
 
     Attributes:
-        per_class: images of each class.
-        bytes: of a file with them (uint8 + zstd), mean over subsets.
-        accuracy, std: over subsets, at the best learning rate.
-        lr: that learning rate.
-        subsets: how many random subsets.
+        per_class: the number of images per class.
+        bytes: the size of a file with the images (uint8 + zstd), as a mean over subsets.
+        accuracy, std: mean and standard deviation over subsets, at the best learning rate.
+        lr: the best learning rate.
+        subsets: the number of random subsets.
     """
 
     per_class: int
@@ -41,19 +41,19 @@ class Baseline:
 
 
 def random_pack(data: ImageData, per_class: int, seed: int, space: Space | None = None) -> Pack:
-    """Random real images as a pack of kind ``images``; without ``space`` raw ones, which are stored as 8-bit pixels."""
+    """Make a pack of kind ``images`` of random real images; without ``space`` they are raw, stored as 8-bit pixels."""
     chosen = data.take(data.draw(per_class, derive(seed, "random images")))
     images = chosen.images if space is None else space.apply(chosen.raw())
     return Pack.from_arrays(images, chosen.labels, classes=data.classes, space=space, title="random real images")
 
 
 def stored_bytes(data: ImageData, per_class: int, seed: int = 0) -> int:
-    """The size of a file with so many random real images of each class."""
+    """The size of a file with ``per_class`` random real images of each class, in bytes."""
     return len(random_pack(data.to("cpu"), per_class, seed).to_bytes())
 
 
 def images_within(data: ImageData, size: int, seed: int = 0) -> int:
-    """How many random real images of each class a file of at most ``size`` bytes holds; at least 1, however small."""
+    """How many random real images of each class fit into a file of ``size`` bytes; at least 1, even if it is larger."""
     most = int(torch.bincount(data.labels, minlength=len(data.classes)).min())
     low, high = 1, 1
     while high < most and stored_bytes(data, high, seed) <= size:
@@ -83,20 +83,22 @@ def measure_random(
     That choice favours the baseline: a pack is measured at one learning rate.
 
     Args:
-        data, test: real images.
-        per_class: images of each class in a subset.
-        recipe: its learning rate is multiplied by each of ``rates``; give it ``steps``: small sets then train as long.
-        augmentation: as for the pack.
-        space: the pixel space of the pack.
-        subsets: how many; each trains one network for each rate.
-        seed: of subsets and networks.
+        data, test: real images; networks train on the first and are tested on the second.
+        per_class: images per class in a subset.
+        recipe: the recipe, whose learning rate is multiplied by each of ``rates``. Give its length in ``steps``, so
+            that small sets train for as long.
+        augmentation: the pack's augmentation.
+        space: the pack's pixel space.
+        subsets: the number of subsets; each trains one network for each rate.
+        rates: the factors on the learning rate.
+        seed: the seed of subsets and networks.
         device: where to train.
-        show: progress; None: only on a terminal.
+        show: whether to show progress; None: only on a terminal.
     """
     packs = [random_pack(data, per_class, derive(seed, n), space) for n in range(subsets)]
     sizes = [stored_bytes(data, per_class, derive(seed, n)) for n in range(subsets)]
     found: dict[float, list[float]] = {}
-    with Meter(f"{per_class} real a class", len(rates), show) as meter:
+    with Meter(f"{per_class} real per class", len(rates), show) as meter:
         for done, rate in enumerate(rates):
             changed = recipe.model_copy(update={"lr": recipe.lr * rate})
             found[changed.lr] = [

@@ -1,7 +1,7 @@
-"""Several networks of one shape trained in one pass: their weights stacked, their steps taken together.
+"""Training of several networks of one shape in one pass: their weights are stacked, their steps taken together.
 
 Each network keeps its own weights, order, augmentation and CutMix, by its own seed, and its own loss; only the
-arithmetic is shared (``torch.func``). So each becomes what training it alone makes of it, up to rounding.
+arithmetic is shared (``torch.func``). So each network ends up as if it had been trained alone, up to rounding.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from dsetpack.training.train import (
 )
 
 AT_ONCE = 10
-"""The most networks in one pass: their activations are in memory together."""
+"""The largest number of networks in one pass: their activations are in memory together."""
 _TRIALS = 3
 _PURE: frozenset[type[nn.Module]] = frozenset(
     {
@@ -54,11 +54,11 @@ _PURE: frozenset[type[nn.Module]] = frozenset(
         nn.Identity,
     }
 )
-"""Modules that keep no state and draw no numbers. Batch norm keeps running statistics, dropout draws: not here."""
+"""Modules that keep no state and draw no numbers, unlike batch norm (running statistics) and dropout (draws)."""
 
 
 def batchable(models: Sequence[nn.Module]) -> bool:
-    """Whether ``train_together`` can train these: all alike, of modules without state and without random draws."""
+    """Whether ``train_together`` can train these models: all alike, of modules without state and random draws."""
     shapes = {tuple((name, p.shape, p.dtype) for name, p in model.named_parameters()) for model in models}
     return (
         len(shapes) == len({repr(model) for model in models}) == 1
@@ -78,16 +78,16 @@ def worthwhile(
 ) -> bool:
     """Whether one pass is faster than one network after another.
 
-    Never on a CPU: there it was measured to be faster only for networks too small for it to matter (ConvNet-3 on one
-    core: 1.4 times as fast with width 8 and batch 10, but 0.9 times from width 16 and 0.5 times at width 32 and batch
-    128: convolutions with a batch of weights are slower there than one after another). Elsewhere it is tried with
-    copies of the models: a few steps on noise, each way.
+    On a CPU the answer is always no: there one pass was measured to be faster only for networks too small for it to
+    matter (ConvNet-3 on one core: 1.4 times as fast with width 8 and batch 10, but 0.9 times from width 16 and 0.5
+    times at width 32 and batch 128, because convolutions with a batch of weights are slower there than one after
+    another). On other devices both ways are timed with copies of the models, for a few steps on noise.
 
     Args:
-        models: one a seed.
-        image, classes, batch: what they take, [batch, C, H, W], and give, [batch, classes].
-        recipe: its optimiser and loss.
-        device: where.
+        models: the models, one per seed.
+        image, classes, batch: the models map [batch, C, H, W] to [batch, classes], with ``image`` = (C, H, W).
+        recipe: the recipe, for its optimiser and loss.
+        device: where to train.
     """
     if device.type == "cpu" or len(models) < 2 or not batchable(models):
         return False
@@ -105,7 +105,7 @@ def faster_together(
     recipe: Recipe,
     device: torch.device,
 ) -> bool:
-    """Whether a few steps of all models on noise take less time in one pass, here and now; see ``worthwhile``."""
+    """Measure whether a few steps of all models on noise take less time in one pass; see ``worthwhile``."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(len(models), batch, *image, generator=generator).to(device)
     y = torch.full((len(models), batch, classes), 1 / classes, device=device)
@@ -127,15 +127,17 @@ def train_together(
     """Train models in place, each as ``dsetpack.training.train.train`` does with its seed.
 
     Args:
-        models: ``batchable``; see ``train`` for what they are. ``after`` finds them as they stand after the step.
+        models: models that are ``batchable``; see ``train`` for their interface. When ``after`` is called, they have
+            the weights of that step.
         pack_like, recipe, augmentation, device, progress, after: as for ``train``.
-        seeds: one for each model.
+        seeds: one seed per model.
 
     Returns:
         as ``train``; the loss is the mean over models, too.
 
     Raises:
-        DsetpackError, FormatError: as from ``train``.
+        DsetpackError: as ``train``.
+        FormatError: as ``train``.
     """
     device = usable(device)
     start = time.perf_counter()
@@ -156,7 +158,7 @@ def train_together(
                 for own in zip(y, logits, strict=True):
                     check_labels(*own, recipe.loss)
             losses = _losses(logits, _labels(y, mixes, logits.shape[2], recipe), recipe)
-            descend(optimizer, rate, losses.sum())  # no gradient of one network's loss reaches another
+            descend(optimizer, rate, losses.sum())  # the gradient of a network's loss does not reach the others
             watch.add(losses)
             if after is not None:
                 after(step + 1, total)
@@ -170,9 +172,10 @@ Forward = Callable[[Tensor], Tensor]
 
 @contextmanager
 def _stacked(models: Sequence[nn.Module], device: torch.device) -> Iterator[tuple[dict[str, Tensor], Forward]]:
-    """The parameters of all models, stacked by name, and images [S, B, C, H, W] to logits [S, B, classes] by them.
+    """Stack the parameters of all models by name; yield them and the function from images to logits.
 
-    Inside, the models' parameters are views of the stacked ones: a step on those is one on all models.
+    It maps images [S, B, C, H, W] to logits [S, B, classes] by the stacked parameters. Inside, the models' parameters
+    are views of the stacked ones: a step on those is a step on all models.
     """
     modes = [model.training for model in models]
     for model in models:
@@ -193,7 +196,7 @@ def _stacked(models: Sequence[nn.Module], device: torch.device) -> Iterator[tupl
         for model, mode in zip(models, modes, strict=True):
             model.train(mode)
             for parameter in model.parameters():
-                parameter.data = parameter.data.clone()  # else each model would keep the memory of all
+                parameter.data = parameter.data.clone()  # otherwise each model would keep all models' memory
 
 
 def _together(
@@ -204,7 +207,7 @@ def _together(
 
 
 def _labels(labels: Sequence[Tensor], mixes: Sequence[Mix | None], classes: int, recipe: Recipe) -> Tensor:
-    """Mixed labels, stacked: int64 [S, B], or float [S, B, classes] as soon as one network's need that."""
+    """Mix the labels and stack them: int64 [S, B], or float [S, B, classes] if one network's labels need that."""
     mixed = [y if mix is None else mix.labels(y, classes) for y, mix in zip(labels, mixes, strict=True)]
     if recipe.loss == "mse" or any(y.is_floating_point() for y in mixed):
         mixed = [y if y.is_floating_point() else F.one_hot(y, classes).float() for y in mixed]
@@ -222,7 +225,7 @@ def _losses(logits: Tensor, labels: Tensor, recipe: Recipe) -> Tensor:
 
 
 def _as_one(models: Sequence[nn.Module], x: Tensor, y: Tensor, recipe: Recipe) -> Callable[[], None]:
-    """A few steps of copies of all models, in one pass."""
+    """A function that takes a few steps of copies of all models, in one pass."""
     copies = copy.deepcopy(list(models))
 
     def step() -> None:
@@ -235,7 +238,7 @@ def _as_one(models: Sequence[nn.Module], x: Tensor, y: Tensor, recipe: Recipe) -
 
 
 def _one_by_one(models: Sequence[nn.Module], x: Tensor, y: Tensor, recipe: Recipe) -> Callable[[], None]:
-    """A few steps of copies of all models, one after another."""
+    """A function that takes a few steps of copies of all models, one after another."""
     copies = [model.to(x.device) for model in copy.deepcopy(list(models))]
 
     def step() -> None:
@@ -248,7 +251,7 @@ def _one_by_one(models: Sequence[nn.Module], x: Tensor, y: Tensor, recipe: Recip
 
 
 def _seconds(step: Callable[[], None], device: torch.device) -> float:
-    """The time of the second call: the first one chooses algorithms and fills caches."""
+    """The time of the second call; the first one chooses algorithms and fills caches."""
     taken = 0.0
     for _ in range(2):
         _wait(device)

@@ -1,4 +1,4 @@
-"""The card of a distilled set: how to use it, and where it comes from."""
+"""The card of a distilled set: how to use the set, and where it comes from."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dsetpack.version import __version__
 
 
 def card_of(data: ImageData, recipe: DistillRecipe, learned: Learned, seed: int) -> Card:
-    """The card of a set that was distilled from these data.
+    """Make the card of a set that was distilled from these data.
 
     Args:
         data: the real images.
-        recipe: by which it was distilled.
+        recipe: the recipe of the distillation.
         learned: the set, and how to train on it.
-        seed: of the distillation.
+        seed: the seed of the distillation.
     """
     synthetic = learned.synthetic
     ipc = recipe.ipc
     budget = recipe.parameterization.budget(data.shape, len(data.classes), ipc)
     settings = as_json(recipe)
-    for key in ("evaluation", "augmentation", "figures", "title", "method", "data"):  # said elsewhere
+    for key in ("evaluation", "augmentation", "figures", "title", "method", "data"):  # these are elsewhere
         settings.pop(key, None)
     return Card(
         title=f"{data.name}, {recipe.method}, {ipc} image{'s' if ipc > 1 else ''} per class",

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain values in one file, replaced in one step, never unpickled."""
+"""Checkpoints: tensors and plain values in one file, replaced atomically; loading one never runs pickled code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Recipe = dict[str, JsonValue]
 
 
 def save_checkpoint(path: Path, recipe: Recipe, state: dict[str, Any]) -> None:
-    """Write ``state`` (tensors, numbers, strings, lists, dicts) for a run of ``recipe``; atomic."""
+    """Write ``state`` (tensors, numbers, strings, lists, dicts) for a run of ``recipe`` atomically."""
     buffer = io.BytesIO()
     plain = json.loads(json.dumps(recipe))
     torch.save({"dsetpack": FORMAT, "recipe": plain, "state": state}, buffer)
@@ -29,24 +29,25 @@ def save_checkpoint(path: Path, recipe: Recipe, state: dict[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
-    """The state that was saved for a run of ``recipe``; tensors on the CPU.
+    """Load the state that was saved for a run of ``recipe``, with tensors on the CPU.
 
     Raises:
-        FormatError: not a checkpoint of ours, or one of another recipe; names the settings that differ.
+        FormatError: if the file is not a checkpoint of ours.
+        FormatError: if it belongs to another recipe; the message names the settings that differ.
     """
     found = _read(path)
-    ours = json.loads(json.dumps(recipe))  # tuples are lists there
+    ours = json.loads(json.dumps(recipe))  # the saved one has lists instead of tuples
     if found["recipe"] != ours:
         raise FormatError(
             f"{path}: a checkpoint of another recipe ({_difference(found['recipe'], ours)}); "
-            "resume with the same settings, or begin anew: without resume, and with another out or folder"
+            "resume with the same settings, or start again: without resume, and with another out or folder"
         )
     state: dict[str, Any] = found["state"]
     return state
 
 
 def unsound(state: Any, name: str = "") -> str | None:
-    """The dotted name of the first tensor in a state (of dicts, lists and tensors) with a NaN or an infinity."""
+    """The dotted name of the first tensor with a NaN or an infinity in a state of dicts, lists and tensors, or None."""
     if isinstance(state, torch.Tensor):
         return None if bool(state.isfinite().all()) else name
     inner = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list | tuple) else ()
@@ -55,10 +56,10 @@ def unsound(state: Any, name: str = "") -> str | None:
 
 
 def check_free(path: Path) -> None:
-    """Refuse to begin anew over the checkpoint of a run that stopped before its end.
+    """Refuse to start over the checkpoint of a run that stopped before its end.
 
     Raises:
-        FormatError: if there is one, or if the file is not a checkpoint of ours.
+        FormatError: if there is such a checkpoint, or if the file is not a checkpoint of ours.
     """
     if path.exists() and unfinished(path):
         raise FormatError(
@@ -67,10 +68,10 @@ def check_free(path: Path) -> None:
 
 
 def unfinished(path: Path) -> bool:
-    """Whether a run stopped before its end there.
+    """Whether the checkpoint's run stopped before its end.
 
     Raises:
-        FormatError: not a checkpoint of ours.
+        FormatError: if the file is not a checkpoint of ours.
     """
     return not _read(path)["state"].get("finished", False)
 
@@ -80,9 +81,9 @@ def _read(path: Path) -> dict[str, Any]:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FormatError(f"{path}: not a readable checkpoint ({reason}); remove it to begin anew") from error
+        raise FormatError(f"{path}: not a readable checkpoint ({reason}); remove it to start again") from error
     if not isinstance(found, dict) or found.get("dsetpack") != FORMAT:
-        raise FormatError(f"{path}: not a checkpoint of this version of dsetpack; remove it to begin anew")
+        raise FormatError(f"{path}: not a checkpoint of this version of dsetpack; remove it to start again")
     return found
 
 

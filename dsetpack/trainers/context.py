@@ -1,4 +1,4 @@
-"""What building a method needs: the real images, and where to keep what is made on the way."""
+"""What building a method needs: the real images, and where to keep intermediate results."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ BATCH = 5000
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """One distillation.
+    """The context of one distillation.
 
     Attributes:
         data: the real training images, on the device that computes.
-        space: the pixel space that synthetic images live in, on that device.
-        ipc: the budget in images a class.
-        seed: of everything random; derive from it by name.
-        cache: folder for what other runs can use again (real means, experts).
-        run: from the name of a phase (``pretrain``, ``experts``) to where it keeps its state; pass it to ``optimise``.
-        augment: siamese augmentation of real and synthetic images in matching; None for none.
+        space: the pixel space of synthetic images, on that device.
+        ipc: the budget in images per class.
+        seed: the seed of everything random; derive from it by name.
+        cache: the folder for results that other runs can use again (real means, experts).
+        run: maps the name of a phase (``pretrain``, ``experts``) to its ``Run``; pass that to ``optimise``.
+        augment: siamese augmentation of real and synthetic images in matching, or None.
     """
 
     data: ImageData
@@ -42,27 +42,27 @@ class Context:
 
     @property
     def classes(self) -> int:
-        """How many."""
+        """The number of classes."""
         return len(self.data.classes)
 
     @property
     def device(self) -> torch.device:
-        """Where to compute."""
+        """The device that computes."""
         return self.data.images.device
 
     @cached_property
     def real(self) -> Tensor:
-        """All real images in ``space``: float32 [N, C, H, W], without gradient. Four bytes a pixel stay in memory."""
+        """All real images in ``space``, without gradient: float32 [N, C, H, W], which stays in memory."""
         with torch.no_grad():
             return torch.cat([self.space.apply(x) for x, _ in self.data.batches(BATCH)])
 
     def real_batch(self, size: int, generator: torch.Generator, label: int | None = None) -> tuple[Tensor, Tensor]:
-        """Random real images in ``space`` and their labels, drawn without replacement.
+        """Draw random real images in ``space``, without replacement; return them and their labels.
 
         Args:
-            size: how many; all there are where that is fewer.
-            generator: on the CPU.
-            label: only of this class.
+            size: the number of images; all of them if there are fewer.
+            generator: the generator to draw from, on the CPU.
+            label: the class to draw from; None for all classes.
         """
         found = torch.arange(len(self.data)) if label is None else self._of_class[label]
         chosen = found[torch.randperm(len(found), generator=generator)[:size]].to(self.device)

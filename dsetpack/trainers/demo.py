@@ -1,4 +1,4 @@
-"""The demonstration: the shipped sample distilled, and compared with real images in as many bytes."""
+"""The demonstration: distill the shipped sample, and compare the pack with real images in as many bytes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SETTINGS = {
     "evaluation.batch_size": 64,
     "evaluation.width": 16,
 }
-"""What the demo shortens of the recipe ``kfs-cpu``, to end within four minutes on two cores."""
+"""The settings that the demo shortens in the recipe ``kfs-cpu``, to end within four minutes on two cores."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: what was trained on, and what came of it. Accuracy in [0, 1], time in seconds."""
+    """One row of the table: what networks were trained on, and the result. Accuracy in [0, 1], time in seconds."""
 
     name: str
     images: int
@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demonstration found; times in seconds."""
+    """The results of the demonstration; times in seconds."""
 
     rows: tuple[Row, ...]
     recipe: Recipe
@@ -59,20 +59,20 @@ class Demo:
 
     @property
     def lead(self) -> float:
-        """How many points the pack is ahead of random real images in as many bytes."""
+        """By how many percentage points the pack beats random real images in as many bytes."""
         return 100 * (self.rows[0].accuracy - self.rows[1].accuracy)
 
 
 def run(pack_path: Path, picture: Path, say: Say, seed: int = 0) -> Demo:
-    """Distill the sample with KFS, write pack and picture, read the pack back, and measure it beside real images.
+    """Distill the sample with KFS, write pack and picture, read the pack back, and measure it next to real images.
 
-    All of the pack and of the random images train for the same number of optimiser steps under the same augmentation;
-    the random images have the best of three learning rates, over several random subsets.
+    Networks train on the pack and on the random images for the same number of optimiser steps under the same
+    augmentation; the random images get the best of three learning rates, over several random subsets.
 
     Args:
-        pack_path, picture: files to write.
+        pack_path, picture: the files to write.
         say: called with a line before each part of the work.
-        seed: of everything random.
+        seed: the seed of everything random.
     """
     began = time.perf_counter()
     train, test = load("fashion-sample", split="train"), load("fashion-sample", split="test")
@@ -89,7 +89,7 @@ def run(pack_path: Path, picture: Path, say: Say, seed: int = 0) -> Demo:
 
 
 def _read_through(pack: Pack) -> None:
-    """The pack through torch's own DataLoader: every image once, finite, in batches."""
+    """Read the pack through torch's own DataLoader, and check that every image comes once and is finite."""
     batches = DataLoader(pack.dataset(), batch_size=256, shuffle=True)
     seen = sum(len(y) for x, y in batches if bool(torch.isfinite(x).all()))
     if seen != len(pack):
@@ -123,8 +123,8 @@ def _rows(pack: Pack, size: int, train: ImageData, test: ImageData, seed: int) -
 
     return [
         timed("the pack", len(pack), of_pack),
-        timed(f"random real images, {alike} a class", alike * classes, lambda: of_random(alike)),
-        timed("one random real image a class", classes, lambda: of_random(1)),
+        timed(f"random real images, {alike} per class", alike * classes, lambda: of_random(alike)),
+        timed("one random real image per class", classes, lambda: of_random(1)),
         timed("the whole sample", len(train), of_all),
     ]
 

@@ -1,4 +1,4 @@
-"""From real images to a pack, in one call."""
+"""``distill``: from real images to a pack, in one call."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def distill(
         recipe: a recipe, or its name: that of a method (``kfs``, ``kfs-cpu``) or of a table row; or a ``.toml`` file.
         ipc: the budget in images per class; by default the recipe's.
         settings: settings that differ from the named recipe's: ``{"schedule.steps": 1000}``.
-        seed: of everything random. Same seed, device, threads and versions give the same pack.
+        seed: the seed of everything random. The same seed, device, threads and versions give the same pack.
         out: where to save the pack.
         encoding: how to save it.
-        folder: for checkpoints and logs; by default ``<out>.run`` if there is an ``out``, else nothing is kept.
-        resume: go on from the checkpoints in ``folder``.
-        cache: folder for real means and experts; by default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``.
+        folder: the folder for checkpoints and logs; by default ``<out>.run`` if ``out`` is given, else nothing is kept.
+        resume: whether to continue from the checkpoints in ``folder``.
+        cache: the folder for real means and experts; by default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``.
         device: where to compute.
-        run: how to show progress, how often to save; its folder, name, recipe and resume are set here.
+        run: how to show progress and how often to save; its folder, name, recipe and resume are set here.
 
     Returns:
         the pack, on the CPU; its card has the evaluation recipe, the settings, and which of them are inferred.
@@ -68,7 +68,7 @@ def distill(
         device=device,
         run=run,
     )
-    job.recipe.parameterization.budget(data.shape, len(data.classes), job.recipe.ipc)  # refused before any work
+    job.recipe.parameterization.budget(data.shape, len(data.classes), job.recipe.ipc)  # refuse before any work
     learned = job.learn(job.context(data))
     synthetic = learned.synthetic
     return job.finish(Pack(card_of(data, job.recipe, learned, seed), synthetic.parts(), synthetic.space.to("cpu")))

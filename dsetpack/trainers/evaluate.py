@@ -1,4 +1,4 @@
-"""How good a pack is: networks trained on it from scratch, tested on real images."""
+"""How good a pack is: networks are trained on it from scratch and tested on real images."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def evaluate(
     The network after the last step counts; nothing is chosen on the test images.
 
     Args:
-        pack: what to train on.
-        test: real test images; mapped into the pack's space.
+        pack: the pack to train on.
+        test: real test images; they are mapped into the pack's space.
         device: where to train; by default where the pack is.
-        show: progress; None: only on a terminal.
+        show: whether to show progress; None: only on a terminal.
         choices: seeds, protocol, network, ...; see ``Choices``.
 
     Returns:
-        fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own`` or
-        ``common`` where network, recipe and augmentation are the protocol's, else ``changed``. ``note`` is JSON: what
-        differs, and with ``readings`` the best of them as ``best_of``, or None.
+        a metric of fractions in [0, 1]; ``std`` divides by seeds - 1 and is None for one seed. ``protocol`` is ``own``
+        or ``common`` if network, recipe and augmentation are the protocol's, else ``changed``. ``note`` is JSON or
+        None: what differs, and with several ``readings`` the best of them as ``best_of``.
 
     Raises:
-        FormatError: no recipe, or test images that do not fit the pack; see ``plan``.
+        FormatError: if there is no recipe, or test images do not fit the pack; see ``plan``.
     """
     return measure(pack, [test], plan(pack.card, test.name, **choices), device=device, show=show)[0].metric
 
@@ -67,19 +67,19 @@ def accuracies(
     show: bool | None = None,
     **choices: Unpack[Choices],
 ) -> list[float]:
-    """The accuracy for each seed; arguments as for ``evaluate``. Several processes share the seeds out."""
+    """Measure the accuracy for each seed; arguments as for ``evaluate``. Several processes share out the seeds."""
     return measure(pack, [test], plan(pack.card, test.name, **choices), device=device, show=show)[0].last
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What networks got right of one test set.
+    """The accuracies of networks on one test set.
 
     Attributes:
-        last: the accuracy after the last step, for each seed: what counts.
-        best: the best of all readings, for each seed: chosen on the test images, so no fair measure.
-        readings: how many there were.
-        metric: for a card; ``value`` is the mean of ``last``.
+        last: the accuracy after the last step, for each seed. This one counts.
+        best: the best of all readings, for each seed. It is chosen on the test images, so it is not a fair measure.
+        readings: the number of readings.
+        metric: the metric for a card; its ``value`` is the mean of ``last``.
     """
 
     last: list[float]
@@ -99,13 +99,13 @@ def measure(
     """Train the networks of a plan once, and test them on several sets of images.
 
     Args:
-        pack: what to train on; ``how`` is a plan for its card.
-        tests: real test images, each of the pack's shape and number of classes.
-        how: from ``protocols.plan``.
+        pack: the pack to train on.
+        tests: sets of real test images with the pack's shape and number of classes.
+        how: the plan, made by ``protocols.plan`` for the pack's card.
         device, show: as for ``evaluate``.
 
     Raises:
-        FormatError: test images that do not fit the pack, or a predictor that does not.
+        FormatError: if test images or the predictor do not fit the pack.
     """
     for test in tests:
         check_data(pack.card, test)
@@ -116,7 +116,7 @@ def measure(
 
 
 def _measured(test: ImageData, how: Evaluation, readings: Sequence[Sequence[float]]) -> Measured:
-    """From the readings of each seed."""
+    """Sum up the readings of each seed on one test set."""
     last, best = [seed[-1] for seed in readings], [max(seed) for seed in readings]
     count = len(readings[0])
     told = {"readings": count, "value": statistics.fmean(best), "std": _spread(best)} if how.readings > 1 else None
@@ -145,14 +145,14 @@ Readings = list[list[float]]
 
 
 class _Bench:
-    """A pack, test sets and a plan, on one device."""
+    """A pack, test sets and a plan on one device."""
 
     def __init__(self, pack: Pack, tests: Sequence[ImageData], how: Evaluation, device: torch.device) -> None:
         self.pack, self.how, self.device = pack.to(device), how, device
         self.tests = [test.to(device) for test in tests]
 
     def readings(self, show: bool | None) -> list[Readings]:
-        """Of the network of each seed; several processes share the seeds out."""
+        """The readings of each seed's network; several processes share out the seeds."""
         own = list(parallel.mine(len(self.how.seeds)))
         found: dict[int, Readings] = {}
         with Meter("evaluate", len(own), False if parallel.rank() else show) as meter:
@@ -164,7 +164,7 @@ class _Bench:
         return [every[number] for number in range(len(self.how.seeds))]
 
     def _groups(self, numbers: list[int]) -> Iterator[list[int]]:
-        """Which networks train in one pass."""
+        """Group the numbers of networks that train in one pass."""
         size = 1
         if len(numbers) > 1 and self.how.batched is not False:
             first = [self.how.network(self.how.seeds[number]) for number in numbers[:AT_ONCE]]
@@ -177,7 +177,7 @@ class _Bench:
         return worthwhile(models, how.image, how.classes, batch, how.recipe, self.device)
 
     def _trained(self, seeds: Sequence[int]) -> list[Readings]:
-        """The readings of networks that train together, or of one alone."""
+        """Train networks together, or one alone, and return their readings."""
         models = [self.how.network(seed) for seed in seeds]
         orders = [derive(seed, "order") for seed in seeds]
         found: list[Readings] = [[[] for _ in self.tests] for _ in seeds]
@@ -215,14 +215,14 @@ class _Bench:
         )
 
     def _tested(self, model: nn.Module) -> list[float]:
-        """The accuracy on each test set, of what the plan lets predict."""
+        """The accuracy of the plan's predictor on each test set."""
         with _inference(model):
             predict = ridge_predictor(model, self.pack) if self.how.predictor == "krr" else model
             return [_share(predict, test, self.pack.space) for test in self.tests]
 
 
 class _Whole:
-    """A pack whose loaders give each process all batches: processes share out the seeds, not the images."""
+    """A pack whose loaders give every process all batches, because processes share out the seeds, not the images."""
 
     def __init__(self, pack: Pack) -> None:
         self.pack = pack
@@ -232,24 +232,24 @@ class _Whole:
 
 
 def _marks(total: int, readings: int) -> set[int]:
-    """The steps after which to test: equal shares of all, the last one included; fewer than asked for if it must be."""
+    """The steps after which to test, evenly spaced, including the last; fewer than ``readings`` if steps are fewer."""
     return {max(1, round(total * part / readings)) for part in range(1, readings + 1)}
 
 
 def fresh(pack: Pack, recipe: Recipe, seed: int) -> Network:
-    """The recipe's network that ``evaluate`` trains for a seed, before training."""
+    """Build the recipe's network for a seed as ``evaluate`` does, before training."""
     return network(recipe.arch, pack.card.shape, len(pack.card.classes), recipe.width, seed=derive(seed, "weights"))
 
 
 def accuracy(model: nn.Module, test: ImageData, space: Space) -> float:
-    """The share of test images that the model gets right, in evaluation mode; mapped into ``space`` first."""
+    """The share of test images, mapped into ``space``, that the model classifies correctly in evaluation mode."""
     with _inference(model):
         return _share(model, test, space)
 
 
 @contextmanager
 def _inference(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode it was in afterwards."""
+    """Put the model in evaluation mode without gradients, and restore its mode afterwards."""
     was_training = model.training
     model.eval()
     try:

@@ -1,11 +1,11 @@
 """Expert trajectories: networks trained on the real data, with their parameters after every epoch kept on disk.
 
-What trajectory matching follows (MTT, Cazenavette et al. 2022, section 3.1). One ``.npy`` file an expert: an array of
-``epochs + 1`` rows, each a CRC-32 and all parameters of the network as one vector, in the order of ``parameters()``.
+Trajectory matching follows them (MTT, Cazenavette et al. 2022, section 3.1). Each expert is one ``.npy`` file: an array
+of ``epochs + 1`` rows, each a CRC-32 and all parameters of the network as one vector, in the order of ``parameters()``.
 A file is mapped, never loaded: a step of matching reads the two rows that it needs and checks only those.
 
-Size: 4 bytes a parameter, epoch and expert: 6.5 GB for the paper's 100 experts of 50 epochs with a ConvNet-3 of width
-128. ``precision="f16"`` halves that: see ``ExpertSettings`` for what it costs.
+They take 4 bytes per parameter, epoch and expert: 6.5 GB for the paper's 100 experts of 50 epochs with a ConvNet-3 of
+width 128. ``precision="f16"`` halves that; see ``ExpertSettings`` for the loss of accuracy.
 """
 
 from __future__ import annotations
@@ -43,25 +43,25 @@ from dsetpack.trainers.seeds import generator
 
 
 class ExpertSettings(Model):
-    """How experts are trained: MTT's values by default, which are its release's, too.
+    """How experts are trained. The defaults are the values of MTT and its release.
 
-    Plain SGD on cross-entropy, without weight decay and at a constant rate, on batches that DSA augments with
-    parameters for each image (where the run augments at all).
+    Experts are trained by plain SGD on cross-entropy, without weight decay and at a constant rate. If the run augments,
+    DSA augments the batches with parameters of its own for each image.
 
     Attributes:
-        count: how many; raising it keeps those that are there.
-        epochs: how long each is trained; its parameters are kept at the start and after each.
-        epoch_steps: steps that count as an epoch; None for one pass over the data. Fewer make CPU runs short; the
-            order goes on where the last epoch stopped, so every image is seen.
-        batch, lr, momentum: of SGD.
-        drop: ISA on MTT, inferred: the share of each batch, of the lowest loss, that a step leaves out; see
-            ``objectives/isa.py``. 0 without, 0.2 in the paper.
+        count: the number of experts; raising it keeps those that exist.
+        epochs: how long each is trained; its parameters are kept at the start and after each epoch.
+        epoch_steps: the number of steps that count as an epoch; None for one pass over the data. Fewer steps make CPU
+            runs short; the order continues where the last epoch stopped, so every image is seen.
+        batch, lr, momentum: SGD's batch size, learning rate and momentum.
+        drop: ISA on MTT, inferred: the share of each batch, the images of lowest loss, that a step leaves out; see
+            ``objectives/isa.py``. 0 for MTT, 0.2 in ISA's paper.
         precision: how parameters are stored. ``f16`` keeps 11 bits. Measured with a ConvNet-3 of width 16 on 6,000
-            images of Fashion-MNIST, targets 2 epochs of 10 or 24 steps ahead, starts from epoch 0 to 10: rounding moves
-            a target by 0.4 to 1.4 % of its distance, changes the squared distance by at most 0.3 %, and so adds at most
-            0.0002 to a loss that is 1 where nothing is learned. It weighs more where experts move less: late starts,
-            small ``lr`` or ``epoch_steps``.
-        seed: of the experts; None for the run's. Setting it lets runs with other seeds share one set of experts.
+            images of Fashion-MNIST, with targets 2 epochs of 10 or 24 steps ahead and starts from epoch 0 to 10,
+            rounding moves a target by 0.4 to 1.4 % of its distance, changes the squared distance by at most 0.3 %, and
+            so adds at most 0.0002 to a loss that is 1 if nothing is learned. It matters more if experts move less: with
+            late starts, or a small ``lr`` or ``epoch_steps``.
+        seed: the experts' seed; None for the run's. Setting it lets runs with different seeds share one set of experts.
     """
 
     count: Positive = 100
@@ -78,14 +78,15 @@ class ExpertSettings(Model):
 class Experts:
     """Recorded experts, read row by row.
 
-    The folder in the cache is named by a key over data, labels, pixel space, augmentation, settings and the networks
-    themselves. Each file is written in one step: an interrupted recording goes on with the expert that it stopped in,
-    from that expert's start. A file that is damaged is recorded again, when it is found out.
+    The folder's name in the cache is a key over data, labels, pixel space, augmentation, settings, networks and
+    precision. Each file is written atomically: an interrupted recording continues with the expert that it stopped in,
+    from that expert's start. A damaged file is recorded again when the damage is noticed.
 
     Args:
-        settings: how to train them.
-        pool: the networks they start from: expert n is network n, trained with draws that depend on (seed, n) alone.
-        context: real images, space, augmentation, cache and device.
+        settings: how to train experts.
+        pool: the networks that experts start from: expert n is network n, trained with draws that depend only on
+            (seed, n).
+        context: the real images, the space, the augmentation, the cache and the device.
     """
 
     def __init__(self, settings: ExpertSettings, pool: NetworkPool, context: Context) -> None:
@@ -96,7 +97,7 @@ class Experts:
         self.folder = context.cache / f"experts-{self.key()}"
 
     def key(self) -> str:
-        """40 hexadecimal digits that name the cache's folder."""
+        """The 40 hexadecimal digits that name the cache's folder."""
         context = self.context
         left_out = {"count", "seed"} if self.settings.drop else {"count", "seed", "drop"}
         parts: dict[str, Any] = {
@@ -117,10 +118,10 @@ class Experts:
         return self.folder / f"{number:04d}.npy"
 
     def prepare(self, show: bool | None = None) -> None:
-        """Record all experts that are missing, with progress. Several processes share them out.
+        """Record all missing experts and show progress. Several processes share them out.
 
         Raises:
-            DsetpackError: an expert's parameters became NaN or infinite.
+            DsetpackError: if an expert's parameters become NaN or infinite.
         """
         missing = [n for n in parallel.mine(self.settings.count) if self._rows(n) is None]
         epochs = self.settings.epochs
@@ -133,7 +134,7 @@ class Experts:
         """The parameters of expert ``number`` after ``epoch`` epochs: float32 [P] on the context's device.
 
         Raises:
-            IntegrityError: the file was damaged, recorded again, and cannot be read even so.
+            IntegrityError: if the file was damaged and still cannot be read after it was recorded again.
         """
         values = self._read(number, epoch)
         if values is None:
@@ -145,7 +146,7 @@ class Experts:
         return torch.from_numpy(values).to(self.context.device)
 
     def _read(self, number: int, epoch: int) -> npt.NDArray[np.float32] | None:
-        """One row; None where the file or that row is damaged."""
+        """Read one row; None if the file or that row is damaged."""
         rows = self._rows(number)
         if rows is None:
             return None
@@ -153,7 +154,7 @@ class Experts:
         return values.astype(np.float32, copy=False) if zlib.crc32(values.tobytes()) == rows["crc32"][epoch] else None
 
     def _rows(self, number: int) -> npt.NDArray[np.void] | None:
-        """The mapped file; None where there is none, or not one of this shape."""
+        """The mapped file; None if it does not exist or has another shape."""
         path, shape = self.path(number), (self.settings.epochs + 1,)
         expected = io.BytesIO()
         np.lib.format.write_array_header_1_0(
@@ -165,7 +166,7 @@ class Experts:
                 if file.read(len(head)) != head or path.stat().st_size != len(head) + shape[0] * self._dtype.itemsize:
                     return None
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError):  # not there, or gone or replaced meanwhile
+        except (OSError, ValueError):  # missing, or removed or replaced meanwhile
             return None
 
     def _record(self, number: int, meter: Meter, done: int = 0) -> None:
@@ -189,13 +190,13 @@ class Experts:
 
 
 def trajectory(net: Network, settings: ExpertSettings, context: Context, drawn: torch.Generator) -> Iterator[Tensor]:
-    """Train ``net`` on the real data; its parameters, float32 [P], before and after every epoch.
+    """Train ``net`` on the real data and yield its parameters, float32 [P], at the start and after every epoch.
 
     Args:
-        net: on the context's device; trained in place.
-        settings: how.
-        context: real images, labels and augmentation.
-        drawn: on the CPU: the order of images, then the augmentation of each batch, come from it.
+        net: a network on the context's device; it is trained in place.
+        settings: how to train.
+        context: the real images, the labels and the augmentation.
+        drawn: a generator on the CPU, from which the order of images and the augmentation of each batch are drawn.
     """
     real, labels = context.real, context.data.labels
     net.requires_grad_(True).train()
@@ -217,7 +218,7 @@ def trajectory(net: Network, settings: ExpertSettings, context: Context, drawn: 
 
 
 def loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
-    """Mean cross-entropy, a scalar, of all of a batch but the share ``drop`` that is predicted best.
+    """The mean cross-entropy, a scalar, of a batch without the share ``drop`` that is predicted best.
 
     Args:
         logits: [B, classes].
@@ -231,6 +232,6 @@ def loss(logits: Tensor, labels: Tensor, drop: float = 0.0) -> Tensor:
 
 
 def _batches(count: int, size: int, drawn: torch.Generator) -> Iterator[Tensor]:
-    """Endless passes over all images, each in a new order; the last batch of a pass may be smaller."""
+    """Yield batches of endless passes over all images, each in a new order; a pass's last batch may be smaller."""
     while True:
         yield from torch.split(torch.randperm(count, generator=drawn), size)

@@ -1,8 +1,8 @@
-"""The conditional GAN that DiM's generator is trained by (Wang et al. 2023, section 3.3; released code where silent).
+"""The conditional GAN that trains DiM's generator (Wang et al. 2023, section 3.3, completed by the released code).
 
 The critic both scores an image and names its class (an auxiliary-classifier GAN); its scores are trained as a
 Wasserstein critic with gradient penalty (Gulrajani et al. 2017). Each step is one of the critic, then one of the
-generator. The critic sees images scaled to [-1, 1], whatever the pack's pixel space.
+generator. The critic sees images scaled to [-1, 1], independent of the pack's pixel space.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dsetpack.trainers.parameterizations.generator import Generator
 from dsetpack.trainers.seeds import derive
 
 STRIDES = (1, 2, 1, 2, 1, 1, 1, 2)
-"""Of the critic's convolutions."""
+"""The strides of the critic's convolutions."""
 
 Rate = Annotated[float, Field(gt=0)]
 Batch = Annotated[int, Field(ge=2)]
@@ -35,20 +35,20 @@ Score = Callable[[Tensor], Tensor]
 
 
 class GanSettings(Model):
-    """Training of generator and critic before anything is matched.
+    """Settings of the training of generator and critic before anything is matched.
 
-    Epochs and rate are the paper's, which says no more; the rest is the release's (its epochs are 150). The release
-    keeps the epoch that is best on the test images; here the last one counts. Inferred: batches are drawn at random
-    from all images, where the release shuffles epochs.
+    Epochs and rate are the paper's, which states no more; the rest is the release's (which trains for 150 epochs). The
+    release keeps the epoch that is best on the test images; here the last one counts. Inferred: batches are drawn at
+    random from all images, while the release shuffles epochs.
 
     Attributes:
-        loss: ``acgan-wgan-gp`` (released), or ``plain``: logistic, non-saturating, no penalty. Both keep the classes,
-            without which a generator would not heed its labels.
-        epochs: length, in passes over the real images.
-        steps: length in steps, in place of ``epochs``.
-        batch, lr, betas: of both sides' Adam.
-        penalty: weight of the gradient penalty.
-        auxiliary: weight of the cross entropy of classes, on real and on drawn images.
+        loss: ``acgan-wgan-gp`` (released), or ``plain``: logistic, non-saturating, without a penalty. Both keep the
+            loss of classes, without which a generator would ignore its labels.
+        epochs: the length in passes over the real images.
+        steps: the length in steps, instead of ``epochs``.
+        batch, lr, betas: the batch size, and the learning rate and betas of both sides' Adam.
+        penalty: the weight of the gradient penalty.
+        auxiliary: the weight of the cross-entropy of classes, on real and on drawn images.
         width: the critic's channels; None for the generator's.
     """
 
@@ -63,7 +63,7 @@ class GanSettings(Model):
     width: Positive | None = None
 
     def schedule(self, images: int) -> Schedule:
-        """For so many real images."""
+        """The schedule for this number of real images."""
         steps = self.steps or self.epochs * max(1, images // self.batch)
         return Schedule(steps=steps, betas=self.betas)
 
@@ -71,8 +71,8 @@ class GanSettings(Model):
 class Critic(nn.Module):
     """Eight 3×3 convolutions with layer norm and leaky ReLU, the largest value of each map, and two linear heads.
 
-    3,137,971 parameters at 3×32×32, width 196 and 10 classes. The release pools the last 4×4 maps of sides 28 and 32;
-    other sizes pool whatever is left in the same way (our choice).
+    It has 3,137,971 parameters at 3×32×32, width 196 and 10 classes. For sides of 28 and 32, the release pools the last
+    4×4 maps; for other sizes the last maps are pooled in the same way (our choice).
     """
 
     def __init__(self, image: Image, classes: int, width: int) -> None:
@@ -96,12 +96,12 @@ class Critic(nn.Module):
 
 
 def gradient_penalty(score: Score, real: Tensor, fake: Tensor, mix: Tensor) -> Tensor:
-    """Mean over images of (‖gradient of the score‖ - 1)², at points between real and drawn images; differentiable.
+    """The mean over images of (‖gradient of the score‖ - 1)², at points between real and drawn images; differentiable.
 
     Args:
-        score: images [B, C, H, W] to [B], each from its own image alone.
-        real, fake: [B, C, H, W].
-        mix: [B], the share of ``real`` in each point.
+        score: maps images [B, C, H, W] to scores [B], each of which depends only on its own image.
+        real, fake: real and drawn images, [B, C, H, W].
+        mix: the share of ``real`` in each point, [B].
     """
     weight = mix.view(-1, 1, 1, 1)
     points = (weight * real + (1 - weight) * fake).detach().requires_grad_()
@@ -111,12 +111,12 @@ def gradient_penalty(score: Score, real: Tensor, fake: Tensor, mix: Tensor) -> T
 
 
 class Adversary:
-    """The critic with its own Adam: what both sides of the game minimise.
+    """The critic with its own Adam, and the losses of both sides of the game.
 
     Args:
-        settings: of the game.
-        image, classes, width: of the critic.
-        seed: of its weights.
+        settings: the game's settings.
+        image, classes, width: the critic's image shape, number of classes and width.
+        seed: the seed of the critic's weights.
     """
 
     def __init__(self, settings: GanSettings, image: Image, classes: int, width: int, seed: int) -> None:
@@ -130,27 +130,27 @@ class Adversary:
         self.optimizer = torch.optim.Adam(self.critic.parameters(), lr=self.settings.lr, betas=self.settings.betas)
 
     def to(self, device: torch.device | str) -> Adversary:
-        """On a device, before the first step."""
+        """Move to a device, before the first step."""
         self.critic.to(device)
         self._begin()
         return self
 
     def rate(self, lr: float) -> None:
-        """The critic's learning rate from now on."""
+        """Set the critic's learning rate from now on."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
     def learn(self, synthetic: Generator, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """One step of the critic against as many fresh images of random classes.
+        """Take one step of the critic, on real images and as many fresh images of random classes.
 
         Args:
-            synthetic: draws them; its running statistics move.
-            images, labels: real ones, float [B, C, H, W] in [0, 1] and int64 [B].
-            generator: of all draws, on the CPU.
+            synthetic: the generator that draws the fresh images; its running statistics move.
+            images, labels: the real images, float [B, C, H, W] in [0, 1], and their labels, int64 [B].
+            generator: the generator of all draws, on the CPU.
 
         Returns:
-            the critic's loss, detached. If it or its gradient is NaN or infinite, so is the result, and the critic
-            stays as it was.
+            the critic's loss, detached. If its gradient is NaN or infinite, the result is the gradient's norm instead,
+            and the critic stays as it was.
         """
         others = torch.randint(self.classes, labels.shape, generator=generator).to(labels.device)
         with torch.no_grad():
@@ -169,7 +169,7 @@ class Adversary:
     ) -> Tensor:
         score, logits = self.critic(torch.cat([real, fake]))
         on_real, on_fake = score.chunk(2)
-        classes = 2 * F.cross_entropy(logits, torch.cat([labels, others]))  # the mean over each half, added
+        classes = 2 * F.cross_entropy(logits, torch.cat([labels, others]))  # the sum of both halves' means
         game: Tensor
         if self.settings.loss == "plain":
             game = F.softplus(-on_real).mean() + F.softplus(on_fake).mean()
@@ -180,34 +180,34 @@ class Adversary:
         return game + self.settings.auxiliary * classes
 
     def judge(self, fake: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """What the generator minimises: terms differentiable in its images [B, C, H, W], which are in [0, 1]."""
+        """The terms that the generator minimises, differentiable in its images [B, C, H, W], which are in [0, 1]."""
         score, logits = self.critic(fake * 2 - 1)
         deceit = F.softplus(-score) if self.settings.loss == "plain" else -score
         return {"deceit": deceit.mean(), "classes": self.settings.auxiliary * F.cross_entropy(logits, labels)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Critic and optimiser."""
+        """The states of critic and optimiser."""
         return {"critic": self.critic.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a saved state."""
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def real_batch(data: ImageData, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random real images in [0, 1] and their labels, drawn with replacement."""
+    """Draw random real images in [0, 1] with replacement; return them and their labels."""
     chosen = torch.randint(len(data), (size,), generator=generator).to(data.images.device)
     return data.raw(chosen), data.labels[chosen]
 
 
 class Gan(Trainable):
-    """Generator and critic, one step each: the generator draws images of a real batch's labels.
+    """Generator and critic, which take one step each; the generator draws images of a real batch's labels.
 
     Args:
         synthetic: the generator.
         adversary: its opponent.
-        data: real images.
+        data: the real images.
     """
 
     repeatable = False
@@ -238,7 +238,7 @@ class Gan(Trainable):
 
 
 def train_gan(settings: GanSettings, context: Context, synthetic: Generator) -> Adversary:
-    """Train the generator in place, as phase ``gan`` of the context; returns its opponent, trained as long."""
+    """Train the generator in place, as phase ``gan`` of the context, and return its opponent, trained as long."""
     width = settings.width or synthetic.config.width
     adversary = Adversary(settings, context.data.shape, context.classes, width, context.seed).to(context.device)
     work = Gan(synthetic, adversary, context.data)

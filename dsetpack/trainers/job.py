@@ -1,4 +1,4 @@
-"""``Job``: what one call of ``distill``, or all stages of ``distill_stages``, depend on besides the images."""
+"""``Job``: what a call of ``distill``, or all stages of ``distill_stages``, need besides the images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Build = Callable[[Context], Parameterization]
 
 
 class Learned(NamedTuple):
-    """The set after all its steps, and how to train on it: the recipe's evaluation with what was learned along."""
+    """The set after all steps, and the recipe's evaluation, updated with what was learned with the set."""
 
     synthetic: Parameterization
     evaluation: Recipe
@@ -46,14 +46,14 @@ class Job:
     """One piece of work.
 
     Attributes:
-        recipe: as it applies to the data.
-        seed: of everything random.
-        folder: for checkpoints and logs; None keeps nothing.
-        resume: whether to go on from the checkpoints there.
-        cache: folder for what other runs can use again.
+        recipe: the recipe as it applies to the data.
+        seed: the seed of everything random.
+        folder: the folder for checkpoints and logs; None keeps nothing.
+        resume: whether to continue from the checkpoints in ``folder``.
+        cache: the folder for results that other runs can use again.
         device: where to compute.
         run: how to show progress and how often to save.
-        out, encoding: where and how to save the pack; None saves nothing.
+        out, encoding: where and how to save the pack; ``out`` None saves nothing.
     """
 
     recipe: DistillRecipe
@@ -79,7 +79,7 @@ class Job:
         device: torch.device | str = "cpu",
         run: Run | None = None,
     ) -> Job:
-        """The job that the arguments of ``distill`` describe, by their names there."""
+        """Make the job that the arguments of ``distill`` describe; they have the same names there."""
         if folder is None and out is not None:
             folder = f"{os.fspath(out)}.run"
         kept = None if folder is None else Path(folder)
@@ -94,12 +94,12 @@ class Job:
         space: Space | None = None,
         given: checkpoint.Recipe | None = None,
     ) -> Context:
-        """What one distillation works on, checked before anything is computed.
+        """Make the context of one distillation, after checks that come before any computation.
 
         Args:
             data: the real images; they are moved to the job's device.
-            seed, folder: in place of the job's.
-            space: the pixel space, where the data do not define it.
+            seed, folder: used instead of the job's.
+            space: the pixel space; None to fit it to the data.
             given: what else the result depends on, for checkpoints.
 
         Raises:
@@ -108,7 +108,7 @@ class Job:
         """
         data, folder = data.to(self.device), folder or self.folder
         for label in range(len(data.classes)):
-            data.of_class(label)  # refused here: some methods would find out late, some never
+            data.of_class(label)  # refuse here: some methods would notice late, some never
         for name, width in _networks(self.recipe):
             network(name, data.shape, len(data.classes), width)
         if folder is not None and not self.resume:
@@ -129,8 +129,8 @@ class Job:
         """Make the set and run all its steps.
 
         Args:
-            context: from ``context``.
-            build: makes the set that learning starts from, where that is not the recipe's parameterization alone.
+            context: made by ``context``.
+            build: makes the set that learning starts from; None for the recipe's parameterization.
         """
         with precision(self.recipe.precision, context.device):
             synthetic = (build or self.recipe.parameterization.build)(context)
@@ -150,7 +150,7 @@ class Job:
         return objective.evaluation(recipe.evaluation)
 
     def finish(self, pack: Pack) -> Pack:
-        """Save the pack where the job says so; of several processes, the first one does."""
+        """Save the pack if the job says so, in the first of several processes only; return it."""
         if self.out is not None and not parallel.rank():
             pack.save(self.out, encoding=self.encoding)
         return pack
@@ -159,19 +159,19 @@ class Job:
 def chosen_recipe(
     recipe: str | DistillRecipe, ipc: int | None, settings: Mapping[str, Any] | None, data: str
 ) -> DistillRecipe:
-    """The recipe that is asked for, as it applies to the data set of this name; see ``distill``.
+    """The requested recipe, as it applies to the data set named ``data``; see ``distill``.
 
     Raises:
-        FormatError: if there is no such recipe or setting, or if settings are to change a ``DistillRecipe``.
+        FormatError: if the recipe or a setting does not exist, or if settings are given for a ``DistillRecipe``.
     """
     asked = {**(settings or {}), **({} if ipc is None else {"ipc": ipc})}
     if isinstance(recipe, DistillRecipe) and asked:
-        raise FormatError("settings change a recipe that is named; change a DistillRecipe itself")
+        raise FormatError("settings can only change a recipe given by name; change the DistillRecipe itself")
     return for_data(recipe if isinstance(recipe, DistillRecipe) else load_recipe(recipe, asked), data)
 
 
 def _networks(recipe: DistillRecipe) -> Iterator[tuple[str, int | None]]:
-    """Names and widths of all networks that a recipe names itself."""
+    """Names and widths of the networks that a recipe's evaluation, adversary and logit matching name."""
     yield recipe.evaluation.arch, recipe.evaluation.width
     if recipe.adversary is not None:
         yield recipe.adversary.network, recipe.adversary.width

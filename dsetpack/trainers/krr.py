@@ -2,12 +2,12 @@
 
     prediction(x) = f(x) f(S)ᵀ (f(S) f(S)ᵀ + λI)⁻¹ Y,    λ = ridge · tr(f(S) f(S)ᵀ) / N
 
-with S the N synthetic images, Y their labels and f a network's features, without a bias.
+where S are the N synthetic images, Y their labels and f a network's features, without a bias.
 
-The kernel and its Cholesky factor are in double precision, whatever the features are: λ is 10⁻⁶ of the mean
+The kernel and its Cholesky factor are in double precision, even if the features are not: λ is 10⁻⁶ of the mean
 eigenvalue, and the largest may be N times the mean, so rounding the kernel to float32 can outweigh λ and make it
-indefinite. What is solved for is one vector of weights a class (features × classes); predicting is one small product
-then, and the kernel between real and synthetic images is never made.
+indefinite. The regression is solved for one vector of weights per class (features × classes). So predicting is one
+small product, and the kernel between real and synthetic images is never computed.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ RIDGE = 1e-6
 
 
 class KrrPredictor:
-    """Fitted to a synthetic set once, it predicts any number of batches. Differentiable in all that it is given.
+    """A regression that is fitted to a synthetic set once and predicts any number of batches.
 
-    A kernel that is not positive definite (features that are NaN, infinite or all 0) makes NaN predictions instead of
-    an exception: whoever optimises looks at the loss anyway, and a GPU need not be waited for.
+    Predictions are differentiable in all inputs. If the kernel is not positive definite (features that are NaN,
+    infinite or all 0), they are NaN: an exception would have to wait for the GPU, and an optimiser checks its loss
+    anyway.
 
     Args:
-        features: float [N, F] of the synthetic images.
-        targets: float [N, classes], their labels; FRePo's are centred.
+        features: the synthetic images' features, float [N, F].
+        targets: their labels, float [N, classes]; FRePo's are centred.
         ridge: the regularisation relative to the kernel's diagonal.
-        scale: what of the diagonal.
+        scale: whether that means the diagonal's mean or its sum.
 
     Attributes:
         weights: float64 [F, classes]: predictions are ``features @ weights``.
 
     Raises:
-        FormatError: shapes other than these.
+        FormatError: if shapes are not as described.
     """
 
     def __init__(self, features: Tensor, targets: Tensor, ridge: float = RIDGE, scale: Scale = "mean") -> None:
@@ -66,7 +67,7 @@ class KrrPredictor:
 def krr_predict(
     features_s: Tensor, y_s: Tensor, features_t: Tensor, ridge: float = RIDGE, scale: Scale = "mean"
 ) -> Tensor:
-    """Predictions float64 [B, classes] for ``features_t`` from the synthetic ``features_s`` and ``y_s``.
+    """Predict float64 [B, classes] for ``features_t`` from the synthetic ``features_s`` and ``y_s``.
 
     Args:
         features_s: float [N, F].

@@ -1,4 +1,4 @@
-"""LAMB (You et al. 2020, algorithm 2, without weight decay): Adam whose step is scaled layer by layer."""
+"""LAMB (You et al. 2020, algorithm 2, without weight decay): Adam with steps scaled layer by layer."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing_extensions import override
 
 
 class Lamb(torch.optim.Optimizer):
-    """What FRePo and ISA learn their images and labels by.
+    """The optimiser that FRePo and ISA learn images and labels by.
 
-    With m and v the bias-corrected moments of Adam and u = m / (√v + eps), a tensor w moves by -lr · ‖w‖/‖u‖ · u; by
-    -lr · u where one of the two norms is 0.
+    With Adam's bias-corrected moments m and v and u = m / (√v + eps), a tensor w moves by -lr · ‖w‖/‖u‖ · u, or by
+    -lr · u if one of the two norms is 0.
 
     Args:
         params: tensors or groups of them.
-        lr: learning rate.
-        betas: decay of the moments.
-        eps: 1e-6 as in the paper's experiments and optax.
+        lr: the learning rate.
+        betas: the decay of the moments.
+        eps: the constant above, 1e-6 as in the paper's experiments and in optax.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Lamb(torch.optim.Optimizer):
     @override
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step. ``closure`` evaluates the loss again, as in every torch optimiser."""
+        """Take one step. ``closure`` evaluates the loss again, as in every torch optimiser."""
         loss = None
         if closure is not None:
             with torch.enable_grad():

@@ -1,4 +1,4 @@
-"""The log of a run: one CSV row a step, and TensorBoard where it is asked for."""
+"""The log of a run: one CSV row per step, and TensorBoard event files on request."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ if TYPE_CHECKING:
 
 
 FLUSH_EVERY = 50
-"""Rows kept in memory before they are appended."""
+"""The number of rows kept in memory before they are appended."""
 
 
 class Log:
-    """``<name>.csv`` with the columns ``step``, ``seconds`` and one for each loss term.
+    """A log in ``<name>.csv``, with the columns ``step``, ``seconds`` and one for each loss term.
 
-    Rows of steps that a resumed run repeats are dropped first. With ``tensorboard``, event files go beside it.
+    Rows of steps that a resumed run repeats are dropped first. With ``tensorboard``, event files go into the same
+    folder.
 
     Args:
-        folder: where; None keeps nothing.
-        name: of the file.
+        folder: the log's folder; None keeps nothing.
+        name: the file's name without ``.csv``.
         step: the first step that will be written.
-        tensorboard: write event files, too.
+        tensorboard: whether to write event files, too.
 
     Raises:
-        DsetpackError: TensorBoard is asked for and not installed.
+        DsetpackError: if ``tensorboard`` is set and TensorBoard is not installed.
     """
 
     def __init__(self, folder: Path | None, name: str, step: int = 0, tensorboard: bool = False) -> None:
@@ -42,7 +43,7 @@ class Log:
             self._truncate(self._path, step)
 
     def write(self, step: int, seconds: float, terms: Mapping[str, float]) -> None:
-        """One row, appended with others before long."""
+        """Log one row; it is appended to the file later, together with others."""
         if self._path is not None:
             row = {"step": str(step), "seconds": f"{seconds:.3f}"} | {name: repr(v) for name, v in terms.items()}
             self._rows.append(row)
@@ -53,7 +54,7 @@ class Log:
                 self._writer.add_scalar(f"loss/{name}", value, step)
 
     def flush(self) -> None:
-        """Append what was written."""
+        """Append the logged rows to the file."""
         if self._path is None or not self._rows:
             return
         new = not self._path.exists()
@@ -67,7 +68,7 @@ class Log:
             self._writer.flush()
 
     def close(self) -> None:
-        """Append what was written and close the files."""
+        """Append the logged rows and close the files."""
         self.flush()
         if self._writer is not None:
             self._writer.close()

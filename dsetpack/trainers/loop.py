@@ -1,7 +1,8 @@
-"""The one loop that optimises everything here: progress, log, checkpoints, interruption, exact resume.
+"""The one loop that optimises everything here, with progress, log, checkpoints, interruption and exact resume.
 
 Randomness: step t gets a CPU generator seeded by (seed, t); torch's own generators are seeded once and saved in the
-checkpoint. So all steps in one go or in pieces give the same bits on the same device with the same number of threads.
+checkpoint. So a run in pieces gives the same bits as a run in one go, on the same device with the same number of
+threads.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ from dsetpack.trainers.seeds import derive, generator
 from dsetpack.trainers.signals import StopSignals
 
 Terms = Mapping[str, Tensor]
-"""The named terms of a loss: detached scalars."""
+"""The named terms of a loss, as detached scalars."""
 
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Group(TypedDict):
-    """Parameters with one learning rate, and with SGD a momentum of their own where the schedule's does not serve."""
+    """Parameters with one learning rate and, for SGD, an optional momentum instead of the schedule's."""
 
     name: str
     params: list[torch.nn.Parameter]
@@ -50,10 +51,10 @@ class Trainable(ABC):
     """What the loop optimises: an objective on a parameterization, or a network on data.
 
     Attributes:
-        sharded: each process adds gradients and terms for its own share of the work, and the loop sums them. Otherwise
-            all processes do the same work.
-        repeatable: a ``backward`` that ended in NaN leaves the state as good as before: doing it again does the same.
-            Not so where it trains something on the way (a critic, running statistics).
+        sharded: whether each process adds gradients and terms only for its own share of the work, and the loop sums
+            them. Otherwise all processes do the same work.
+        repeatable: whether a ``backward`` that ends in NaN leaves the state intact, so that another call does the same.
+            It does not if it also trains something (a critic, running statistics).
     """
 
     sharded: bool = False
@@ -65,18 +66,18 @@ class Trainable(ABC):
 
     @abstractmethod
     def backward(self, step: int, generator: torch.Generator) -> Terms:
-        """Add one step's gradients to the parameters (they are None before).
+        """Add one step's gradients to the parameters, whose gradients are None before.
 
         Args:
             step: 0, 1, ...
-            generator: on the CPU, seeded for this step: draw everything from it.
+            generator: a generator on the CPU, seeded for this step; draw everything from it.
 
         Returns:
             the loss term by term, detached.
         """
 
     def after(self, step: int, generator: torch.Generator) -> None:  # noqa: ARG002
-        """What follows the optimiser's step: keep parameters in their range, train inner networks.
+        """Do what follows the optimiser's step: keep parameters in their range, train inner networks.
 
         ``generator`` is the one that ``backward`` drew from. The checkpoint is saved after this.
         """
@@ -84,22 +85,22 @@ class Trainable(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """All that it needs to go on: tensors and plain values."""
+        """All that the work needs to continue: tensors and plain values."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a saved state."""
 
 
 class Schedule(Model):
-    """How long and by what rule to optimise. Groups bring their own learning rates.
+    """How long and by which optimiser to optimise. Groups have their own learning rates.
 
     At each milestone (a share of all steps) every rate is multiplied by ``gamma``. With ``final`` every rate also falls
     along half a cosine to that share of itself.
 
     Attributes:
-        betas: of Adam and LAMB.
-        momentum: of SGD, for groups that state none.
+        betas: the betas of Adam and LAMB.
+        momentum: SGD's momentum, for groups without their own.
     """
 
     steps: Annotated[int, Field(ge=1)]
@@ -111,12 +112,12 @@ class Schedule(Model):
     final: Annotated[float, Field(ge=0, le=1)] = 1.0
 
     def factor(self, step: int) -> float:
-        """What the learning rates are multiplied by at a step."""
+        """The factor by which the learning rates are multiplied at a step."""
         drops = self.gamma ** sum(int(m * self.steps + 0.5) <= step for m in self.milestones)
         return float(drops * (self.final + (1 - self.final) * (1 + math.cos(math.pi * step / self.steps)) / 2))
 
     def build(self, groups: Sequence[Group]) -> torch.optim.Optimizer:
-        """The optimiser, with torch's defaults for what is not said here."""
+        """Build the optimiser, with torch's defaults for all other settings."""
         if self.optimizer == "sgd":
             return torch.optim.SGD(
                 [{"params": g["params"], "lr": g["lr"], "momentum": g.get("momentum", self.momentum)} for g in groups]
@@ -126,26 +127,27 @@ class Schedule(Model):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C (or SIGTERM) came; the state after the last whole step is in ``checkpoint``, if there is one."""
+    """Ctrl-C or SIGTERM stopped the run. ``checkpoint``, unless None, holds the state after the last whole step."""
 
     def __init__(self, step: int, checkpoint: Path | None) -> None:
-        saved = f"saved in {checkpoint}; resume goes on from there" if checkpoint else "nothing was to be saved"
+        saved = f"saved in {checkpoint}; resume to continue from there" if checkpoint else "nothing was to be saved"
         super().__init__(f"interrupted after {step} steps: {saved}")
         self.step, self.checkpoint = step, checkpoint
 
 
 @dataclass(frozen=True)
 class Run:
-    """Where a run keeps its state, and how it shows itself.
+    """Where a run keeps its state, and how it shows its progress.
 
     Attributes:
-        folder: for checkpoint and log; None keeps nothing.
-        name: of the work: checkpoint ``<name>.pt``, log ``<name>.csv``.
-        recipe: all settings that the result depends on, as JSON; a checkpoint of other ones is refused.
-        resume: go on from the checkpoint if there is one. Otherwise an unfinished one is refused, never overwritten.
-        every: steps between two checkpoints.
-        show: progress: True, False, or None: only on a terminal.
-        tensorboard: write event files, too.
+        folder: the folder for the checkpoint and the log; None keeps nothing.
+        name: the name of the work: its checkpoint is ``<name>.pt``, its log ``<name>.csv``.
+        recipe: all settings that the result depends on, as JSON; a checkpoint with other settings is refused.
+        resume: whether to continue from the checkpoint if it exists. Otherwise an unfinished one is refused, never
+            overwritten.
+        every: the number of steps between two checkpoints.
+        show: whether to show progress; None: only on a terminal.
+        tensorboard: whether to write event files, too.
         on_step: called after each step with its number and the loss terms.
     """
 
@@ -164,16 +166,16 @@ class Run:
         return None if self.folder is None else self.folder / f"{self.name}.pt"
 
     def check_free(self) -> None:
-        """Refuse to begin anew over an unfinished run's checkpoint.
+        """Refuse to start over an unfinished run's checkpoint.
 
         Raises:
-            FormatError: if there is one and ``resume`` is not set.
+            FormatError: if such a checkpoint exists and ``resume`` is not set.
         """
         if self.checkpoint is not None and not self.resume:
             check_free(self.checkpoint)
 
     def phase(self, name: str, folder: Path | None, recipe: Recipe, resume: bool) -> Run:
-        """One phase of a job that shows itself and saves as often as this run."""
+        """The run of one phase of a job, which shows progress and saves as this run does."""
         return replace(self, folder=folder, name=name, recipe=recipe, resume=resume)
 
 
@@ -181,19 +183,20 @@ def optimise(work: Trainable, schedule: Schedule, *, seed: int, run: Run | None 
     """Optimise until the schedule ends.
 
     Args:
-        work: changed in place.
-        schedule: length, optimiser, and milestones of the learning rates.
-        seed: of all randomness.
+        work: what to optimise; it is changed in place.
+        schedule: the length, the optimiser, and the milestones of the learning rates.
+        seed: the seed of all randomness.
         run: where to keep state; by default nowhere.
 
     Returns:
-        the loss terms of the last step and their sum as ``loss``; nothing where a finished run was resumed.
+        the loss terms of the last step and their sum as ``loss``; empty if a finished run was resumed.
 
     Raises:
-        DsetpackError: a loss term, the gradient, or a state to be saved is NaN or infinite: names it. The last good
-            state is kept: that before the step, or where it holds NaN already, the one saved last.
-        FormatError: the checkpoint belongs to another recipe, or is unfinished and ``resume`` is not set.
-        Interrupted: by Ctrl-C or SIGTERM, after a whole step and with the state saved.
+        DsetpackError: if a loss term, the gradient, or a state to be saved is NaN or infinite; the message names it.
+            The last good state is kept: that before the step, or the one saved last if the work is not ``repeatable``
+            or that state is not finite either.
+        FormatError: if the checkpoint belongs to another recipe, or is unfinished and ``resume`` is not set.
+        Interrupted: on Ctrl-C or SIGTERM, after a whole step and with the state saved if the run keeps any.
     """
     loop = _Loop(work, schedule, seed, run or Run())
     with deterministic(), torch.random.fork_rng(devices=loop.devices):
@@ -246,7 +249,7 @@ class _Loop:
         return terms
 
     def _summed(self, terms: Terms) -> Terms:
-        """Terms and gradients over all processes, where each did a share."""
+        """Sum terms and gradients over all processes if each did only its share."""
         if not self.work.sharded or parallel.world() == 1:
             return terms
         for parameter in self.parameters:
@@ -257,7 +260,7 @@ class _Loop:
         return terms
 
     def _checked(self, found: Terms, step: int) -> dict[str, float]:
-        """The terms as numbers, in one synchronisation; if one is not finite, nothing has been spoilt yet."""
+        """The terms as numbers, by one synchronisation. If one is not finite, raise before the step spoils anything."""
         gradient = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         values = torch.stack([*(t.detach().double() for t in found.values()), gradient.double()]).cpu()
         if not bool(values.isfinite().all()):
@@ -277,7 +280,7 @@ class _Loop:
             raise Interrupted(done, self.run.checkpoint)
 
     def _save(self, step: int) -> None:
-        """The state after so many steps, if it is good; losses do not tell what the last step made of it."""
+        """Save the state after ``step`` steps, if it is finite; the losses do not show what the last step did to it."""
         if self.run.checkpoint is None and step < self.schedule.steps:
             return
         state = self._state(step)
@@ -286,7 +289,7 @@ class _Loop:
         self._write(state)
 
     def _failure(self, what: str, step: int) -> DsetpackError:
-        """The error that says where the last good state is."""
+        """The error, which says where the last good state is."""
         path = self.run.checkpoint
         kept = "the state before it" if self.saved == step else f"the last good state, after {self.saved} steps,"
         where = f"{kept} is kept in {path}" if self.saved else "nothing was saved before"
@@ -310,7 +313,7 @@ class _Loop:
         }
 
     def _begin(self) -> int:
-        """The step to begin with, after loading the checkpoint if there is one to go on from."""
+        """Load the checkpoint if there is one to continue from; return the step to begin with."""
         path = self.run.checkpoint
         if path is None or not path.exists():
             return 0

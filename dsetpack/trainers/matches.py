@@ -1,8 +1,8 @@
-"""Which objective learns which parameterization: the table of the docs, from the code.
+"""Which objective goes with which parameterization: the table in the docs, made from the code.
 
     python -m dsetpack.trainers.matches [--check]
 
-writes it into ``docs/methods.md``; ``--check`` only says whether it is current.
+This writes the table into ``docs/methods.md``; ``--check`` only checks whether it is current.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- pairs -->", "<!-- end of pairs -->"
 
 
 def pairs() -> list[tuple[str, str]]:
-    """All (objective, parameterization) that make sense."""
+    """All pairs (objective, parameterization) that make sense."""
     return [
         (objective, on)
         for objective in objectives.known()
@@ -27,12 +27,12 @@ def pairs() -> list[tuple[str, str]]:
 
 
 def refusal(objective: str, parameterization: str) -> str | None:
-    """Why an objective makes no sense with a parameterization; None where it does."""
+    """Why an objective makes no sense with a parameterization; None if it makes sense."""
     return objectives.known()[objective].refuses.get(parameterization)
 
 
 def table() -> str:
-    """The pairs as Markdown: a row an objective, the reasons below."""
+    """The pairs as Markdown: one row per objective, with the reasons below."""
     columns = parameterizations.known()
     rows = [["objective", *columns], ["---"] * (len(columns) + 1)]
     reasons: list[str] = []
@@ -49,13 +49,13 @@ def table() -> str:
 
 
 def rendered(text: str) -> str:
-    """A page with the table between its markers."""
+    """The page with the table between its markers."""
     before, rest = text.split(BEGIN)
     return f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END)[1]}"
 
 
 def main() -> int:
-    """Write the page, or with ``--check`` compare; the exit status says whether it was current."""
+    """Write the page and return 0; with ``--check``, only compare and return 1 if the page is not current."""
     old = PAGE.read_text(encoding="utf-8")
     new = rendered(old)
     if "--check" not in sys.argv[1:]:

@@ -1,4 +1,4 @@
-"""Accuracies measured so far, kept in a file so that hours of training survive an interruption."""
+"""Accuracies measured so far, kept in a file so that an interruption does not lose hours of training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from dsetpack.formats.errors import FormatError
 
 
 class Measured:
-    """Accuracies by name, learning rate and seed; in memory, and in a JSON file where there is one.
+    """Accuracies by name, learning rate and seed, in memory and in an optional JSON file.
 
     Args:
-        path: the file, written whole after each accuracy; None for none. One that exists is read.
-        what: plain JSON values that say what is measured.
+        path: the file, which is read if it exists and written whole after each accuracy; None for memory only.
+        what: plain JSON values that identify the measurement.
 
     Raises:
-        FormatError: the file is no such file, or of another measurement; names the first value that differs.
+        FormatError: if the file is not such a file.
+        FormatError: if it belongs to another measurement; the message names the first value that differs.
     """
 
     def __init__(self, path: Path | None, what: Mapping[str, Any]) -> None:
@@ -31,15 +32,19 @@ class Measured:
             check_writable(path)
 
     def has(self, name: str, rate: float, seed: int) -> bool:
-        """Whether it was measured."""
+        """Whether this accuracy was measured."""
         return _key(name, rate, seed) in self._found
 
     def get(self, name: str, rate: float, seed: int) -> float:
-        """The accuracy in [0, 1]. KeyError: it was not measured."""
+        """The accuracy in [0, 1].
+
+        Raises:
+            KeyError: if it was not measured.
+        """
         return self._found[_key(name, rate, seed)]
 
     def put(self, name: str, rate: float, seed: int, accuracy: float) -> None:
-        """Keep an accuracy."""
+        """Store an accuracy."""
         self._found[_key(name, rate, seed)] = accuracy
         if self._path is not None:
             content = {"what": self._what, "accuracies": self._found}

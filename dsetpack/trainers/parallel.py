@@ -1,4 +1,4 @@
-"""Several processes at one distillation (``torchrun``): who does what, and sums over all."""
+"""Several processes that share one distillation (``torchrun``): who does what, and sums over all processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def world() -> int:
-    """How many processes work together."""
+    """The number of processes that work together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
@@ -28,7 +28,7 @@ def mine(count: int) -> range:
 
 
 def sum_over_processes(tensors: Iterable[Tensor]) -> None:
-    """Replace each tensor by its sum over all processes, in one exchange for each dtype and device."""
+    """Replace each tensor by its sum over all processes, in one exchange per dtype and device."""
     if world() == 1:
         return
     alike: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
@@ -42,7 +42,7 @@ def sum_over_processes(tensors: Iterable[Tensor]) -> None:
 
 
 def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether it is true in any process: how all of them stop after the same step."""
+    """Whether the flag is true in any process, so that all processes stop after the same step."""
     if world() == 1:
         return flag
     found = torch.tensor(int(flag), device=device)
@@ -51,7 +51,7 @@ def any_process(flag: bool, device: torch.device) -> bool:
 
 
 def gather(values: Any) -> list[Any]:
-    """Each process's plain values (numbers, strings, lists of them), in the order of ranks."""
+    """Gather each process's plain values (numbers, strings, lists of them), in the order of ranks."""
     if world() == 1:
         return [values]
     found: list[Any] = [None] * world()
@@ -60,14 +60,14 @@ def gather(values: Any) -> list[Any]:
 
 
 def wait() -> None:
-    """Until all processes are here."""
+    """Wait until all processes have called this."""
     if world() > 1:
         dist.barrier()
 
 
 @contextmanager
 def joined(device: str) -> Iterator[str]:
-    """Join the processes that ``torchrun`` started, if it did; yields this process's own device."""
+    """Join the processes that ``torchrun`` started, if any, and yield this process's own device."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield device
         return
@@ -77,6 +77,6 @@ def joined(device: str) -> Iterator[str]:
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device
-        dist.barrier()  # nobody leaves while another still talks to it
+        dist.barrier()  # no process leaves while another still communicates with it
     finally:
         dist.destroy_process_group()

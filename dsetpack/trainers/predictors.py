@@ -1,13 +1,14 @@
-"""What a network that was trained on a pack predicts: its own logits, or kernel ridge regression on its features.
+"""Predictions with a network trained on a pack: by its own logits, or by kernel ridge regression on its features.
 
-The latter as FRePo and ISA report it beside the former (Zhou et al. 2022, released ``eval_on_proto_krr``; ISA, Eq. 4,
+FRePo and ISA report the latter as well as the former (Zhou et al. 2022, released ``eval_on_proto_krr``; ISA, Eq. 4,
 Tables 6 and 7): a network is trained on the set by the evaluation's recipe, then test images are predicted by
 
     f(x) f(S)ᵀ (f(S) f(S)ᵀ + λI)⁻¹ Y
 
-with S all images of the pack, not augmented, Y their labels as stored, and f the trained network's features in
-inference mode. λ, and whether S is doubled by its mirror images, are those that the set was learned with, which its
-card's provenance has; without them λ = 10⁻⁶ tr(K) / N (FRePo's), doubled where images have 3 channels (its default).
+where S are all images of the pack, not augmented, Y their labels, centred, and f the trained network's features in
+inference mode. λ, and whether S is doubled by its mirror images, are as when the set was learned, if the card's
+provenance has these settings. Otherwise λ = 10⁻⁶ tr(K) / N (FRePo's), and S is doubled if images have 3 channels
+(FRePo's default).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dsetpack.trainers.krr import RIDGE, KrrPredictor, Scale, centred
 from dsetpack.trainers.networks import Network
 
 Predict = Callable[[Tensor], Tensor]
-"""Images float32 [B, C, H, W] in the pack's space to scores [B, classes]; the largest wins."""
+"""A function from images float32 [B, C, H, W] in the pack's space to scores [B, classes]; the largest score wins."""
 _AT_ONCE = 500
 
 
@@ -36,7 +37,7 @@ class Ridge(Model):
 
     Attributes:
         ridge, ridge_scale: λ; see ``KrrPredictor``.
-        flip: whether mirror images are solved for, too; None for images with 3 channels.
+        flip: whether the regression also sees mirror images; None: only with 3-channel images.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -47,10 +48,10 @@ class Ridge(Model):
 
 
 def ridge_of(card: Card) -> Ridge:
-    """The method's, from the card's provenance; FRePo's where the card says nothing.
+    """The method's settings from the card's provenance, or FRePo's if the card has none.
 
     Raises:
-        FormatError: the card's are no such settings.
+        FormatError: if the card's settings are not valid.
     """
     objective: Any = card.provenance.settings.get("objective")
     with at("card.provenance.settings.objective"):
@@ -58,7 +59,11 @@ def ridge_of(card: Card) -> Ridge:
 
 
 def check_support(pack: Pack) -> None:
-    """Raise a FormatError where there is no fixed set of images to solve for."""
+    """Check that the pack has a fixed set of images, which the regression needs.
+
+    Raises:
+        FormatError: if it has a generator.
+    """
     if any(part.sources is None for part in pack.parts):
         raise FormatError(
             "the predictor 'krr' needs a fixed set of images; the pack's generator draws new ones each time"
@@ -66,14 +71,16 @@ def check_support(pack: Pack) -> None:
 
 
 def ridge_predictor(model: nn.Module, pack: Pack) -> Predict:
-    """Kernel ridge regression on the features of a trained network, with all of a pack as its support.
+    """Make a predictor by kernel ridge regression on a trained network's features, with all of a pack as its support.
 
     Args:
-        model: a network of ours, on the pack's device. Used, then and now, in the mode that it is in: inference mode.
-        pack: its images and labels; hard labels become one-hot minus 1 / classes, probabilities minus 1 / classes.
+        model: a network of ours, on the pack's device. It should be in inference mode, now and at predictions, because
+            it is used in its current mode.
+        pack: the images and labels; hard labels become one-hot minus 1 / classes, and probabilities that are not
+            centred become centred, minus 1 / classes.
 
     Raises:
-        FormatError: a network without features, or a pack with a generator.
+        FormatError: if the network has no features, or the pack has a generator.
     """
     check_support(pack)
     if not isinstance(model, Network):

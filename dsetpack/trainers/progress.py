@@ -1,4 +1,4 @@
-"""Progress for long work: a bar on a terminal, now and then a line elsewhere, nothing where it is not wanted."""
+"""Progress of long work: a bar on a terminal, an occasional line elsewhere, or nothing if it is not wanted."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from rich.progress import (
 )
 
 LINE_EVERY = 30.0
-"""Seconds between two lines where standard error is no terminal."""
+"""Seconds between two lines if standard error is not a terminal."""
 
 
 class Meter:
-    """Shows how far a piece of work is: ``with Meter("distill", steps) as meter: meter.update(step, "loss 0.3")``.
+    """Shows the progress of work: ``with Meter("distill", steps) as meter: meter.update(step, "loss 0.3")``.
 
     Args:
-        title: what is being done.
-        total: how many steps it has.
+        title: the name of the work.
+        total: the number of steps.
         show: True, False, or None: only if standard error is a terminal.
     """
 
@@ -61,7 +61,7 @@ class Meter:
         self._bar.stop()
 
     def update(self, done: int, note: str = "") -> None:
-        """``done`` of the steps are done; ``note`` is shown beside the bar."""
+        """Show that ``done`` of the steps are done; ``note`` is shown next to the bar."""
         if self._first is None:
             self._first = done
         if self._terminal:

@@ -1,7 +1,7 @@
-"""How a pack is measured, settled before anything is trained: the named protocols, and one plan of a measurement.
+"""How a pack is measured, decided before anything is trained: the named protocols, and the plan of a measurement.
 
 ``own`` is the recipe and the augmentation in the pack's card. ``common`` is one protocol for all packs, so that a gain
-in accuracy is the pack's and not its recipe's.
+in accuracy comes from the pack and not from its recipe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Protocol = Literal["own", "common"]
 Predictor = Literal["network", "krr"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "common")
 NAMES: dict[Predictor, str] = {"network": "accuracy", "krr": "krr accuracy"}
-"""What a card's metric is called, by what predicts."""
+"""The name of a card's metric for each predictor."""
 
 COMMON = Recipe(
     optimizer="sgd",
@@ -43,42 +43,43 @@ COMMON = Recipe(
     arch="convnet3",
     width=128,
 )
-"""The protocol ``common``. It never changes: another one would have another name.
+"""The protocol ``common``. It never changes: another protocol would have another name.
 
 Optimiser, learning rate, decay, batch and network are those of DC, DSA, DM, DC-BENCH and DD-Ranking (there for hard
-labels), which agree on them. They train 1000 epochs; that gives a larger set more steps, and rules that make many
-images of few sources would gain by it. So here every pack has the same 2000 steps: 1000 epochs of up to 512 images,
-what those protocols give 50 images of each of 10 classes. The learned learning rate of a pack, its epochs, warm-up and
-CutMix do not count; the order in which its images come (its epoch rule) does, as that is part of what the pack is.
+labels), which agree on them. They train for 1000 epochs; that gives a larger set more steps, which would favour rules
+that make many images from few sources. So here every pack gets the same 2000 steps: 1000 epochs of up to 512 images,
+as those protocols give to 50 images of each of 10 classes. A pack's learned learning rate, epochs, warm-up and CutMix
+are not used; the order of its images (its epoch rule) is, because it is part of the pack.
 
-Soft labels are used as they are stored. FRePo's centred ones are targets of a regression, no probabilities: with them
-it is ``COMMON_REGRESSION``.
+Soft labels are used as they are stored. FRePo's centred ones are targets of a regression, not probabilities, and are
+trained by ``COMMON_REGRESSION``.
 """
 COMMON_REGRESSION = COMMON.model_copy(update={"loss": "mse", "lr": 0.001})
 """``common`` for centred labels: half the squared error, at a tenth of the learning rate.
 
-Its curvature is the square of the features' length, about 600 for this network's 2048, so that SGD with momentum 0.9
-diverges from a rate of about 0.006 on: at 0.01 the loss was seen to rise a hundredfold before it fell.
+Its curvature is the squared length of the features, about 600 for this network's 2048 features, so SGD with momentum
+0.9 diverges at rates of about 0.006 and above: at 0.01 the loss rose a hundredfold before it fell.
 """
 COMMON_AUGMENTATION = Augmentation(ops=DSA)
-"""DSA as DSA's and DM's evaluation, DC-BENCH and DD-Ranking have it; without flip for MNIST and SVHN, as in theirs."""
+"""DSA as in the evaluations of DSA, DM, DC-BENCH and DD-Ranking; as there, without flip for MNIST and SVHN."""
 
 
 class Choices(TypedDict, total=False):
-    """What may be chosen about a measurement.
+    """The choices of a measurement.
 
     Attributes:
-        seeds: how many (0, 1, ...) or which: of initial weights, order and augmentation. 5 by default.
-        protocol: ``own`` (the default) or ``common``: where the rest comes from.
-        recipe, augmentation: instead of the protocol's; ``augmentation`` None is none, ``"card"`` the protocol's.
+        seeds: how many seeds (0, 1, ...) or which ones, for initial weights, order and augmentation. 5 by default.
+        protocol: where all other values come from: ``own`` (the default) or ``common``.
+        recipe, augmentation: used instead of the protocol's; ``augmentation`` None means no augmentation, ``"card"``
+            the protocol's.
         arch: another network: a name of ``network_names()``, or ``module:callable``, see ``custom_network``.
-        width: its width. By default the recipe's for the recipe's network, and the papers' for others.
+        width: the network's width. By default the recipe's for the recipe's network, and the papers' for others.
         predictor: ``network``, or ``krr``: kernel ridge regression on the trained network's features, which FRePo and
-            ISA report beside it; see ``predictors.ridge_predictor``.
-        readings: how often to test while training, at equal distances, the end included. More than one changes
-            nothing but the note: it says the best of them, too, which is chosen on the test images.
-        batched: train the networks of all seeds in one pass: always, never, or (None) where that is faster. See
-            ``batched.worthwhile``.
+            ISA also report; see ``predictors.ridge_predictor``.
+        readings: how often to test while training, evenly spaced, including the end. More than one reading changes
+            only the note, which then also gives the best of them, chosen on the test images.
+        batched: whether to train the networks of all seeds in one pass: True if possible, False never, None if it is
+            possible and faster. See ``batched.worthwhile``.
     """
 
     seeds: int | Sequence[int]
@@ -94,13 +95,13 @@ class Choices(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One measurement of a pack, all choices made.
+    """The plan of one measurement of a pack, with all choices made.
 
     Attributes:
         recipe, augmentation: how each network trains; ``recipe`` has its network and width.
-        seeds: one network each.
-        changes: what is not as in the protocol, as plain JSON values; empty for all of the protocol.
-        image, classes: what the network takes and gives.
+        seeds: the seeds, one per network.
+        image, classes: the shape of images and the number of classes.
+        changes: what differs from the protocol, as plain JSON values; empty if nothing does.
         protocol, predictor, readings, batched: see ``Choices``.
     """
 
@@ -117,32 +118,32 @@ class Evaluation:
 
     @property
     def label(self) -> str:
-        """What a card's metric says of the protocol: ``own``, ``common``, or ``changed``."""
+        """The protocol in a card's metric: ``own``, ``common``, or ``changed``."""
         return "changed" if self.changes else self.protocol
 
     def network(self, seed: int) -> nn.Module:
-        """The network of a seed, before training."""
+        """Build the network of a seed, before training."""
         build = custom_network if is_custom(self.recipe.arch) else network
         return build(self.recipe.arch, self.image, self.classes, self.recipe.width, seed=derive(seed, "weights"))
 
     def note(self, best: Mapping[str, Any] | None = None) -> str | None:
-        """What a card's metric notes, as JSON: changes, what they change if that is not the card, the best reading."""
+        """The note in a card's metric, as JSON: changes, their base if it is not ``own``, the best reading; or None."""
         base = {"base": self.protocol} if self.changes and self.protocol != "own" else {}
         found = {**base, **self.changes, **({} if best is None else {"best_of": best})}
         return json.dumps(found) if found else None
 
 
 def plan(card: Card, data: str, **choices: Unpack[Choices]) -> Evaluation:
-    """Settle how a pack is measured; its network is built once, to see that it takes the pack's images.
+    """Plan how a pack is measured; the network is built once to check that it takes the pack's images.
 
     Args:
-        card: the pack's.
-        data: the name of the test data: there are some in which a mirrored image is another thing.
+        card: the pack's card.
+        data: the name of the test data; in some data sets a mirrored image means something else.
         choices: see ``Choices``.
 
     Raises:
-        FormatError: the protocol ``own`` without a recipe, an unknown protocol, predictor or network, a choice out of
-            its range, or a network that does not take the images.
+        FormatError: if the protocol is ``own`` and the card has no recipe; if the protocol, predictor or network is
+            unknown; if a choice is out of its range; or if the network does not take the images.
     """
     protocol = choices.get("protocol", "own")
     base, theirs = defaults(card, data, protocol)
@@ -171,7 +172,7 @@ def plan(card: Card, data: str, **choices: Unpack[Choices]) -> Evaluation:
 
 
 def defaults(card: Card, data: str, protocol: str) -> tuple[Recipe | None, Augmentation | None]:
-    """Recipe and augmentation of a protocol for a pack; no recipe where its card has none."""
+    """Recipe and augmentation of a protocol for a pack; the recipe of ``own`` is None if the card has none."""
     if _one_of(protocol, PROTOCOLS, "protocol") == "own":
         return card.recipe, card.augmentation
     mirrored = not {data, card.provenance.dataset} & set(NO_FLIP)
@@ -181,7 +182,11 @@ def defaults(card: Card, data: str, protocol: str) -> tuple[Recipe | None, Augme
 
 
 def check_data(card: Card, test: ImageData) -> None:
-    """Raise a FormatError where test images cannot be of the pack's kind."""
+    """Check that test images have the pack's shape and classes.
+
+    Raises:
+        FormatError: if the shape or the number of classes differs, or the same classes are in another order.
+    """
     if test.shape != tuple(card.shape):
         raise FormatError(f"{test.name} has images of {list(test.shape)}; the pack makes {list(card.shape)}")
     if len(test.classes) != len(card.classes):
@@ -209,7 +214,7 @@ def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def _with_network(recipe: Recipe, arch: str | None, width: int | None) -> Recipe:
-    """The recipe with the network chosen. Only here, and never by a recipe, does a name reach foreign code."""
+    """The recipe with the chosen network. A name of foreign code is accepted only here, never from a recipe."""
     if arch is None and is_custom(recipe.arch):
         raise FormatError(f"the recipe names the network {recipe.arch!r}; name one of your own by 'arch' (--arch) only")
     same = arch is None or arch == recipe.arch
@@ -221,7 +226,7 @@ def _with_network(recipe: Recipe, arch: str | None, width: int | None) -> Recipe
 def _changes(
     base: Recipe | None, recipe: Recipe, theirs: Augmentation | None, augmentation: Augmentation | None
 ) -> dict[str, Any]:
-    """What of recipe and augmentation is not as the protocol says, as plain JSON values."""
+    """What differs from the protocol in recipe and augmentation, as plain JSON values."""
     ours, expected = recipe.model_dump(mode="json"), base.model_dump(mode="json") if base else {}
     changes = {name: value for name, value in ours.items() if name not in expected or value != expected[name]}
     if augmentation != theirs:
@@ -230,7 +235,7 @@ def _changes(
 
 
 def _check_network(made: Evaluation) -> None:
-    """Build the network and show it two black images."""
+    """Build the network and test it on two images of zeros."""
     arch, expected = made.recipe.arch, (2, made.classes)
     model = made.network(0).eval()
     if made.predictor == "krr" and not isinstance(model, Network):
@@ -238,7 +243,7 @@ def _check_network(made: Evaluation) -> None:
     try:
         with torch.no_grad():
             logits = model(torch.zeros(2, *made.image))
-    except Exception as error:  # whatever is wrong in a network of the user's
+    except Exception as error:  # a network of the user's may raise anything
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise FormatError(f"{arch} cannot take images of {list(made.image)}: {reason}") from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected:

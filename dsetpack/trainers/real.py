@@ -1,4 +1,4 @@
-"""Training on real images: what a pack is compared with."""
+"""Real images to train on, for comparison with a pack."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from dsetpack.trainers.seeds import generator
 
 @dataclass(frozen=True, eq=False)
 class RealImages:
-    """Real images in a pixel space, as ``dsetpack.training.train.train`` wants a pack; mapped batch by batch.
+    """Real images in a pixel space, mapped batch by batch; ``dsetpack.training.train.train`` takes them like a pack.
 
     Attributes:
-        data: all images, wherever they are.
-        space: maps them, on the device of training.
+        data: all images, on any device.
+        space: the pixel space; images are mapped into it on the device of training.
     """
 
     data: ImageData
     space: Space
 
     def loader(self, *, batch_size: int, seed: int, device: torch.device) -> Epochs:
-        """Batches of images float32 [B, C, H, W] and labels int64 [B]; every image once an epoch, in a new order."""
+        """Batches of images float32 [B, C, H, W] and labels int64 [B]; every image once per epoch, in a new order."""
         return Epochs(self.data, self.space.to(device), batch_size, seed, device)
 
 
 class Epochs:
-    """What ``RealImages.loader`` returns: each iteration is the next epoch. The last batch may be smaller."""
+    """The loader of ``RealImages``: each iteration is the next epoch. The last batch may be smaller."""
 
     def __init__(self, data: ImageData, space: Space, batch_size: int, seed: int, device: torch.device) -> None:
         self._data, self._space, self._size = data, space, batch_size
@@ -50,10 +50,11 @@ class Epochs:
 
 
 def with_its_space(pack: Pack, train: ImageData) -> Pack:
-    """The pack with its ZCA fitted again on the real training images, where the file keeps only how to do that.
+    """The pack, with its ZCA fitted again on the real training images if the file does not hold it.
 
     Raises:
-        FormatError, IntegrityError: they are not the images that it was fitted on.
+        IntegrityError: if they are not the images that it was fitted on.
+        FormatError: if a ZCA cannot be fitted to them.
     """
     if not isinstance(pack.space, Zca) or pack.space.ready:
         return pack

@@ -1,7 +1,7 @@
-"""A recipe: everything that a distillation depends on besides data and seed, as data.
+"""Recipes: everything that a distillation depends on besides data and seed, as data.
 
-A recipe is a table, read from TOML. ``base`` names another recipe that it starts from; tables merge key by key, but a
-table that names another parameterization or objective replaces the one below it.
+A recipe is a table, read from TOML. ``base`` names the recipe that it starts from. Tables merge key by key, but a table
+that names another parameterization or objective replaces the base's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dsetpack.trainers.parameterizations.base import ParameterizationSettings, P
 FOLDER = Path(__file__).parent / "recipes"
 DSA: tuple[Any, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
 NO_FLIP = ("mnist", "svhn")
-"""Data sets in which a mirrored image is another thing: DSA leaves the flip out."""
+"""Data sets in which a mirrored image means something else: DSA leaves out the flip."""
 SpaceName = Literal["raw", "normalized", "zca-kornia", "zca-frepo"]
 Table = dict[str, Any]
 
@@ -46,8 +46,8 @@ class Figure(Model):
 
     Attributes:
         accuracy, std: fractions in [0, 1].
-        source: paper and table.
-        note: where its setting is another than the recipe's.
+        source: the paper and table.
+        note: how the paper's setting differs from the recipe's.
     """
 
     accuracy: Annotated[float, Field(gt=0, lt=1)]
@@ -60,15 +60,15 @@ class DistillRecipe(Model):
     """All that a distillation depends on, besides data and seed.
 
     Attributes:
-        title: for people.
-        method: what the field calls it; goes into the pack's provenance.
-        data: the data set that it is meant for; None for any.
-        ipc: the budget: floats as many as in so many images a class.
-        space: the pixel space: matched in, and trained in later.
-        siamese: augmentation of real and synthetic images alike while matching (``"dsa"`` for all of DSA).
+        title: a title for people.
+        method: the method's usual name; it goes into the pack's provenance.
+        data: the data set that the recipe is meant for; None for any.
+        ipc: the budget in images per class: the set may have as many floats as these images.
+        space: the pixel space for matching, and later for training.
+        siamese: augmentation shared by real and synthetic images while matching (``"dsa"`` for all of DSA).
         parameterization, objective, schedule: the method. Without an objective the set stays as it starts: a selection.
-        adversary: HaBa's min-max on top of the objective.
-        precision: of products while distilling; see ``Precision``.
+        adversary: HaBa's min-max game on top of the objective.
+        precision: the precision of products while distilling; see ``Precision``.
         evaluation, augmentation: how to train on the pack; they go into its card.
         figures: what papers report.
         inferred: the settings, by dotted name, that no source states.
@@ -92,14 +92,15 @@ class DistillRecipe(Model):
 
 
 def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> DistillRecipe:
-    """A recipe by name, or from a ``.toml`` file.
+    """Load a recipe by name, or from a ``.toml`` file.
 
     Args:
         name: one of ``recipe_names()`` or ``method_names()``, or a path that ends in ``.toml``.
         changes: settings that differ, by dotted name: ``{"schedule.steps": 1000}``.
 
     Raises:
-        FormatError: no such recipe, key or value; names the file, the key and the nearest valid name.
+        FormatError: if the recipe or a setting does not exist; the message gives the nearest valid name.
+        FormatError: if the file or a value is not valid; the message names the file and the setting.
     """
     table = _load(name)
     for key, value in (changes or {}).items():
@@ -108,17 +109,17 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> D
 
 
 def recipe_names() -> tuple[str, ...]:
-    """The shipped recipes of table rows, sorted."""
+    """The names of the shipped recipes of table rows, sorted."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def method_names() -> tuple[str, ...]:
-    """The shipped recipes of methods for any data: ``kfs`` as in the paper, ``kfs-cpu`` in minutes; sorted."""
+    """The names of the shipped recipes of methods for any data, sorted: ``kfs`` as in its paper, ``kfs-cpu`` short."""
     return tuple(sorted(path.stem for path in (FOLDER / "methods").glob("*.toml")))
 
 
 def for_data(found: DistillRecipe, name: str) -> DistillRecipe:
-    """The recipe without mirroring where the data set does not allow it."""
+    """The recipe, without mirroring if the data set of this name does not allow it."""
     if name not in NO_FLIP:
         return found
     return found.model_copy(update={key: _unflipped(getattr(found, key)) for key in ("siamese", "augmentation")})
@@ -154,7 +155,7 @@ def _path(name: str | Path) -> Path:
 
 
 def _merged(below: Table, above: Table) -> Table:
-    """``above`` over ``below``, table by table."""
+    """Merge ``above`` over ``below``, table by table."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
@@ -168,17 +169,17 @@ def _merged(below: Table, above: Table) -> Table:
 
 
 _LENGTHS = {"steps": "epochs", "epochs": "steps"}
-"""A card's recipe has one of the two: whoever sets one drops the other."""
+"""A card's recipe has only one of the two: setting one drops the other."""
 
 
 def _set(table: Table, key: str, value: Any) -> None:
-    """Change one setting by its dotted name. Whether there is such a setting is found out by validation."""
+    """Change one setting by its dotted name. Validation checks later whether the setting exists."""
     *path, last = key.split(".")
     for name in path:
         inner = table.setdefault(name, {})
         if not isinstance(inner, dict):
             raise FormatError(f"no setting {key!r}: {name!r} has no settings inside")
-        table[name] = inner = dict(inner)  # what was merged may be shared
+        table[name] = inner = dict(inner)  # merged tables may be shared
         table = inner
     if path == ["evaluation"] and last in _LENGTHS:
         table.pop(_LENGTHS[last], None)
@@ -186,7 +187,7 @@ def _set(table: Table, key: str, value: Any) -> None:
 
 
 def _validated(table: Table, where: str) -> DistillRecipe:
-    """The recipe of a table: first its polymorphic sections, then the rest."""
+    """Validate a table as a recipe: first its polymorphic sections, then the rest."""
     values, known = dict(table), list(_dotted(DistillRecipe))
     choices = {"parameterization": parameterizations.known(), "objective": objectives.known()}
     kinds = {key: _kind(values[key], key, choice, where) for key, choice in choices.items() if key in values}
@@ -220,7 +221,7 @@ def _model(kind: type[Model], values: Table, prefix: str, where: str, known: Seq
 
 
 def nearest(setting: str, known: Sequence[str]) -> str:
-    """The known dotted name that is most like one that is not: by its last word first, then as a whole."""
+    """The known dotted name that is most like an unknown one: compared by the last word first, then as a whole."""
 
     def likeness(name: str) -> tuple[float, float]:
         last = difflib.SequenceMatcher(None, setting.rpartition(".")[2], name.rpartition(".")[2]).ratio()
@@ -230,7 +231,7 @@ def nearest(setting: str, known: Sequence[str]) -> str:
 
 
 def _dotted(kind: type[Model], prefix: str = "") -> Iterator[str]:
-    """The dotted names of all settings of a model and of the models inside."""
+    """Yield the dotted names of all settings of a model and of the models inside."""
     for name, field in kind.model_fields.items():
         yield prefix + name
         for inner in (field.annotation, *get_args(field.annotation)):
@@ -239,7 +240,7 @@ def _dotted(kind: type[Model], prefix: str = "") -> Iterator[str]:
 
 
 def _check_pair(found: DistillRecipe, where: str) -> None:
-    """Refuse an objective on a parameterization that it makes no sense with, and halves of a method."""
+    """Refuse an objective on a parameterization that it makes no sense with, and incomplete methods."""
     objective, on = found.objective, found.parameterization.name
     if (objective is None) != (found.schedule is None):
         raise FormatError(f"{where}: an objective needs a schedule, and a schedule an objective")
@@ -250,6 +251,6 @@ def _check_pair(found: DistillRecipe, where: str) -> None:
 
 
 def as_json(found: DistillRecipe) -> dict[str, Any]:
-    """The recipe as plain JSON values, without what is None."""
+    """The recipe as plain JSON values, without those that are None."""
     plain: dict[str, Any] = json.loads(found.model_dump_json(exclude_none=True))
     return plain

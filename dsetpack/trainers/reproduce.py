@@ -1,4 +1,4 @@
-"""Whether a pack does what its card says: measured again by its own recipe, on the test data that the card pins."""
+"""Whether a pack does what its card says: measure it again by its own recipe, on the test data that the card pins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dsetpack.trainers.evaluate import measure
 from dsetpack.trainers.protocols import NAMES, Evaluation, check_data, plan
 
 LIMIT = 3.0
-"""Standard errors of the difference beyond which a card's value counts as not reproduced."""
+"""The number of standard errors of the difference beyond which a card's value counts as not reproduced."""
 _PREDICTORS = {name: predictor for predictor, name in NAMES.items()}
 
 
@@ -25,8 +25,8 @@ class Reproduction:
     """A card's value and a new one.
 
     Attributes:
-        card: the metric that the card has.
-        new: the same, measured here.
+        card: the card's metric.
+        new: the same metric, measured here.
     """
 
     card: Metric
@@ -34,16 +34,16 @@ class Reproduction:
 
     @property
     def difference(self) -> float:
-        """New minus the card's, as a fraction in [-1, 1]."""
+        """The new value minus the card's, as a fraction in [-1, 1]."""
         return self.new.value - self.card.value
 
     @property
     def error(self) -> float:
         """The standard error of the difference: ``s · sqrt(1 / n + 1 / m)`` for n and m seeds.
 
-        ``s`` pools both standard deviations, by seeds - 1: whoever reproduces a recipe supposes one spread for both,
-        and that of two or three seeds alone says next to nothing. A side of one seed thus takes the other's spread.
-        NaN where both sides have one seed.
+        ``s`` pools both standard deviations, weighted by seeds - 1: reproducing a recipe assumes the same spread on
+        both sides, and the spread of two or three seeds alone says little. So a side with one seed gets the other's
+        spread. The result is NaN if both sides have one seed.
         """
         sides = (self.card, self.new)
         freedom = sum(side.seeds - 1 for side in sides if side.std is not None)
@@ -54,7 +54,7 @@ class Reproduction:
 
     @property
     def errors(self) -> float:
-        """The difference in standard errors; infinite where no seed differs from another and the means do."""
+        """The difference in standard errors; infinite if seeds do not differ within a side but the means do."""
         if not self.difference:
             return 0.0
         return self.difference / self.error if self.error else math.copysign(math.inf, self.difference)
@@ -75,30 +75,30 @@ def reproduce(
 ) -> Reproduction:
     """Measure a pack again as its card says it was measured.
 
-    Seeds 0, 1, ... are those of ``evaluate``: on the machine that measured the card the numbers may be the very same.
+    Seeds 0, 1, ... are those of ``evaluate``: on the machine that measured the card, the values may be identical.
 
     Args:
-        pack: with a recipe and a metric in its card.
+        pack: a pack with a recipe and a metric in its card.
         test: the real test data.
-        seeds: how many networks, or which.
+        seeds: how many seeds, or which ones; each trains one network.
         device, show: as for ``evaluate``.
 
     Raises:
-        FormatError: see ``settle``; before anything is trained.
+        FormatError: as ``settle``, before anything is trained.
     """
     metric, how = settle(pack.card, test, seeds)
     return Reproduction(metric, measure(pack, [test], how, device=device, show=show)[0].metric)
 
 
 def settle(card: Card, test: ImageData, seeds: int | Sequence[int] = 5) -> tuple[Metric, Evaluation]:
-    """Which of a card's metrics to measure again, and how.
+    """Choose which of a card's metrics to measure again, and how.
 
-    It is the last one by the card's own protocol on data of this digest.
+    The metric is the last one by the card's own protocol on data with this digest.
 
     Raises:
-        FormatError: no recipe, no such metric, test data of another digest (of images or labels), shape, number or
-            order of classes, a metric of another network than the recipe's, or one seed on both sides: then there is no
-            standard error.
+        FormatError: if the card has no recipe or no such metric; if the test data have another digest (of images or
+            labels), shape, number or order of classes; if the metric is of another network than the recipe's; or if
+            both sides have one seed, so that there is no standard error.
     """
     if card.recipe is None:
         raise FormatError(f"{card.title!r} has no recipe in its card, so nothing says how it was measured")
@@ -115,7 +115,7 @@ def settle(card: Card, test: ImageData, seeds: int | Sequence[int] = 5) -> tuple
 
 def _metric(card: Card, test: ImageData) -> Metric:
     if not card.metrics:
-        raise FormatError(f"{card.title!r} has no metric in its card: nothing to reproduce; 'dsetpack eval' measures")
+        raise FormatError(f"{card.title!r} has no metric in its card to reproduce; 'dsetpack eval' measures one")
     own = [metric for metric in card.metrics if metric.protocol == "own" and metric.name in _PREDICTORS]
     if not own:
         found = ", ".join(f"{metric.name} by protocol {metric.protocol}" for metric in card.metrics)
@@ -138,7 +138,7 @@ def _metric(card: Card, test: ImageData) -> Metric:
 
 
 def _data(metrics: Sequence[Metric]) -> str:
-    """Names and digests of test data, each once."""
+    """The names and digests of test data, each once."""
     return ", ".join(dict.fromkeys(" ".join(filter(None, (m.test_data, m.test_digest))) for m in metrics))
 
 

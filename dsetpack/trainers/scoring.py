@@ -1,4 +1,4 @@
-"""The trainings behind the label-robust and augmentation-robust scores; ``robustness`` says what is trained and why."""
+"""The trainings for the label-robust and augmentation-robust scores; ``robustness`` says what is trained and why."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from dsetpack.trainers.seeds import derive
 from dsetpack.training.train import train
 
 RATES = (0.001, 0.005, 0.01, 0.05, 0.1)
-"""Learning rates to choose from: DD-Ranking's."""
+"""DD-Ranking's learning rates, to choose from."""
 EPOCHS = 10
-"""How long ``real-hard`` trains, where nothing else is asked for."""
+"""How many epochs ``real-hard`` trains by default."""
 BATCH = 1000
 
 
@@ -38,11 +38,14 @@ class Plan:
     """How much to train.
 
     Attributes:
-        seeds: networks, and random sets, for each part: 0, 1, ...
-        steps: optimiser steps of each training; None for the recipe's on the pack (its epochs counted in steps, so that
-            fewer random images train as long).
-        real_steps: of ``real-hard``; None for ten epochs.
-        rates: learning rates to choose from; the recipe's own is added.
+        seeds: the number of networks, and of random sets, for each part; their seeds are 0, 1, ...
+        steps: optimiser steps of each training; None for the recipe's on the pack (with its epochs converted to steps,
+            so that fewer random images train for as long).
+        real_steps: optimiser steps of ``real-hard``; None for ten epochs.
+        rates: the learning rates to choose from; the recipe's own is added.
+
+    Raises:
+        FormatError: if a number is below 1, or a rate is not positive.
     """
 
     seeds: int = 5
@@ -61,7 +64,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Cost:
-    """How many trainings a score takes: ``trainings`` of ``steps`` steps, and ``real`` of ``real_steps``."""
+    """The trainings that the scores take: ``trainings`` of ``steps`` steps, and ``real`` of ``real_steps``."""
 
     trainings: int
     steps: int
@@ -84,18 +87,18 @@ def robustness(
     """Measure LRS and ARS of a pack, as ``dsetpack.trainers.robustness`` describes.
 
     Args:
-        pack: with a recipe; its space must be ready.
+        pack: a pack with a recipe; its space must be ready.
         real, test: real images; networks train on the first and are tested on the second.
-        per_class: random images of each class that count as the same size.
+        per_class: the number of random images per class that counts as the same size.
         plan: how much to train.
         device: where to train; by default where the pack is.
-        results: a JSON file that keeps each accuracy as soon as it is measured; one that is there is gone on with.
-        show: progress; None: only on a terminal.
-        say: told what it will cost, before anything is trained.
+        results: a JSON file that keeps each accuracy as soon as it is measured; an existing one is continued.
+        show: whether to show progress; None: only on a terminal.
+        say: called with the cost before anything is trained.
 
     Raises:
-        FormatError: no recipe, data that do not fit the pack, too few images of a class, or ``results`` of another
-            measurement.
+        FormatError: if the pack has no recipe, data do not fit the pack, a class has too few images, or ``results``
+            belongs to another measurement.
     """
     bench = _Bench(pack, real, test, per_class, plan or Plan(), usable(device or pack.device), results)
     cost = bench.cost()
@@ -107,7 +110,7 @@ def robustness(
 
 
 class _Bench:
-    """All trainings behind the scores, each of them once."""
+    """All trainings for the scores, each done once."""
 
     def __init__(
         self,
@@ -142,7 +145,7 @@ class _Bench:
         self._done = 0
 
     def cost(self) -> Cost:
-        """What is still to be trained, and how long; a teacher trains again where a finished one is not kept."""
+        """What is still to be trained, and for how long; a teacher that is needed trains again, as it is not kept."""
         wanted = [("syn-any", [self.recipe.lr]), ("rdm-any", self.rates)]
         wanted += [] if self.own_is_hard else [("syn-hard", self.rates)]
         wanted += [("syn-naug", [self.recipe.lr]), ("rdm-naug", self.rates)] if self.augments else []
@@ -154,7 +157,7 @@ class _Bench:
         return Cost(len(left), self.steps, len(real | taught), self.real_recipe.steps or 0)
 
     def parts(self, meter: Meter) -> dict[str, Accuracies]:
-        """Every part by name; the real networks first, which are the teachers."""
+        """Train every part and return them by name; the real networks come first, because they are the teachers."""
         self._meter, self._done = meter, 0
         bare = self.recipe.model_copy(update={"cutmix": 0.0})
         augmentation = self.pack.card.augmentation
@@ -172,18 +175,18 @@ class _Bench:
         return found
 
     def _of_pack(self, name: str, pack: Pack, recipe: Recipe, augmentation: Augmentation | None) -> Accuracies:
-        """A pack at the recipe's learning rate."""
+        """Measure a pack at the recipe's learning rate."""
         for seed in self.seeds:
             self._measure(name, recipe, seed, lambda _: pack, augmentation)
         return self._part(name, recipe.lr)
 
     def _hard(self, augmentation: Augmentation | None) -> Accuracies:
-        """The pack with hard labels, at the best rate."""
+        """Measure the pack with hard labels, at the best rate."""
         pack, recipe = with_hard_labels(self.pack), self.recipe.model_copy(update={"loss": "cross_entropy"})
         return self._best("syn-hard", recipe, lambda _: pack, augmentation)
 
     def _of_random(self, name: str, recipe: Recipe, augmentation: Augmentation | None) -> Accuracies:
-        """Random images, others for each seed, at the best rate."""
+        """Measure random images, different ones for each seed, at the best rate."""
         return self._best(name, recipe, self._random, augmentation)
 
     def _best(
@@ -195,7 +198,7 @@ class _Bench:
                     self._measure(name, recipe.model_copy(update={"lr": rate}), seed, packs, augmentation)
                 except FormatError:
                     raise
-                except DsetpackError:  # the loss left the numbers: too high a rate is just not the best one
+                except DsetpackError:  # the loss diverged: a rate that is too high is just not the best one
                     self._keep(name, rate, seed, 0.0)
         return max((self._part(name, rate) for rate in self.rates), key=lambda part: part.mean)
 
@@ -227,7 +230,7 @@ class _Bench:
         return Pack.from_arrays(x, labels.cpu(), classes=self.real.classes, space=hard.space, title=hard.card.title)
 
     def _real(self, seed: int) -> float:
-        """The accuracy of ``real-hard``; soft labels need its network as well."""
+        """The accuracy of ``real-hard``, measured if it is missing."""
         if not self.measured.has("real-hard", self.real_recipe.lr, seed):
             self._teacher(seed)
         return self.measured.get("real-hard", self.real_recipe.lr, seed)
@@ -254,7 +257,7 @@ class _Bench:
             self._meter.update(self._done, f"{name} at {rate:g}, seed {seed}: {value:.2%}")
 
     def _what(self) -> dict[str, object]:
-        """What two measurements must share for one to go on with the other's accuracies."""
+        """What two measurements must have in common for one to continue with the other's accuracies."""
         card = self.pack.card
         return {
             "pack": self.pack.digest or f"sha256:{hashlib.sha256(self.pack.to_bytes()).hexdigest()}",
@@ -270,13 +273,13 @@ class _Bench:
 
 
 def _real_recipe(recipe: Recipe, steps: int | None, images: int) -> Recipe:
-    """How ``real-hard`` trains, with the pack's network: see ``dsetpack.trainers.robustness``."""
+    """The recipe of ``real-hard``, with the pack's network; see ``dsetpack.trainers.robustness``."""
     made = Recipe(steps=1, final=0.0, arch=recipe.arch, width=recipe.width)
     return made.model_copy(update={"steps": steps or EPOCHS * math.ceil(images / made.batch_size)})
 
 
 def with_hard_labels(pack: Pack) -> Pack:
-    """The same pack with the class of the largest entry in place of each soft label; hard labels stay."""
+    """The same pack, with each soft label replaced by the class of its largest entry; hard labels stay."""
     if pack.card.labels.kind == "hard":
         return pack
     parts = [replace(part, labels=part.labels.argmax(1)) for part in pack.parts]
@@ -284,14 +287,18 @@ def with_hard_labels(pack: Pack) -> Pack:
 
 
 def soft_labels(teacher: nn.Module, x: Tensor, centred: bool) -> Tensor:
-    """The teacher's probabilities float32 [N, classes] for images in its space; ``centred``: less 1 / classes."""
+    """The teacher's probabilities float32 [N, classes] for images in its space; minus 1 / classes if ``centred``."""
     with torch.no_grad():
         probabilities = torch.cat([teacher(part).softmax(1) for part in torch.split(x, BATCH)])
     return probabilities - 1 / probabilities.shape[1] if centred else probabilities
 
 
 def check_fits(pack: Pack, data: ImageData) -> None:
-    """Raise a FormatError where real images have another shape or number of classes than the pack's."""
+    """Check that real images have the pack's shape and number of classes.
+
+    Raises:
+        FormatError: if they do not.
+    """
     if data.shape != tuple(pack.card.shape):
         raise FormatError(f"{data.name} has images of {list(data.shape)}; the pack makes {list(pack.card.shape)}")
     if len(data.classes) != len(pack.card.classes):

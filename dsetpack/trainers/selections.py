@@ -1,16 +1,16 @@
-"""Picks of real images that the papers compare with: random, herding, k-center, forgetting.
+"""Selections of real images that the papers compare with: random, herding, k-center, forgetting.
 
-DiM (table 2), HaBa (tables 1 and 7) and KFS (table 1) report them as DC and DSA (Zhao et al. 2021) introduced them; the
-authors describe herding and k-center in VICO-UoE/DatasetCondensation #15 and #21, which is followed. All pick class by
-class.
+DiM (table 2), HaBa (tables 1 and 7) and KFS (table 1) report them as DC and DSA (Zhao et al. 2021) introduced them.
+DC's authors describe herding and k-center in VICO-UoE/DatasetCondensation #15 and #21; this code does the same. All
+rules pick class by class.
 
 - ``random``: without replacement.
 - ``herding`` (Welling 2009): each pick brings the mean of the picks closest to the mean of the class; no image twice.
 - ``k-center`` (Sener & Savarese 2018, the greedy form): first the image nearest to the class's mean, as DC's authors
   do (the paper starts from labelled images), then always the one farthest from all picks.
-- ``forgetting`` (Toneva et al. 2019): the images that go most often from right to wrong while a network trains on all
-  real images, judged each time an image comes up in a batch. Those that were never right count as forgotten infinitely
-  often, as there. Of equally forgotten ones the earlier in the data are taken (inferred).
+- ``forgetting`` (Toneva et al. 2019): the images that change most often from right to wrong while a network trains on
+  all real images, judged each time an image comes up in a batch. Images that were never right count as forgotten
+  infinitely often, as in the paper. Among equally forgotten ones the earlier in the data are taken (inferred).
 
 Herding and k-center measure Euclidean distances between penultimate features of a network trained on the real images.
 """
@@ -40,24 +40,24 @@ Rule = Literal["random", "herding", "k-center", "forgetting"]
 PHASE = "select"
 """The name of the network's training, for ``Context.run``."""
 BATCH = 1000
-"""Images embedded at a time."""
+"""The number of images embedded at a time."""
 WIDE = 2**26
-"""Values that are widened to float64 once, in 512 MiB; where there are more, by ``ROWS`` features for each pick."""
+"""Up to this many values are widened to float64 once, in 512 MiB; more of them ``ROWS`` rows at a time, per pick."""
 ROWS = 4096
 
 
 class SelectionSettings(Model):
-    """The network behind herding, k-center and forgetting, trained on all real images in the context's space.
+    """Settings of the network for herding, k-center and forgetting, trained on all real images in the context's space.
 
-    By SGD and cross-entropy, without augmentation or weight decay; the learning rate falls to a tenth after half of the
-    steps. The papers that report these picks do not describe the network: all of its settings are inferred.
+    It trains by SGD and cross-entropy, without augmentation or weight decay; the learning rate falls to a tenth after
+    half of the steps. The papers that report these selections do not describe the network: all settings are inferred.
 
     Attributes:
-        network, width: see ``dsetpack.trainers.networks.network``; width None for the papers'.
-        epochs: passes over the real images.
-        steps: optimiser steps in place of ``epochs``.
-        batch: images a step; the last batch of an epoch may be smaller.
-        lr, momentum: of SGD.
+        network, width: see ``dsetpack.trainers.networks.network``; width None for the papers' widths.
+        epochs: the number of passes over the real images.
+        steps: the number of optimiser steps, instead of ``epochs``.
+        batch: images per step; the last batch of an epoch may be smaller.
+        lr, momentum: SGD's learning rate and momentum.
     """
 
     network: str = "convnet3"
@@ -69,25 +69,26 @@ class SelectionSettings(Model):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
 
     def schedule(self, images: int) -> Schedule:
-        """The training's length for so many images, and its learning rates."""
+        """The schedule of the training on this number of images."""
         steps = self.steps or self.epochs * math.ceil(images / self.batch)
         return Schedule(steps=steps, optimizer="sgd", momentum=self.momentum, milestones=(0.5,), gamma=0.1)
 
 
 def select(rule: Rule, context: Context, count: int, settings: SelectionSettings | None = None) -> Tensor:
-    """Pick real images; trains the network first where the rule needs one, as the context's phase ``select``.
+    """Pick real images. If the rule needs a network, train it first, as the context's phase ``select``.
 
     Args:
-        rule: how.
+        rule: how to pick.
         context: the real images, the pixel space that the network sees, and the seed.
-        count: how many of each class.
-        settings: of the network.
+        count: the number of images of each class.
+        settings: the network's settings.
 
     Returns:
-        int64 [classes · count], indices into ``context.data``, class by class, in each in the order of selection.
+        indices into ``context.data``, int64 [classes · count], class by class, within a class in the order of
+        selection.
 
     Raises:
-        FormatError: a class has fewer images; or ``forgetting`` in fewer steps than two epochs.
+        FormatError: if a class has fewer images, or ``forgetting`` trains for fewer steps than two epochs.
     """
     data = context.data
     if rule == "random":
@@ -105,27 +106,28 @@ def select(rule: Rule, context: Context, count: int, settings: SelectionSettings
 def real_images(
     rule: Rule, context: Context, count: int, settings: SelectionSettings | None = None
 ) -> tuple[Tensor, Tensor]:
-    """What ``select`` picks: images float32 [classes · count, C, H, W] in the context's space, and labels int64."""
+    """The picks of ``select``: images float32 [classes · count, C, H, W] in the context's space, and labels int64."""
     index = select(rule, context, count, settings)
     with torch.no_grad():
         return context.space.apply(context.data.raw(index)), context.data.labels[index]
 
 
 def herding(features: Tensor, count: int) -> Tensor:
-    """Greedy herding: pick t brings the mean of the first t picks closest to the mean of all features.
+    """Pick by greedy herding: pick t brings the mean of the first t picks closest to the mean of all features.
 
-    With m the mean of all and s the sum of the picks so far, that is the x nearest to (t·m - s): one product of the
-    features with a vector a pick. In float64; of equally near ones the first.
+    With the mean m of all features and the sum s of the picks so far, that is the x nearest to (t·m - s), which takes
+    one product of the features with a vector per pick. It is computed in float64; of equally near ones the first is
+    picked.
 
     Args:
         features: float [N, F].
-        count: how many of the N, all different.
+        count: how many of the N to pick, all different.
 
     Returns:
         int64 [count] in order of selection, on the features' device.
 
     Raises:
-        FormatError: not such features, or count not in 1..N.
+        FormatError: if features are not as described, or ``count`` is not in 1..N.
     """
     features = _checked(features, count)
     mean, squares = _mean(features), _squares(features)
@@ -139,12 +141,10 @@ def herding(features: Tensor, count: int) -> Tensor:
 
 
 def k_center(features: Tensor, count: int) -> Tensor:
-    """Greedy k-center: the nearest to the mean, then always the farthest from all picks so far.
+    """Pick by greedy k-center: the nearest to the mean, then always the farthest from all picks so far.
 
-    Distances to the nearest pick are kept and lowered by one product of the features with a vector a pick. In float64;
-    of equally far ones the first.
-
-    Args, returns, raises: as ``herding``.
+    Distances to the nearest pick are kept and updated by one product of the features with a vector per pick. They are
+    computed in float64; of equally far ones the first is picked. Arguments, result and errors are those of ``herding``.
     """
     features = _checked(features, count)
     squares = _squares(features)
@@ -161,18 +161,18 @@ def k_center(features: Tensor, count: int) -> Tensor:
 
 
 def most_forgotten(counts: Tensor, count: int) -> Tensor:
-    """The ``count`` largest of ``counts`` [N], largest first, of equal ones the first: int64 [count]."""
+    """The indices of the ``count`` largest of ``counts`` [N], int64 [count], largest first, of equal ones the first."""
     if not 1 <= count <= len(counts):
         raise FormatError(f"{count} of {len(counts)} images to be picked; expected 1 to {len(counts)}")
     return torch.argsort(counts, descending=True, stable=True)[:count]
 
 
 class Forgetting:
-    """How often each example was forgotten: right when it came up before, wrong now (Toneva et al. 2019).
+    """Counts how often each example was forgotten: right the last time it came up, wrong now (Toneva et al. 2019).
 
     Args:
-        examples: how many.
-        device: where the flags live.
+        examples: the number of examples.
+        device: where the counts are kept.
     """
 
     def __init__(self, examples: int, device: torch.device | str = "cpu") -> None:
@@ -181,33 +181,33 @@ class Forgetting:
         self._learned = torch.zeros(examples, dtype=torch.bool, device=device)
 
     def update(self, index: Tensor, correct: Tensor) -> None:
-        """Examples ``index`` (int64 [B], all different) came up and were classified; ``correct`` bool [B]."""
+        """Record that examples ``index`` (int64 [B], all different) were classified; ``correct`` is bool [B]."""
         self._events[index] += self._right[index] & ~correct
         self._right[index] = correct
         self._learned[index] |= correct
 
     def counts(self) -> Tensor:
-        """Forgetting events float64 [examples]; infinite for those that were never right."""
+        """The numbers of forgetting events, float64 [examples]; infinite for examples that were never right."""
         return self._events.double().masked_fill(~self._learned, math.inf)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """All of it."""
+        """All counts and flags."""
         return {"events": self._events, "right": self._right, "learned": self._learned}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from there."""
+        """Continue from a saved state."""
         for name, tensor in self.state_dict().items():
             tensor.copy_(state[name])
 
 
 class FeatureNetwork(Trainable):
-    """A network in training on all real images, and what it forgets meanwhile.
+    """A network that trains on all real images, and what it forgets meanwhile.
 
     Args:
         settings: the network and its learning rate.
         data: the real images.
-        space: what the network sees them in.
-        seed: of its weights and of the order of the images, a new permutation each epoch.
+        space: the pixel space that the network sees them in.
+        seed: the seed of the weights and of the images' order, which is a new permutation each epoch.
     """
 
     repeatable = False
@@ -236,7 +236,7 @@ class FeatureNetwork(Trainable):
         return {"cross_entropy": loss.detach()}
 
     def batch(self, step: int) -> Tensor:
-        """The images of a step, int64 on the data's device: every image once an epoch."""
+        """The indices of a step's images, int64 on the data's device; every image comes once per epoch."""
         size = self._settings.batch
         epoch, part = divmod(step, math.ceil(len(self.data) / size))
         if self._order is None or self._order[0] != epoch:
@@ -276,7 +276,7 @@ def _trained(rule: Rule, context: Context, settings: SelectionSettings) -> Featu
 
 
 def _picker(rule: Rule, work: FeatureNetwork) -> Callable[[Tensor, int], Tensor]:
-    """From the images of a class (int64) and a count to places among them."""
+    """A function from the indices of a class's images (int64) and a count to places among these images."""
     if rule == "forgetting":
         counts = work.forgetting.counts()
         return lambda members, count: most_forgotten(counts[members], count)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a question that a loop asks between two steps."""
+"""Ctrl-C and SIGTERM as a flag that a loop checks between two steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopSignals:
-    """True from the first signal on; the second one acts as it did before. Outside the main thread always False."""
+    """A flag that is true after the first signal; a second one acts as usual. Outside the main thread always false."""
 
     def __init__(self) -> None:
         self._seen = False

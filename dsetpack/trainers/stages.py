@@ -1,31 +1,30 @@
 """Distillation for a continual learner: stage after stage, each from the images of its own classes only.
 
-The result is one pack. Each stage is a part of it, with its number and the sources of its classes; labels are the
-numbers that classes have in the whole data. A stage is a function of what the pack holds already (its decoders and its
-pixel space), the stage's own images, the recipe and the seed. So stages in one go, resumed, or added one by one to a
-pack give the same sources.
+The result is one pack. Each stage is a part of it, with the stage's number and the sources of its classes; labels are
+the numbers that classes have in the whole data. A stage depends only on what the pack already holds (its decoders and
+its pixel space), the stage's own images, the recipe and the seed. So stages in one go, resumed, or added one by one to
+a pack give the same sources.
 
-KFS (Lee et al. 2022, section 4, "Continual learning", and appendix A): stage 0 learns decoders and codes, from
-the pre-training on; later stages keep the decoders and learn codes. Each stage takes all steps of the schedule, with
-rates that fall to 0.2 of themselves after 1/4 and 3/4 of them: the paper's 5000 and 15,000 of 20,000. A shipped recipe
-gets these milestones in place of those that it has for a single stage, unless they are set; a ``DistillRecipe`` or a
-``.toml`` file is taken as it is. With other parameterizations each stage is distilled on its own, and each part has its
-own bank.
+In KFS (Lee et al. 2022, section 4, "Continual learning", and appendix A), stage 0 pre-trains and learns decoders and
+codes; later stages keep the decoders and learn codes. Each stage takes all steps of the schedule, and its rates are
+multiplied by 0.2 after 1/4 and 3/4 of them: the paper's 5000 and 15,000 of 20,000. A shipped recipe gets these
+milestones instead of those that it has for a single stage, unless they are set; a ``DistillRecipe`` or a ``.toml`` file
+is used unchanged. With other parameterizations each stage is distilled on its own, and each part has its own bank.
 
-Inferred, because no paper says it:
+Inferred, because no paper states it:
 
-- The pixel space is that of stage 0's images (mean and deviation, or ZCA): the learner has not seen any others.
-- The budget of a stage is ``ipc`` images of each of its classes. KFS's decoders count in stage 0; so later stages have
-  more codes a class, by the decoders' floats over the size of a code and stage 0's classes. Set
+- The pixel space is that of stage 0's images (mean and deviation, or ZCA), because the learner has seen no others then.
+- The budget of a stage is ``ipc`` images of each of its classes. KFS's decoders count in stage 0, so later stages have
+  more codes per class: by the decoders' floats, divided by a code's size and the number of stage 0's classes. Set
   ``parameterization.sources`` for equally many.
 - How KFS's codes of later stages start: see ``parameterizations.kfs``.
 - Learned labels are centred over the classes of their stage while they are learned, and over all classes in the pack:
   one-hot rows stay one-hot.
-- Each stage learns its own learning rate (MTT); the card has their mean, and each stage's is among the settings.
+- Each stage learns its own learning rate (MTT); the card has their mean, and each stage's rate is among the settings.
 
-Several processes give what one gives up to rounding: within 1e-5 in stage 0. In KFS's later stages an encoder learns
-for decoders that differ in their last digits, and a little more is left of that in the codes (tested: 1e-4 after 40
-steps of it and 5 of matching).
+Several processes give the same as one, up to rounding: within 1e-5 in stage 0. In KFS's later stages an encoder learns
+for decoders that differ in their last digits, and the codes then differ a little more (tested: 1e-4 after 40 steps of
+the encoder and 5 of matching).
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ from dsetpack.trainers.seeds import derive
 from dsetpack.trainers.staging import Stage
 
 KFS_SCHEDULE: Mapping[str, Any] = {"schedule.milestones": (0.25, 0.75), "schedule.gamma": 0.2}
-"""Of every stage of KFS, as shares of its steps (appendix A)."""
+"""The schedule of every stage of KFS, with milestones as shares of its steps (appendix A)."""
 
 
 def distill_stages(
@@ -80,22 +79,24 @@ def distill_stages(
 
     Args:
         data: the training images of all stages.
-        stages: for each stage its classes, by number; a class that is in none is left out.
+        stages: the classes of each stage, by number; a class that is in no stage is left out.
         recipe, settings: as for ``distill``, for every stage.
-        ipc: the budget in images a class of each stage; by default the recipe's.
+        ipc: the budget in images per class of each stage; by default the recipe's.
         space: the pixel space of all stages, of the kind that the recipe names; by default that of stage 0's images.
         seed, out, encoding, cache, device, run: as for ``distill``.
         folder: as for ``distill``; each stage has a folder ``stage-N`` in it.
-        resume: go on from the checkpoints there: stages that have ended are not repeated.
+        resume: whether to continue from the checkpoints there; finished stages are not repeated.
 
     Returns:
         the pack, on the CPU: part N is stage N.
 
     Raises:
-        FormatError: as ``distill``; a space of another kind than the recipe's; no stages, or a stage without classes,
-            with an unknown class, with one that another stage has or that has no images: before anything is computed.
-            Or a parameterization that makes no part of some classes alone (a generator).
-        DsetpackError: NaN; Interrupted: Ctrl-C. Both after saving.
+        FormatError: as ``distill``.
+        FormatError: before anything is computed, if the space is of another kind than the recipe's, if there are no
+            stages, or if a stage has no classes, an unknown class, a class of another stage, or one without images.
+        FormatError: if the parameterization cannot make a part for only some classes (a generator).
+        DsetpackError: as ``distill``.
+        Interrupted: as ``distill``.
     """
     job = Job.of(
         _chosen(recipe, ipc, settings, data.name),
@@ -141,23 +142,27 @@ def add_stage(
 ) -> Pack:
     """Distill one more stage and add it to a pack.
 
-    With the arguments of the ``distill_stages`` that made the pack, the part is the one that ``distill_stages`` would
-    have made, where the pack holds decoders and space exactly (encoding ``exact``). KFS takes the decoders as they are.
+    With the same arguments as the ``distill_stages`` that made the pack, the new part is the one that
+    ``distill_stages`` would have made, if the pack holds decoders and space exactly (encoding ``exact``). KFS uses the
+    pack's decoders unchanged.
 
     Args:
-        pack: of the stages so far; stays as it is.
-        data: the stage's training images. They may be among others, which are not used; ``data.classes`` are the
-            pack's.
-        classes: of the stage, by number.
+        pack: the pack of the stages so far; it is not changed.
+        data: the stage's training images. Images of other classes may be among them and are not used; ``data.classes``
+            are the pack's.
+        classes: the stage's classes, by number.
         recipe, ipc, settings, seed, out, encoding, folder, resume, cache, device, run: as for ``distill_stages``.
 
     Returns:
-        a pack with one part more (on the CPU), its stage the next number. Training recipe and augmentation stay the
-        pack's.
+        a pack with one more part, on the CPU; the part's stage is the next number. The augmentation stays the pack's,
+        and so does the training recipe, except for a learned rate, whose mean over stages it has.
 
     Raises:
-        FormatError: as ``distill_stages``; also where the data or the recipe do not fit the pack: other classes, image
-            shape, pixel space, label kind or epoch rule, no such decoders, or a class that is there already.
+        FormatError: as ``distill_stages``.
+        FormatError: if the data or the recipe do not fit the pack: other classes, image shape, pixel space, label kind
+            or epoch rule, other decoders, or a class that the pack already has.
+        DsetpackError: as ``distill``.
+        Interrupted: as ``distill``.
     """
     job = Job.of(
         _chosen(recipe, ipc, settings, data.name),
@@ -195,7 +200,7 @@ class StageData:
 
     @property
     def labels(self) -> Tensor:
-        """int64 [N]."""
+        """The labels, int64 [N]."""
         return self.images.labels
 
     @property
@@ -206,12 +211,12 @@ class StageData:
     def distill_stage(
         self, pack: Pack | None, recipe: str | DistillRecipe, *, show: bool | None = None, **options: Any
     ) -> Pack:
-        """A pack with one more stage, learned from these images alone; what ``ReplayMemory.add_stage`` calls.
+        """Make a pack with one more stage, learned from these images alone; ``ReplayMemory.add_stage`` calls this.
 
         Args:
-            pack: of the stages so far; None where this is the first.
+            pack: the pack of the stages so far; None if this is the first stage.
             recipe, options: further arguments of ``add_stage``.
-            show: progress; None: only on a terminal.
+            show: whether to show progress; None: only on a terminal.
 
         Raises:
             FormatError: as ``add_stage``.
@@ -225,13 +230,13 @@ class StageData:
 
 @dataclass(frozen=True)
 class _Stages:
-    """The stages of one job."""
+    """The stages of one job. ``space`` is the pixel space of stage 0; None for that of its images."""
 
     job: Job
-    space: Space | None = None  # of stage 0
+    space: Space | None = None
 
     def stage(self, data: ImageData, classes: Stage, pack: Pack | None) -> Pack:
-        """The pack with one more stage; its first one where there is no pack yet."""
+        """Make the pack with one more stage, or with the first one if there is no pack yet."""
         job, number = self.job, 0 if pack is None else staging.next_stage(pack)
         own = staging.only(data, classes, number)
         bank = self._bank(pack)
@@ -250,7 +255,7 @@ class _Stages:
         return Pack(card, [*pack.parts, *parts], pack.space)
 
     def _bank(self, pack: Pack | None) -> Decoder | None:
-        """The decoders to keep; None where the stage makes its own."""
+        """The decoders to keep; None if the stage makes its own."""
         settings = self.job.recipe.parameterization
         return (
             staging.frozen_bank(pack, settings) if pack is not None and isinstance(settings, kfs.KfsSettings) else None
@@ -292,10 +297,10 @@ class _Stages:
         return None if self.job.folder is None else self.job.folder / f"stage-{number}"
 
     def check_free(self, count: int) -> None:
-        """Refuse to begin anew where some of ``count`` stages were made, but not all of them to the end.
+        """Refuse to start over if some of ``count`` stages were begun, but not all have ended.
 
         Raises:
-            FormatError: so it is, and ``resume`` is not set.
+            FormatError: if that is the case and ``resume`` is not set.
         """
         where = self.job.folder
         if where is None or self.job.resume:
@@ -318,7 +323,7 @@ class _Stages:
 def _chosen(
     recipe: str | DistillRecipe, ipc: int | None, settings: Mapping[str, Any] | None, data: str
 ) -> DistillRecipe:
-    """The recipe of every stage; a shipped one of KFS with the paper's schedule for stages."""
+    """The recipe of every stage; a shipped recipe of KFS gets the paper's schedule for stages."""
     found = chosen_recipe(recipe, ipc, settings, data)
     shipped = not isinstance(recipe, DistillRecipe) and not str(recipe).endswith(".toml")
     if shipped and isinstance(found.parameterization, kfs.KfsSettings) and found.schedule is not None:

@@ -1,4 +1,4 @@
-"""What stages of a continual learner are: which can be made, from which images, and how a stage goes into a pack."""
+"""Stages of a continual learner: which ones are possible, from which images, and how a stage goes into a pack."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ Stage = tuple[int, ...]
 
 
 def parse_stages(text: str) -> list[Stage]:
-    """Stages as people write them: ``0,1;2,3`` by classes, or ``5x2`` for 5 stages of 2 classes in order.
+    """Parse stages as people write them: ``0,1;2,3`` by classes, or ``5x2`` for 5 stages of 2 classes in order.
 
     Raises:
-        FormatError: neither.
+        FormatError: if the text is neither.
     """
     wrong = FormatError(
         f"stages {text!r}: expected classes by number, as in '0,1;2,3', or stages x classes, as in '5x2'"
@@ -49,17 +49,17 @@ def parse_stages(text: str) -> list[Stage]:
 def checked(
     data: ImageData, stages: Sequence[Sequence[int]], taken: Mapping[int, int] | None = None, first: int = 0
 ) -> list[Stage]:
-    """The stages, each with its classes in order.
+    """Check the stages; return each with its classes in order.
 
     Args:
         data: the real images.
-        stages: the classes of each.
-        taken: the classes that earlier stages have, with the number of the stage.
+        stages: the classes of each stage.
+        taken: the classes of earlier stages, with the number of the stage.
         first: the number of the first of ``stages``.
 
     Raises:
-        FormatError: no stages, or a stage without classes, with an unknown class, with one that is in a stage already
-            or that has no image; names stage and class.
+        FormatError: if there are no stages, or a stage has no classes, an unknown class, a class that is already in a
+            stage, or one without images; the message names stage and class.
     """
     if not stages:
         raise FormatError("no stages; at least one is expected")
@@ -85,10 +85,10 @@ def _check_class(data: ImageData, label: int, number: int, counts: Sequence[int]
 
 
 def budget(chosen: DistillRecipe, data: ImageData, classes: Stage, number: int) -> Budget:
-    """Of one stage: ``ipc`` images of each of its classes. KFS's decoders count in stage 0.
+    """The budget of one stage: ``ipc`` images of each of its classes. KFS's decoders count in stage 0.
 
     Raises:
-        FormatError: too small, or the parameterization makes no part of some classes alone.
+        FormatError: if the budget is too small, or the parameterization cannot make a part for only some classes.
     """
     settings = chosen.parameterization
     if not settings.config(data.shape).has_sources:
@@ -103,7 +103,7 @@ def budget(chosen: DistillRecipe, data: ImageData, classes: Stage, number: int) 
 
 
 def only(data: ImageData, classes: Stage, number: int) -> ImageData:
-    """The images of some classes, in their order, as data of these classes alone."""
+    """The images of a stage's classes, in their order, as data of these classes alone."""
     own = data.take(torch.isin(data.labels, torch.tensor(classes, device=data.labels.device)).nonzero()[:, 0])
     renumber = torch.zeros(len(data.classes), dtype=torch.int64, device=data.labels.device)
     renumber[list(classes)] = torch.arange(len(classes), device=renumber.device)
@@ -112,7 +112,7 @@ def only(data: ImageData, classes: Stage, number: int) -> ImageData:
 
 
 def next_stage(pack: Pack) -> int:
-    """The number of the stage after those of a pack."""
+    """The number of the stage that follows a pack's stages."""
     return 1 + max(part.stage for part in pack.parts)
 
 
@@ -126,10 +126,10 @@ def present(pack: Pack) -> dict[int, int]:
 
 
 def check_fits(pack: Pack, data: ImageData, chosen: DistillRecipe) -> None:
-    """Refuse data and a recipe that cannot give one more stage of a pack.
+    """Check that data and a recipe can give one more stage of a pack.
 
     Raises:
-        FormatError: other classes, image shape or pixel space.
+        FormatError: if the classes, the image shape or the pixel space differ.
     """
     card = pack.card
     if data.classes != card.classes:
@@ -143,10 +143,10 @@ def check_fits(pack: Pack, data: ImageData, chosen: DistillRecipe) -> None:
 
 
 def check_space(space: SpaceModel, chosen: DistillRecipe, whose: str) -> None:
-    """Refuse a recipe in another kind of pixel space.
+    """Check that a recipe has this kind of pixel space.
 
     Raises:
-        FormatError: so it is.
+        FormatError: if it has another kind.
     """
     kind = f"zca-{space.variant}" if isinstance(space, ZcaSpace) else space.kind
     if kind != chosen.space:
@@ -157,16 +157,16 @@ def check_space(space: SpaceModel, chosen: DistillRecipe, whose: str) -> None:
 
 
 def check_alike(card: Card, synthetic: Parameterization) -> None:
-    """Refuse a set that the card of a pack does not describe.
+    """Check that the card of a pack describes a set.
 
     Raises:
-        FormatError: other labels or another epoch rule.
+        FormatError: if the set has another kind of labels or another epoch rule.
     """
     labels = "hard" if synthetic.targets() is None else "soft"
     if (labels, synthetic.epoch_rule) != (card.labels.kind, card.epoch_rule):
         raise FormatError(
             f"the recipe makes {labels} labels and the epoch rule {synthetic.epoch_rule}, the pack has "
-            f"{card.labels.kind} ones and {card.epoch_rule}: all stages of a pack are alike"
+            f"{card.labels.kind} ones and {card.epoch_rule}: all stages of a pack must be alike"
         )
 
 
@@ -174,7 +174,7 @@ def frozen_bank(pack: Pack, settings: kfs.KfsSettings) -> Decoder:
     """The decoders of a pack that later stages learn codes for.
 
     Raises:
-        FormatError: it has none, or others than the recipe's.
+        FormatError: if the pack has no such decoders, or their configuration differs from the recipe's.
     """
     found = [part for part in pack.parts if part.kind == kfs.KIND]
     if not found:
@@ -184,7 +184,7 @@ def frozen_bank(pack: Pack, settings: kfs.KfsSettings) -> Decoder:
     if found[0].config != config:
         raise FormatError(
             f"the pack's decoders are {found[0].config!r}, the recipe's {config!r}; a later stage keeps the pack's: "
-            "set decoders, channels and kernel like that"
+            "set decoders, channels and kernel to the same values"
         )
     return found[0].decoder
 
@@ -192,14 +192,14 @@ def frozen_bank(pack: Pack, settings: kfs.KfsSettings) -> Decoder:
 def placed(
     part: Part, data: ImageData, classes: Stage, number: int, bank: Decoder | None, settings: ParameterizationSettings
 ) -> Part:
-    """A part over the classes of a stage, as one over all classes of ``data``.
+    """Turn a part over the classes of a stage into one over all classes of ``data``.
 
     Args:
-        part: what the stage's distillation made.
-        data: with all classes.
-        classes, number: of the stage.
+        part: the result of the stage's distillation.
+        data: the data with all classes.
+        classes, number: the stage's classes and number.
         bank: the decoders that stages share; None for the part's own.
-        settings: of the parameterization.
+        settings: the parameterization's settings.
     """
     count = len(data.classes)
     if bank is None:
@@ -207,7 +207,7 @@ def placed(
         bank.load_state_dict(part.decoder.state_dict())
         bank.requires_grad_(False).eval()
     lists = part.class_decoders
-    if lists is not None:  # classes without sources need a list, too: any
+    if lists is not None:  # classes without sources need a list, too; any list will do
         own = dict(zip(classes, lists, strict=True))
         lists = tuple(own.get(label, lists[0]) for label in range(count))
     if part.labels.ndim == 1:
@@ -218,13 +218,13 @@ def placed(
 
 
 def spread(labels: Tensor, classes: Stage, count: int, scale: float | None) -> Tensor:
-    """Learned labels among all classes: what starts as ``images.centred`` over some is that over all.
+    """Spread learned labels over all classes, so that ``images.centred`` over some classes becomes that over all.
 
     Args:
         labels: float [N, classes of the stage].
-        classes: which ones they are.
-        count: of all classes.
-        scale: ``label_scale`` of the parameterization.
+        classes: the stage's classes, by number.
+        count: the number of all classes.
+        scale: the parameterization's ``label_scale``.
     """
     before, after = (scale or math.sqrt(n / 10) for n in (len(classes), count))
     shares = labels.new_zeros(len(labels), count)
@@ -233,14 +233,14 @@ def spread(labels: Tensor, classes: Stage, count: int, scale: float | None) -> T
 
 
 def with_record(card: Card, data: ImageData, chosen: DistillRecipe, record: dict[str, JsonValue]) -> Card:
-    """The card of a pack with one more stage; the first one makes it a card of stages.
+    """The card of a pack with one more stage; the first record makes it a card of stages.
 
     Args:
-        card: of what there was, or of stage 0 alone.
-        data: with all classes.
+        card: the card of the pack so far, or of stage 0 alone.
+        data: the data with all classes.
         chosen: the recipe.
-        record: what the card says of the stage: ``classes``, ``data`` (their digest), ``sources`` a class, ``floats``,
-            ``over_parameterisation``, and a learned ``lr``.
+        record: what the card says about the stage: ``classes``, ``data`` (their digest), ``sources`` per class,
+            ``floats``, ``over_parameterisation``, and a learned ``lr``.
     """
     settings, provenance = dict(card.provenance.settings), card.provenance
     before = settings.get("stages")
@@ -270,7 +270,7 @@ def with_record(card: Card, data: ImageData, chosen: DistillRecipe, record: dict
 
 
 def digest(tensors: Mapping[str, Tensor], model: SpaceModel | None = None) -> str:
-    """``sha256:...`` of named tensors, and of a space's model."""
+    """``sha256:...`` of named tensors and, if given, a space's model."""
     found = hashlib.sha256(b"" if model is None else json.dumps(model.model_dump(mode="json")).encode())
     for name, value in sorted(tensors.items()):
         found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())

@@ -236,4 +236,4 @@ def test_arguments_that_do_not_fit_are_refused(bank: Decoder) -> None:
     with pytest.raises(FormatError, match="sources are uint8"):
         bank.product(sources.to(torch.uint8))
     with pytest.raises(DsetpackError, match="haba stores its sources, it draws no noise"):
-        bank.label_noise(torch.rand(2, 100), index)
+        bank.condition(torch.rand(2, 100), index)

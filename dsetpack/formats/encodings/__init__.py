@@ -1,8 +1,8 @@
-"""Encodings: how a tensor's values become stored bytes, one file each.
+"""Encodings: how a tensor's values become stored bytes, one file per encoding.
 
 Array encodings (``cast``, ``quantize``) turn an array into another array; byte encodings (``shuffle``, ``zstd``) turn
 bytes into bytes. In the manifest each is ``{"name": ..., "configuration": {...}}``, applied in order when writing and
-undone in reverse when reading. A new encoding is a new file that names its class as ``CODEC``; nothing else changes.
+undone in reverse when reading. To add an encoding, add a file that names its class as ``CODEC``; nothing else changes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def codec(encoding: Encoding) -> ArrayCodec | ByteCodec:
     """The codec that an encoding of a manifest names.
 
     Raises:
-        VersionError: if this version knows no encoding of that name.
+        VersionError: if this version does not know the encoding.
         FormatError: if the configuration does not fit the encoding.
     """
     if encoding.name not in encoding_names():

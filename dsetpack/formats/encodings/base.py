@@ -17,17 +17,21 @@ Resolve = Callable[[str], Array]
 
 
 class ArrayCodec(Model, ABC):
-    """array -> array. Shapes stay; the dtype may change."""
+    """An encoding array -> array. It keeps the shape; the dtype may change."""
 
     name: ClassVar[str]
 
     @abstractmethod
     def stored_dtype(self, dtype: str) -> str:
-        """The dtype after encoding values of ``dtype``. ValueError where the encoding does not take that dtype."""
+        """The dtype after encoding values of ``dtype``.
+
+        Raises:
+            ValueError: if the encoding does not take that dtype.
+        """
 
     @abstractmethod
     def encode(self, values: Array, name: str) -> tuple[Array, ArrayCodec, dict[str, Array]]:
-        """Encode the tensor called ``name``: stored array, the codec with all it chose, and side tensors by name."""
+        """Encode the tensor ``name``: return the stored array, the codec with its choices, and side tensors by name."""
 
     @abstractmethod
     def decode(self, stored: Array, dtype: np.dtype[Any], resolve: Resolve) -> Array:
@@ -39,7 +43,7 @@ class ArrayCodec(Model, ABC):
 
 
 class ByteCodec(Model, ABC):
-    """bytes -> bytes."""
+    """An encoding bytes -> bytes."""
 
     name: ClassVar[str]
 
@@ -49,8 +53,8 @@ class ByteCodec(Model, ABC):
 
     @abstractmethod
     def decode(self, data: bytes, size: int) -> bytes:
-        """Undo ``encode``; the result must have ``size`` bytes, checked before memory is taken.
+        """Undo ``encode``; the result must have ``size`` bytes, which is checked before memory is allocated.
 
         Raises:
-            FormatError: the data cannot decode to exactly ``size`` bytes.
+            FormatError: if the data cannot decode to exactly ``size`` bytes.
         """

@@ -12,7 +12,7 @@ from dsetpack.formats.errors import FormatError
 
 
 class Cast(ArrayCodec):
-    """Round float32 (or float64; for bfloat16 through float32) to the nearest 16-bit value, ties to even.
+    """Round float32 (or float64, for bfloat16 by way of float32) to the nearest 16-bit value, ties to even.
 
     ``float16`` is stored as HDF5 binary16. HDF5 has no bfloat16: its bits are stored as uint16, the upper half of the
     float32.

@@ -1,4 +1,4 @@
-"""``quantize``: floats as affine integer codes of 1 to 8 bits, one code a byte.
+"""``quantize``: floats as affine integer codes of 1 to 8 bits, one code per byte.
 
     value = float32(code) * scale + offset          (two float32 roundings, in this order)
 
@@ -20,8 +20,8 @@ from dsetpack.formats.errors import FormatError
 
 CLIP_STEPS = 12
 CLIP_ROUNDS = ((1, 1), (0, 1), (1, 0), (0, 1), (1, 0))
-"""The search for the best clipping: which ends of the range (low, high) to pull in together, in turn, and how many
-places between the present range and a quarter of it to try each time."""
+"""The search for the best clipping: ``CLIP_ROUNDS`` says which ends of the range (low, high) each round pulls in, and
+``CLIP_STEPS`` how many places it tries between the present range and a quarter of it."""
 _TINY = float(np.finfo(np.float32).tiny)
 
 Blocks = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(max_length=32)]
@@ -32,10 +32,10 @@ class Quantize(ArrayCodec):
 
     Attributes:
         bits: 1 to 8; codes run from 0 to 2**bits - 1.
-        block: the block's size along each axis, at most the tensor's; left out it is the whole tensor.
-        scale, offset: the numbers themselves for one block, rounded to float32, else the names of float32 tensors of
-            shape ceil(shape / block). Given as numbers before encoding they are used as they are, else the pair with
-            the smallest mean squared error of each block is searched.
+        block: the block's size along each axis, at most the tensor's; if left out, the whole tensor.
+        scale, offset: for one block the numbers themselves, rounded to float32; otherwise the names of float32 tensors
+            of shape ceil(shape / block). Numbers given before encoding are used as they are; otherwise ``encode``
+            searches for the values with the smallest mean squared error of each block.
     """
 
     name: ClassVar[str] = "quantize"
@@ -110,7 +110,7 @@ class Quantize(ArrayCodec):
 
 
 def _restore(codes: Array, scale: Array | np.float32, offset: Array | np.float32) -> Array:
-    """The arithmetic of the format. Scales from a file may overflow: the card decides what infinity means."""
+    """Decode by the arithmetic of the format. A file's scales may overflow: the card says whether infinity may be."""
     with np.errstate(over="ignore", invalid="ignore"):
         return np.asarray(codes.astype(np.float32) * scale + offset)
 
@@ -121,7 +121,7 @@ def _codes(values: Array, scale: Array | np.float32, offset: Array | np.float32,
 
 
 def _split(values: Array, block: tuple[int, ...]) -> Array:
-    """[grid..., elements of a block]; blocks at the edge are filled up by repeating the last values."""
+    """Split into [grid..., elements of a block]; blocks at the edge are padded by repeating the last values."""
     padding = [(0, -n % b) for n, b in zip(values.shape, block, strict=True)]
     padded = np.pad(values, padding, mode="edge") if any(after for _, after in padding) else values
     grid = [n // b for n, b in zip(padded.shape, block, strict=True)]
@@ -131,7 +131,7 @@ def _split(values: Array, block: tuple[int, ...]) -> Array:
 
 
 def _spread(per_block: Array, block: tuple[int, ...], shape: tuple[int, ...]) -> Array:
-    """A number a block, repeated to ``shape``; cut axis by axis, so that it never grows past ``shape``."""
+    """Repeat one number per block to ``shape``, cut axis by axis so that the result never grows past ``shape``."""
     for axis, (size, length) in enumerate(zip(block, shape, strict=True)):
         if per_block.shape[axis] > 1:
             cut = (slice(None),) * axis + (slice(0, length),)
@@ -142,10 +142,10 @@ def _spread(per_block: Array, block: tuple[int, ...], shape: tuple[int, ...]) ->
 def best_affine(blocks: Array, bits: int) -> tuple[Array, Array]:
     """Scale and offset of each block by least mean squared error over clipped ranges.
 
-    The search starts from the full range and only ever takes what is better.
+    The search starts from the full range and takes only what is better.
 
     Args:
-        blocks: float32 [grid..., elements], finite, of a span that float32 holds.
+        blocks: float32 [grid..., elements], finite, with a span that float32 can hold.
         bits: 1 to 8.
 
     Returns:

@@ -1,4 +1,4 @@
-"""``zstd``: one Zstandard frame a chunk (HDF5's registered filter 32015)."""
+"""``zstd``: one Zstandard frame per chunk (HDF5's registered filter 32015)."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class ZstdFrame(ByteCodec):
 
 
 def pack_frame(data: bytes, level: int = 19) -> bytes:
-    """One frame, with the size of its content and a checksum."""
+    """Compress into one frame that has the size of its content and a checksum."""
     return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(data)
 
 
 def unpack_frame(data: bytes, size: int) -> bytes:
     """Decompress exactly one frame of exactly ``size`` bytes.
 
-    The declared size is compared first: ``zstandard`` believes it whatever ``max_output_size`` says, so a frame of
-    32 KB could otherwise take a gigabyte.
+    The declared size is compared first: ``zstandard`` trusts it regardless of ``max_output_size``, so a frame of 32 KB
+    could otherwise take a gigabyte.
 
     Raises:
-        FormatError: the frame is damaged, declares another size or none, or is followed by other bytes.
+        FormatError: if the frame is damaged, declares another size or no size, or is followed by other bytes.
     """
     try:
         declared = zstandard.frame_content_size(data)

@@ -1,8 +1,8 @@
 """Decoder kinds as the format sees them: one file per kind, with its configuration and the shapes it implies.
 
-A kind needs no torch here: the model of its ``config`` in the manifest, and the shape of every tensor that a part of
-this kind must have. The differentiable module that decodes lives in ``dsetpack.decoders`` under the same name. A new
-kind is a new file here and one there, each found by its name; nothing else changes.
+A file here needs no torch: it defines the model of the kind's ``config`` in the manifest, and the shape of every tensor
+that a part of this kind must have. The differentiable module that decodes lives in ``dsetpack.decoders`` under the same
+name. To add a kind, add a file here and one there: each is found by its name, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def kind_config(name: str) -> type[KindConfig]:
     """The configuration model of a kind.
 
     Raises:
-        VersionError: if this version knows no such kind.
+        VersionError: if this version does not know the kind.
     """
     if name not in kind_names():
         raise VersionError(f"unknown decoder kind {name!r}; this version knows {', '.join(kind_names())}")

@@ -1,4 +1,4 @@
-"""``generator``: a conditional generator in place of images (DiM, Wang et al. 2023)."""
+"""``generator``: a conditional generator instead of stored images (DiM, Wang et al. 2023)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ Layer = Literal["up3", "up4", "conv"]
 
 
 class GeneratorConfig(KindConfig):
-    """A source is noise [noise] whose first ``classes`` entries are the label's one-hot; nothing is stored but weights.
+    """A source is noise [noise] whose first ``classes`` entries are the label's one-hot; only weights are stored.
 
-    Linear layer to [width, 4, 4], then ``layers``, all of ``width`` channels; each is followed by a batch norm and a
-    ReLU. A last 3×3 convolution makes the image's channels, and (tanh + 1) / 2 makes raw values in [0, 1].
+    A linear layer makes [width, 4, 4], and ``layers`` follow, all with ``width`` channels. After each of these comes a
+    batch norm and a ReLU. A last 3×3 convolution makes the image's channels, and (tanh + 1) / 2 makes raw values in
+    [0, 1].
 
-    The paper's 32×32 generator is up, 3 convolutions, up, convolution, up. Our choice for other sizes: the first
-    enlargement is followed by 3 convolutions and every later one but the last by 1. Sides are 4·2^k (k >= 1) or, with a
-    first kernel of 3 that takes 4 to 7 (as the authors do for 28), 7·2^k (k >= 0).
+    The paper's 32×32 generator is: up, 3 convolutions, up, convolution, up. For other sizes we chose that 3
+    convolutions follow the first enlargement, and 1 follows every later one but the last. Sides are 4·2^k (k >= 1) or,
+    with a first kernel of 3 that takes 4 to 7 (as the authors do for 28), 7·2^k (k >= 0).
 
-    Tensors: ``fc.weight`` [16·width, noise] and ``fc.bias``; ``blocks.i.conv.weight``, [in, out, 4 or 3, same] for the
-    transposed convolutions (stride 2, padding 1) and [out, in, 3, 3] for the others; ``blocks.i.conv.bias``;
+    Tensors: ``fc.weight`` [16·width, noise] and ``fc.bias``; ``blocks.i.conv.weight``, [in, out, k, k] with k 4 or 3
+    for the transposed convolutions (stride 2, padding 1) and [out, in, 3, 3] for the others; ``blocks.i.conv.bias``;
     ``out.weight`` [C, width, 3, 3] and ``out.bias``; and for each norm (``fc_norm``, ``blocks.i.norm``) ``weight``,
     ``bias``, ``running_mean``, ``running_var``. The bank holds one generator and has no leading decoder dimension.
 
@@ -49,10 +50,10 @@ class GeneratorConfig(KindConfig):
         return (self.noise,)
 
     def layers(self, image: tuple[int, int, int]) -> tuple[Layer, ...]:
-        """The hidden layers after the linear one: ``up4`` and ``up3`` enlarge (by their kernel), ``conv`` does not.
+        """The hidden layers after the linear one: ``up4`` and ``up3`` (kernel 4 and 3) enlarge, ``conv`` does not.
 
         Raises:
-            ValueError: no such chain ends at this size.
+            FormatError: if no such chain ends at this size.
         """
         side = image[1]
         start = 7 if side % 7 == 0 else 8

@@ -11,41 +11,41 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 from dsetpack.formats.kinds.upsample import UpsampleConfig
 
-FIRST_CHANNELS = 8  # of deep hallucinators: the only choice that gives the parameter counts of the paper's table 9
+FIRST_CHANNELS = 8  # for deep hallucinators; no other choice gives the parameter counts of the paper's table 9
 
 
 class HabaConfig(KindConfig):
     """A source is a basis [source_channels, H, W]; a decoder is a hallucinator: encode, ``sigma * x + mu``, decode.
 
-    Form ``paper``, all kernels 3×3 with padding 1 and bias:
+    Form ``paper``; all kernels are 3×3 with padding 1 and bias:
 
     - depth 0: the affine transformation alone, on the image.
     - depth d >= 1: the encoder has d convolutions, each followed by a ReLU; the decoder mirrors it with d convolutions
-      and a ReLU after each but the last, because images in a normalised or whitened space take both signs. From
-      depth 2 on, every further block doubles the channels and halves the resolution (rounded up). The paper's counts
-      fix that, but not how: our choice is a stride of 2 on the way in and a transposed convolution of stride 2 (its
-      adjoint, so any size is restored exactly) on the way out.
+      and a ReLU after each but the last, because images in a normalised or whitened space have values of both signs.
+      Each block after the first doubles the channels and halves the resolution (rounded up). The paper's parameter
+      counts imply this, but not how: we chose a stride of 2 in the encoder and a transposed convolution of stride 2
+      (its adjoint, so any size is restored exactly) in the decoder.
 
-    Form ``released``, what the authors' code does, depth 1 only: convolution 3×3 without padding, affine
-    transformation at (H-2) × (W-2), transposed convolution 3×3; no ReLU anywhere.
+    Form ``released`` does what the authors' code does, at depth 1 only: a 3×3 convolution without padding, the affine
+    transformation at (H-2) × (W-2), a transposed 3×3 convolution, and no ReLU.
 
     Tensors: ``sigma`` and ``mu`` [D, c, h, w]; ``encoder.i.weight`` [D, out, in, 3, 3]; ``decoder.i.weight``
-    [D, in, out, 3, 3] for transposed convolutions (all of the released form, all but the last of the paper's), else
-    [D, out, in, 3, 3]; ``*.bias`` [D, out]. Layers are numbered in the order they run. With ``shared`` the first
-    dimension of weights and biases is 1.
+    [D, in, out, 3, 3] for transposed convolutions (all of the released form, all but the last of the paper's),
+    otherwise [D, out, in, 3, 3]; ``*.bias`` [D, out]. Layers are numbered in the order they run. With ``shared`` the
+    first dimension of weights and biases is 1.
 
-    With a ``factor`` f above 1 a source holds f×f small bases (IDC's down-sampled ones, the paper's table 3). They are
+    With a ``factor`` f above 1 a source holds f×f small bases (down-sampled as in IDC; the paper's table 3). They are
     cut out and enlarged bilinearly to H × W as in kind ``upsample``, padding included, and then hallucinated. A decoder
-    is then a hallucinator and a patch: number = hallucinator · f² + patch. All tensors keep their shapes.
+    is then a hallucinator on a patch, with the number hallucinator · f² + patch. All tensors keep their shapes.
 
     Attributes:
         decoders: D, the number of hallucinators; 5 in the paper.
-        depth: 0-3 nonlinear blocks.
-        channels: features of the first block; None means the image's channels at depth 0 and 1, and 8 from depth 2 on.
-        source_channels: 1, or the image's channels, which is what None means.
+        depth: the number of nonlinear blocks, 0 to 3.
+        channels: channels of the first block; None means the image's channels at depth 0 and 1, and 8 from depth 2 on.
+        source_channels: 1 or the image's channels; None means the latter.
         form: ``paper`` or ``released``.
-        shared: all hallucinators share one encoder and one decoder and differ in ``sigma`` and ``mu`` (table 11).
-        factor: small bases a side of a source; the paper's table 3: 2. 1 is one basis of the image's size.
+        shared: whether all hallucinators share one encoder and decoder and differ in ``sigma`` and ``mu`` (table 11).
+        factor: small bases per side of a source: 2 in the paper's table 3; 1 means one basis of the image's size.
     """
 
     yields: ClassVar[Literal["space", "raw"]] = "space"
@@ -73,7 +73,7 @@ class HabaConfig(KindConfig):
         return (image[0] if self.source_channels is None else self.source_channels, *image[1:])
 
     def patches(self) -> UpsampleConfig | None:
-        """How small bases are cut out and enlarged; None where a source is one basis."""
+        """How small bases are cut out and enlarged; None if a source is one basis."""
         return UpsampleConfig(factor=self.factor) if self.factor > 1 else None
 
     @override
@@ -82,12 +82,12 @@ class HabaConfig(KindConfig):
         return patches.prepared_floats(image) if patches else 0
 
     def widths(self, image: tuple[int, int, int]) -> tuple[int, ...]:
-        """Channels after 0, 1, ... ``depth`` encoder blocks: the source's first, those of ``sigma`` last."""
+        """The channels after 0, 1, ... ``depth`` encoder blocks: first the source's, last those of ``sigma``."""
         first = self.channels or (FIRST_CHANNELS if self.depth > 1 else image[0])
         return (self.source_shape(image)[0], *(first << i for i in range(self.depth)))
 
     def feature_shape(self, image: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Shape of ``sigma[k]`` and ``mu[k]``."""
+        """The shape of ``sigma[k]`` and ``mu[k]``."""
         if self.form == "released":
             return self.widths(image)[-1], image[1] - 2, image[2] - 2
         halvings = max(self.depth - 1, 0)
@@ -97,7 +97,7 @@ class HabaConfig(KindConfig):
     def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
         self._check(image)
         width = self.widths(image)
-        outward = (image[0], *width[1:])  # channels on the way out end at the image's, not at the source's
+        outward = (image[0], *width[1:])  # the decoder ends with the image's channels, not the source's
         first = 1 if self.shared else self.decoders
         shapes: TensorShapes = {"sigma": (self.decoders, *self.feature_shape(image))}
         shapes["mu"] = shapes["sigma"]

@@ -8,7 +8,7 @@ from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 
 
 class ImagesConfig(KindConfig):
-    """No settings: sources are float32 images [N, C, H, W] in the pack's space."""
+    """A kind without settings: sources are float images [N, C, H, W] in the pack's space."""
 
     @override
     def bank_size(self) -> int:

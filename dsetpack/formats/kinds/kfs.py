@@ -13,16 +13,17 @@ from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 class KfsConfig(KindConfig):
     """A source is a code [channels[0], h, w]; a decoder is a chain of transposed convolutions of stride 2.
 
-    No activation stands between the layers; a sigmoid ends the chain, so images are raw, in [0, 1]. Three layers
-    ("Low-R") enlarge a code 8 times, two ("High-R") 4 times. An image whose sides are no multiples of that is the
-    centre of the next larger one: of p surplus rows, p // 2 are cut above and the others below; columns likewise.
+    There is no activation between the layers. A sigmoid ends the chain, so images are raw, in [0, 1]. Three layers
+    ("Low-R") enlarge a code 8 times, two ("High-R") 4 times. An image whose sides are not multiples of that is the
+    centre of the next larger one: of p surplus rows, p // 2 are cut at the top and the rest at the bottom; columns
+    likewise.
 
     Tensors: ``layers.i.weight`` [D, in, out, kernel, kernel] and ``layers.i.bias`` [D, out].
 
     Attributes:
         decoders: D, the number of decoders.
-        channels: channels of the code and after each layer but the last, such as (12, 9, 6); 3 entries make Low-R, 2
-            make High-R. (The paper's ``Cs`` in reverse.) The last layer yields the image's channels.
+        channels: channels of the code and after each layer but the last, such as (12, 9, 6): 3 entries for Low-R, 2
+            for High-R (the paper's ``Cs`` in reverse). The last layer yields the image's channels.
         kernel: 2 without padding, or 4 with padding 1 (the paper's ImageNet decoders).
     """
 
@@ -37,7 +38,7 @@ class KfsConfig(KindConfig):
         return self.decoders
 
     def scale(self) -> int:
-        """How many times larger an image is than its code: 8 (Low-R) or 4 (High-R)."""
+        """How many times longer the sides of an image are than those of its code: 8 (Low-R) or 4 (High-R)."""
         return int(2 ** len(self.channels))
 
     @override
@@ -46,7 +47,7 @@ class KfsConfig(KindConfig):
 
     @override
     def prepared_floats(self, image: tuple[int, int, int]) -> int:
-        block = image[0] * self.scale() ** 2  # what one code pixel becomes, an affine map of its channels
+        block = image[0] * self.scale() ** 2  # one code pixel becomes a block, by an affine map of its channels
         return self.decoders * (self.channels[0] + 1) * block if self.kernel == 2 else 0
 
     @override

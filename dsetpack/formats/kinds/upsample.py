@@ -1,4 +1,4 @@
-"""``upsample``: f×f images in one, each cut out and enlarged (IDC, Kim et al. 2022, "multi-formation")."""
+"""``upsample``: a source holds f×f images, each cut out and enlarged (IDC, Kim et al. 2022, "multi-formation")."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 class UpsampleConfig(KindConfig):
     """A source is an image [C, H, W] in the pack's space; its f×f patches are the small images it holds.
 
-    The source is padded at the bottom and the right with 0.5 to multiples of ``factor``, cut into ``factor`` ×
-    ``factor`` patches numbered row by row, and each patch is enlarged bilinearly to H × W. There is nothing to learn.
+    The source is padded with 0.5 at the bottom and the right to multiples of ``factor`` and cut into ``factor`` ×
+    ``factor`` patches, which are numbered row by row. Each patch is enlarged bilinearly to H × W. Nothing is learned.
 
     Attributes:
-        factor: patches a side; a source decodes to ``factor**2`` images. The paper: 2, and 3 for ImageNet.
+        factor: patches per side; a source decodes to ``factor**2`` images. The paper uses 2, and 3 for ImageNet.
         align_corners: whether the corner pixels of patch and image coincide (as in ``torch.nn.Upsample``).
     """
 
@@ -36,7 +36,7 @@ class UpsampleConfig(KindConfig):
         return image
 
     def patch_size(self, image: tuple[int, int, int]) -> tuple[int, int]:
-        """Height and width of a patch: the image's divided by ``factor``, rounded up."""
+        """The height and width of a patch: the image's divided by ``factor``, rounded up."""
         return -(-image[1] // self.factor), -(-image[2] // self.factor)
 
     @override

@@ -1,4 +1,4 @@
-"""Real data: one class for what all readers return, one reader a file, and ``load``, which finds the right one."""
+"""Real data: the class that all readers return, one file per reader, and ``load``, which finds the right reader."""
 
 from dsetpack.trainers.data.reader import ImageData
 from dsetpack.trainers.data.registry import data_names, load

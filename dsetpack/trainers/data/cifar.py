@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 in their binary versions; by name also from an ``.npz``, and CIFAR-10 from mosaics.
+"""A reader of CIFAR-10 and CIFAR-100 in binary versions; by name also from an ``.npz``, and CIFAR-10 from mosaics.
 
-A file of the binary version is nothing but records: the label (CIFAR-100: the coarse, then the fine one), a byte each,
-then 3×32×32 bytes, channel by channel, row by row; https://www.cs.toronto.edu/~kriz/cifar.html describes it. The Python
-version is a pickle: loading it runs whatever code it names, so it is recognised and refused.
+A file of the binary version consists of records only: the label (CIFAR-100: the coarse, then the fine one), a byte
+each, then 3×32×32 bytes, channel by channel, row by row; https://www.cs.toronto.edu/~kriz/cifar.html describes it. The
+Python version is a pickle: loading it runs any code that it names, so it is recognised and refused.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Binary:
-    """Where a binary version keeps what.
+    """The files of a binary version.
 
     Attributes:
-        folder: what its archive unpacks to.
-        files: of each split.
-        names: the file with the class names, one a line, and how many there are.
-        label_bytes: a record's labels; the last one is the class.
-        pickled: what the archive of the Python version unpacks to, and files that tell it.
+        folder: the folder that its archive unpacks to.
+        files: the files of each split.
+        names: the file with the class names, one per line, and the number of classes.
+        label_bytes: the number of label bytes in a record; the last one is the class.
+        pickled: the folder that the Python version's archive unpacks to, and the files that identify that version.
     """
 
     folder: str
@@ -44,7 +44,7 @@ class Binary:
     pickled: tuple[str, tuple[str, ...]]
 
     def is_in(self, folder: Path) -> bool:
-        """Whether there is any of its files."""
+        """Whether the folder holds any file of the binary version."""
         return any((folder / file).is_file() for files in self.files.values() for file in files)
 
     def is_pickled_in(self, folder: Path) -> bool:
@@ -52,10 +52,14 @@ class Binary:
         return all((folder / file).is_file() for file in self.pickled[1])
 
     def read(self, folder: Path, split: str, name: str) -> ImageData:
-        """One split. FormatError: a file is missing, damaged, or of the Python version."""
+        """Read one split.
+
+        Raises:
+            FormatError: if a file is missing or damaged, or the folder holds only the Python version.
+        """
         if self.is_pickled_in(folder) and not self.is_in(folder):
             raise FormatError(
-                f"{folder}: the Python version of {name}, which is a pickle: reading one runs whatever code it names. "
+                f"{folder}: the Python version of {name}, which is a pickle: reading one runs any code that it names. "
                 f"Take the binary version ({self.folder}), or hand over a torch dataset (from_torch) or an .npz file"
             )
         if missing := [file for file in (*self.files[split], self.names[0]) if not (folder / file).is_file()]:
@@ -68,7 +72,7 @@ class Binary:
         path, count = folder / self.names[0], self.names[1]
         found = tuple(path.read_text(encoding="utf-8", errors="replace").split())
         if len(found) != count:
-            raise FormatError(f"{path}: {len(found)} class names; expected {count}, one a line")
+            raise FormatError(f"{path}: {len(found)} class names; expected {count}, one per line")
         return found
 
 
@@ -91,7 +95,7 @@ BINARY = {
 
 
 def _records(path: Path, label_bytes: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Images uint8 [N, 3, 32, 32] and labels [N] of one file."""
+    """Read the images, uint8 [N, 3, 32, 32], and the labels [N] of one file."""
     values, size = np.fromfile(path, np.uint8), label_bytes + PIXELS
     if not len(values) or len(values) % size:
         raise FormatError(
@@ -103,7 +107,7 @@ def _records(path: Path, label_bytes: int) -> tuple[NDArray[np.uint8], NDArray[n
 
 
 class CifarReader(DataReader):
-    """CIFAR-10 and CIFAR-100 (fine labels) by name, and any folder with the files of their binary versions."""
+    """Reads CIFAR-10 and CIFAR-100 (fine labels) by name, and any folder with the files of their binary versions."""
 
     names: ClassVar[tuple[str, ...]] = tuple(sorted(BINARY))
 
@@ -123,7 +127,7 @@ class CifarReader(DataReader):
                 return mosaics.read_mosaics(folder, split)
         for folder in (root, root / name, root / binary.pickled[0], root / name / binary.pickled[0]):
             if binary.is_pickled_in(folder):
-                return binary.read(folder, split, name)  # says why not
+                return binary.read(folder, split, name)  # raises and says why
         raise FormatError(f"{name}: neither {npz} nor {binary.files[split][0]} in {either(folders)}")
 
     @override
@@ -138,7 +142,7 @@ class CifarReader(DataReader):
 
 
 def _name(folder: Path) -> str | None:
-    """Which of them a folder holds."""
+    """The name of the data set that a folder holds, or None."""
     return next((name for name, one in BINARY.items() if one.is_in(folder) or one.is_pickled_in(folder)), None)
 
 

@@ -1,12 +1,13 @@
-"""Corrupted test sets: clean images damaged in named ways at five levels, as CIFAR-10-C has them.
+"""Corrupted test sets: clean images damaged by named corruptions at five levels, as in CIFAR-10-C.
 
 Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR 2019.
-HaBa (fig. 10) reports the mean accuracy over all 19 corruptions of CIFAR-10-C for each level. Here are 15 of them by
-their names there, made from any clean images, with the published values at each level (``make_cifar_c.py`` of
-hendrycks/robustness); lengths in pixels grow with the shorter side, 32 there. Left out are frost (it needs photographs
-of frost), snow, spatter and glass blur. The images are not CIFAR-10-C's: random numbers, borders and rounding differ.
+HaBa (fig. 10) reports the mean accuracy over all 19 corruptions of CIFAR-10-C for each level. This module has 15 of
+them under the same names. They work on any clean images, with the published values at each level (``make_cifar_c.py``
+of hendrycks/robustness); lengths in pixels grow with the shorter side, which is 32 in CIFAR-10-C. Left out are frost
+(it needs photographs of frost), snow, spatter and glass blur. The images are not CIFAR-10-C's: random numbers, borders
+and rounding differ.
 
-A corruption's own function says what it computes and what its values mean:
+The function of each corruption documents what it computes and what its values mean:
 
 - noise: ``gaussian_noise``, ``shot_noise``, ``impulse_noise``, ``speckle_noise``;
 - blur: ``gaussian_blur``, ``defocus_blur``, ``motion_blur``, ``zoom_blur``;
@@ -36,29 +37,30 @@ CORRUPTIONS: dict[str, Corruption] = {
 """Every corruption by its name in CIFAR-10-C."""
 
 LEVELS = (1, 2, 3, 4, 5)
-"""From mild to severe."""
+"""The levels, from mild to severe."""
 
 _AT_ONCE = 500
 
 
 def corrupted(data: ImageData, name: str, level: int, seed: int = 0) -> ImageData:
-    """The same images, damaged; labels and classes stay.
+    """Corrupt all images; labels and classes stay.
 
-    Each image is a function of itself, ``name``, ``level``, ``seed`` and its index in ``data``: the same alone or among
-    others, and the same random numbers at every level.
+    Each corrupted image depends only on the image, ``name``, ``level``, ``seed`` and its index in ``data``, not on the
+    other images. Random numbers are the same at every level.
 
     Args:
         data: clean images, uint8 or float32.
-        name: of ``CORRUPTIONS``.
+        name: a name of ``CORRUPTIONS``.
         level: 1 (mildest) to 5 (severest).
-        seed: any integer; it does not matter where nothing is random.
+        seed: any integer; it has no effect if nothing is random.
 
     Returns:
-        data of the same dtype, uint8 rounded to the nearest, on the same device. Its name is
-        ``<data's>:<name>:<level>``, with ``:seed=<seed>`` after it unless that is 0; its digest is of the new images.
+        data of the same dtype, with uint8 rounded to the nearest, on the same device. Its name is
+        ``<data's>:<name>:<level>``, followed by ``:seed=<seed>`` unless the seed is 0; its digest is that of the new
+        images.
 
     Raises:
-        FormatError: unknown name or level, or images of a number of channels for which it is not defined.
+        FormatError: if the name or level is unknown, or the corruption is not defined for the number of channels.
     """
     corruption = _known(name)
     if level not in LEVELS:

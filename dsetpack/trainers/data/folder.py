@@ -1,4 +1,4 @@
-"""A folder with one sub-folder of image files a class, or with ``train`` and ``test`` folders of those."""
+"""A reader of folders with one sub-folder of image files per class, or with ``train`` and ``test`` folders of those."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TEST_FOLDERS = ("test", "val", "validation")
 
 
 class FolderReader(DataReader):
-    """Classes are the sub-folders' names in sorted order; files are read in sorted order. Grey stays 1 channel."""
+    """Reads sub-folders as classes, in sorted order, and files in sorted order. Grey images have 1 channel."""
 
     last: ClassVar[bool] = True
 
@@ -34,21 +34,22 @@ class FolderReader(DataReader):
         files = [(file, label) for label, folder in enumerate(folders) for file in image_files(folder)]
         if not files:
             raise FormatError(
-                f"{root}: no image files in its {len(folders)} sub-folders; expected one sub-folder a class"
+                f"{root}: no image files in its {len(folders)} sub-folders; expected one sub-folder per class"
             )
         images = stacked([file for file, _ in files])
         return from_arrays(images, np.array([label for _, label in files]), path.name, [f.name for f in folders])
 
 
 def stacked(files: Sequence[Path], mode: Literal["L", "RGB"] | None = None) -> NDArray[np.uint8]:
-    """All pixels of some image files, uint8 [N, C, H, W].
+    """Read the pixels of image files into one array, uint8 [N, C, H, W].
 
     Args:
-        files: at least one.
-        mode: grey or colour; None for grey where all of them are.
+        files: the files, at least one.
+        mode: grey or colour; None for grey if all images are grey, and for colour otherwise.
 
     Raises:
-        FormatError: not an image file, a damaged one, or one of another size than the first.
+        FormatError: if a file is not an image, is damaged, has more than 8 bits per channel, or differs in size from
+            the first.
     """
     mode = mode or ("L" if all(_is_grey(file) for file in files) else "RGB")
     first = _pixels(files[0], mode)
@@ -68,7 +69,7 @@ def _split_folder(path: Path, split: str) -> Path:
     if not (path / "train").is_dir():
         if split == "train":
             return path
-        raise FormatError(f"{path}: the test split needs the folders 'train' and 'test', each with one folder a class")
+        raise FormatError(f"{path}: the test split needs the folders 'train' and 'test', each with a folder per class")
     names = ("train",) if split == "train" else TEST_FOLDERS
     for name in names:
         if (path / name).is_dir():
@@ -88,7 +89,7 @@ def _is_grey(path: Path) -> bool:
 
 def _pixels(path: Path, mode: str) -> NDArray[np.uint8]:
     with _open(path) as image:
-        if image.mode.startswith(("I", "F")):  # converting would clip them
+        if image.mode.startswith(("I", "F")):  # converting would clip the values
             raise FormatError(f"{path}: pixels of mode {image.mode} found; 8 bits a channel expected")
         try:
             return np.asarray(image.convert(mode))

@@ -1,4 +1,4 @@
-"""IDX files, the form of MNIST and Fashion-MNIST: gzipped or not.
+"""IDX files, the format of MNIST and Fashion-MNIST, gzipped or not.
 
 An IDX file is a big-endian header (two zero bytes, a type code, the number of axes, then each axis as a uint32)
 followed by the values; http://yann.lecun.com/exdb/mnist/ describes it. Images and labels are unsigned bytes (0x08).
@@ -29,7 +29,7 @@ FOLDERS = {
     "fashion-mnist": ("", "fashion-mnist", "FashionMNIST/raw", "raw"),
     "mnist": ("", "mnist", "MNIST/raw", "raw"),
 }
-"""Where the files may lie under a root: as downloaded, or as torchvision puts them."""
+"""The folders under a root where the files may be: as downloaded, or as torchvision arranges them."""
 FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
 )  # fmt: skip
@@ -37,10 +37,10 @@ DIGITS = tuple("0123456789")
 
 
 def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
-    """The array in an IDX file of unsigned bytes with so many axes; gzip is recognised by its content.
+    """Read the array in an IDX file of unsigned bytes with ``axes`` axes; gzip is recognised by its content.
 
     Raises:
-        FormatError: not such a file: wrong magic, truncated, or bytes left over.
+        FormatError: if it is not such a file (wrong magic), is damaged or truncated, or has bytes left over.
     """
     try:
         with path.open("rb") as file:
@@ -55,7 +55,9 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
     magic = file.read(4)
     expected = bytes((0, 0, BYTES, axes))
     if magic != expected:
-        raise FormatError(f"{path}: begins with {magic.hex(' ')}; an IDX file of {axes} axes with {expected.hex(' ')}")
+        raise FormatError(
+            f"{path}: begins with {magic.hex(' ')}; an IDX file of {axes} axes begins with {expected.hex(' ')}"
+        )
     header = file.read(4 * axes)
     if len(header) < 4 * axes:
         raise FormatError(f"{path}: ends inside its header: {4 + len(header)} bytes, {4 + 4 * axes} expected")
@@ -69,7 +71,7 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
 
 
 class IdxReader(DataReader):
-    """MNIST and Fashion-MNIST by name, and any folder with files of their names."""
+    """Reads MNIST and Fashion-MNIST by name, and any folder with files named like theirs."""
 
     names: ClassVar[tuple[str, ...]] = tuple(sorted(FOLDERS))
 
@@ -99,12 +101,12 @@ class IdxReader(DataReader):
         assert labels is not None
         x, y = read_idx(images, 3), read_idx(labels, 1)
         if len(x) != len(y):
-            raise FormatError(f"{images} has {len(x)} images, {labels} {len(y)} labels: they do not belong together")
+            raise FormatError(f"{images} has {len(x)} images, {labels} has {len(y)} labels: they do not match")
         return from_arrays(x, y, name, classes)
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """The file with or without ``.gz``; torchvision's spelling with a dot counts, too."""
+    """The file with or without ``.gz``; torchvision's spelling with a dot is accepted, too."""
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (folder / f"{spelling}.gz", folder / spelling):
             if path.is_file():

@@ -24,7 +24,7 @@ TRAIN_PER_CLASS, TEST_PER_CLASS = 200, 100
 
 
 def sample(root: Path) -> Pack:
-    """The sample as a pack of kind ``images`` with the parts ``train`` and ``test``."""
+    """Make the sample as a pack of kind ``images`` with the parts ``train`` and ``test``."""
     train, test = load("fashion-mnist", root, "train"), load("fashion-mnist", root, "test")
     card = Card(
         title="Fashion-MNIST sample",

@@ -1,9 +1,9 @@
-"""MATLAB 5 files, as far as they hold plain arrays of real numbers.
+"""A reader of the plain arrays of real numbers in MATLAB 5 files.
 
 A file is a header of 128 bytes and then elements: a type and a size, 4 bytes each, and content, padded to 8 bytes. An
-array is an element of elements: its class, its sizes, its name and its values, column by column, perhaps as a narrower
-type than its class says; and the whole may be a zlib stream. "MAT-File Format" by The MathWorks describes it. Nothing
-else is interpreted, so a file cannot do more than be refused.
+array is an element of elements: its class, its sizes, its name and its values, column by column, perhaps in a narrower
+type than its class; the whole element may be a zlib stream. "MAT-File Format" by The MathWorks describes this. Nothing
+else is interpreted, so the worst that a bad file can cause is an error.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ COMPLEX = 0x0800
 
 
 def read_matlab(path: Path) -> dict[str, NDArray[Any]]:
-    """The real arrays of a MATLAB 5 file, by name; what else it holds is left out.
+    """Read the real arrays of a MATLAB 5 file, by name; all else in the file is ignored.
 
     Raises:
-        FormatError: not such a file, damaged or cut off.
+        FormatError: if it is not such a file, or is damaged or cut off.
     """
     data = memoryview(path.read_bytes())
     order, found = _order(data, path), dict[str, NDArray[Any]]()
@@ -48,21 +48,21 @@ def read_matlab(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _order(data: memoryview, path: Path) -> str:
-    """The byte order, by the header's end."""
+    """The byte order, read from the header's end."""
     order = {b"IM": "<", b"MI": ">"}.get(bytes(data[126:HEADER]))
     version = struct.unpack_from(f"{order}H", data, 124)[0] >> 8 if order else None
     if version == 2:
         raise FormatError(f"{path}: a MATLAB 7.3 file, which is HDF5; expected MATLAB 5 (save with -v6 or -v7)")
     if order is None or version != 1:
-        raise FormatError(f"{path}: not a MATLAB 5 file: its header of {HEADER} bytes does not end as theirs do")
+        raise FormatError(f"{path}: not a MATLAB 5 file: its header of {HEADER} bytes does not end as expected")
     return order
 
 
 def _element(data: memoryview, order: str) -> tuple[int, memoryview, memoryview]:
-    """The first element's type and content, and what follows."""
+    """The first element's type and content, and the rest of the data."""
     kind, size = struct.unpack_from(f"{order}II", data)
     start = 8
-    if kind >> 16:  # of at most 4 bytes: type and size share a word, the content is the other one
+    if kind >> 16:  # at most 4 bytes of content: type and size share a word, and the next word is the content
         kind, size, start = kind & 0xFFFF, kind >> 16, 4
     end = start + size
     if end > (8 if start == 4 else len(data)):
@@ -71,7 +71,7 @@ def _element(data: memoryview, order: str) -> tuple[int, memoryview, memoryview]
 
 
 def _inflated(data: memoryview, order: str) -> tuple[int, memoryview]:
-    """Type and content of the one element in a zlib stream; never more bytes than it says it has."""
+    """Type and content of the single element in a zlib stream; inflates no more than its size and padding."""
     stream = zlib.decompressobj()
     kind, size = struct.unpack(f"{order}II", stream.decompress(data, 8))
     content = stream.decompress(stream.unconsumed_tail, size + 8)
@@ -81,7 +81,7 @@ def _inflated(data: memoryview, order: str) -> tuple[int, memoryview]:
 
 
 def _matrix(data: memoryview, order: str) -> dict[str, NDArray[Any]]:
-    """Name and values; empty if it is something else than an array of real numbers."""
+    """The array's values by its name; empty if the element is not an array of real numbers."""
     _, flags, data = _element(data, order)
     (word,) = struct.unpack_from(f"{order}I", flags)
     if word & 0xFF not in CLASSES or word & COMPLEX:

@@ -1,4 +1,4 @@
-"""CIFAR-10 from lossless WebP mosaics of 50×50 images (with ``<split>_labels.npy``)."""
+"""A reader of CIFAR-10 in lossless WebP mosaics of 50×50 images, with ``<split>_labels.npy``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ def are_in(folder: Path) -> bool:
 
 
 def read_mosaics(folder: Path, split: str) -> ImageData:
-    """One split. FormatError: labels or mosaics are missing, damaged, or do not belong together."""
+    """Read one split.
+
+    Raises:
+        FormatError: if labels or mosaics are missing, or their numbers differ.
+        FormatError: if the labels are damaged, or a mosaic has the wrong size.
+    """
     path = folder / f"{split}_labels.npy"
     if not path.is_file():
         raise FormatError(f"{folder}: no {path.name} for the mosaics {split}_*.webp")
@@ -40,7 +45,7 @@ def read_mosaics(folder: Path, split: str) -> ImageData:
 
 
 def _tiles(path: Path) -> NDArray[np.uint8]:
-    """uint8 [2500, 3, 32, 32], row by row."""
+    """The images of a mosaic, uint8 [2500, 3, 32, 32], row by row."""
     mosaic = np.asarray(Image.open(path).convert("RGB"))
     size = (TILES * SIDE, TILES * SIDE, 3)
     if mosaic.shape != size:
@@ -50,7 +55,7 @@ def _tiles(path: Path) -> NDArray[np.uint8]:
 
 
 class MosaicsReader(DataReader):
-    """A folder of mosaics. By name, ``cifar10`` finds them."""
+    """Reads a folder of mosaics. By name, ``cifar10`` finds them."""
 
     @override
     def accepts(self, path: Path) -> bool:

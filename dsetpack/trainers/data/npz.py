@@ -1,4 +1,4 @@
-"""``.npz`` files with ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras and many scripts write them."""
+"""A reader of ``.npz`` files with ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras and many others write."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 
 def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
-    """One split of an ``.npz`` file.
+    """Read one split of an ``.npz`` file.
 
     Args:
-        path: the file. Classes are called what an array ``classes`` in it says, or by their numbers; in one called
-            ``cifar10.npz`` as CIFAR-10's.
+        path: the file. Class names come from an array ``classes`` in it, if there is one; otherwise they are CIFAR-10's
+            if the file is called ``cifar10.npz``, or numbers.
         split: ``train`` or ``test``.
-        name: of the data; by default the file's.
+        name: the data's name; by default the file's.
 
     Raises:
         FormatError: see ``arrays_of``.
@@ -35,10 +35,11 @@ def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
 
 
 def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
-    """Images, labels and, where there is an array ``classes``, class names.
+    """Read images, labels and, if the file has an array ``classes``, class names.
 
     Raises:
-        FormatError: not such a file, or an array is missing; object arrays are refused (they hold pickled code).
+        FormatError: if it is not such a file, is damaged, or lacks an array.
+        FormatError: if an array is a single value, or holds objects, which would be pickled code.
     """
     if not zipfile.is_zipfile(path):
         raise FormatError(f"{path}: not a .npz file")
@@ -61,7 +62,7 @@ def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple
 
 
 class NpzReader(DataReader):
-    """Any ``.npz`` file."""
+    """Reads any ``.npz`` file."""
 
     @override
     def accepts(self, path: Path) -> bool:

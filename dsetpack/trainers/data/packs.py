@@ -1,4 +1,4 @@
-"""Real images in our own format: the shipped ``fashion-sample``, and any pack of kind ``images``."""
+"""A reader of real images in our own format: the shipped ``fashion-sample``, and any pack of kind ``images``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAMPLE = "fashion-sample"
 
 
 class PacksReader(DataReader):
-    """Packs of raw images with hard labels, in parts named ``train`` and ``test``."""
+    """Reads packs of raw images with hard labels, in parts named ``train`` and ``test``."""
 
     names: ClassVar[tuple[str, ...]] = (SAMPLE,)
 
@@ -37,10 +37,10 @@ class PacksReader(DataReader):
 
 
 def read_pack(path: Path, split: str, name: str) -> ImageData:
-    """The part called ``split`` of a pack; for ``train``, a pack's only part counts whatever its name.
+    """Read the part of a pack that is named ``split``; for ``train``, a pack's only part may have any name.
 
     Raises:
-        FormatError: the pack holds something else than raw images with hard labels, or has no such part.
+        FormatError: if the pack holds anything but raw images with hard labels, or has no such part.
     """
     pack = open_pack(path)
     if not isinstance(pack.card.space, RawSpace) or any(part.kind != "images" for part in pack.parts):
@@ -50,7 +50,7 @@ def read_pack(path: Path, split: str, name: str) -> ImageData:
     if chosen is None or chosen.sources is None or chosen.labels.ndim != 1:
         raise FormatError(f"{path}: no part {split!r} with hard labels; its parts are {[p.name for p in pack.parts]}")
     pixels = (chosen.sources * 255).round()
-    # the same digest as the files that the pixels came from, where they were 8-bit pixels
+    # pixels that were 8-bit become uint8 again, so that the digest is that of the files they came from
     exact = bool(torch.isclose(pixels / 255, chosen.sources, rtol=0, atol=1e-6).all())
     images = pixels.to(torch.uint8) if exact else chosen.sources
     return ImageData(images, chosen.labels, pack.card.classes, name)

@@ -1,4 +1,4 @@
-"""``ImageData``: labelled real images in memory, and what a reader of them is."""
+"""``ImageData``, labelled real images in memory, and the interface of its readers."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class ImageData:
         images: [N, C, H, W], uint8 in 0..255 or float32 in [0, 1].
         labels: int64 [N], indices into ``classes``.
         classes: class names.
-        name: what people call the data: ``fashion-mnist``, or where they were read.
+        name: the data's usual name, such as ``fashion-mnist``, or where they were read.
 
     Raises:
-        FormatError: shapes, dtypes or values other than these, or no images at all.
+        FormatError: if shapes, dtypes or values are not as described, or there are no images.
     """
 
     images: Tensor
@@ -66,7 +66,7 @@ class ImageData:
 
     @cached_property
     def digest(self) -> str:
-        """``sha256:...`` of the raw images; ``dsetpack.spaces.data_digest`` says over what. Labels do not count."""
+        """``sha256:...`` of the raw images without labels; ``dsetpack.spaces.data_digest`` defines it."""
         return data_digest(self.images)
 
     @cached_property
@@ -75,11 +75,11 @@ class ImageData:
         return "sha256:" + hashlib.sha256(self.labels.cpu().numpy().astype("<i8").tobytes()).hexdigest()
 
     def raw(self, index: Tensor | slice = slice(None)) -> Tensor:
-        """Images float32 [n, C, H, W] in [0, 1], on the device they live on."""
+        """Images as float32 [n, C, H, W] in [0, 1], on the data's device."""
         return as_images(self.images[index])
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images in order: raw float32 [<= size, C, H, W], labels int64."""
+        """Yield all images in order, as raw float32 [<= size, C, H, W], with their int64 labels."""
         for start in range(0, len(self), size):
             part = slice(start, start + size)
             yield self.raw(part), self.labels[part]
@@ -88,7 +88,7 @@ class ImageData:
         """The indices of a class's images, int64, in order.
 
         Raises:
-            FormatError: there are none.
+            FormatError: if the class has no image.
         """
         found = torch.nonzero(self.labels == label)[:, 0]
         if not len(found):
@@ -96,10 +96,10 @@ class ImageData:
         return found
 
     def draw(self, per_class: int, seed: int) -> Tensor:
-        """Indices of ``per_class`` different random images of each class, class by class; int64.
+        """Draw the indices of ``per_class`` different random images of each class, class by class; int64.
 
         Raises:
-            FormatError: a class has fewer.
+            FormatError: if a class has fewer images.
         """
         generator = torch.Generator().manual_seed(seed)
         chosen = []
@@ -113,11 +113,11 @@ class ImageData:
         return torch.cat(chosen)
 
     def take(self, index: Tensor) -> ImageData:
-        """Only these images."""
+        """The data with only these images."""
         return replace(self, images=self.images[index], labels=self.labels[index])
 
     def to(self, device: torch.device | str) -> ImageData:
-        """The same data on a device."""
+        """Move the data to a device."""
         return replace(self, images=self.images.to(device), labels=self.labels.to(device))
 
 
@@ -125,31 +125,36 @@ class DataReader(ABC):
     """One way to read data. A file of this package offers its readers in ``READERS``.
 
     Attributes:
-        names: data sets that it knows by name.
-        last: it accepts paths that others know better, so they are asked first.
+        names: the data sets that the reader knows by name.
+        last: whether the other readers are asked first, because it accepts paths that they know better.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
     last: ClassVar[bool] = False
 
     def load(self, name: str, root: Path | None, split: str) -> ImageData:  # noqa: ARG002
-        """A data set that it knows by name, from the files under ``root``. FormatError: it knows none."""
+        """Read a data set that the reader knows by name from the files under ``root``.
+
+        Raises:
+            FormatError: if the reader knows no data set by name.
+            FormatError: if files are missing or damaged.
+        """
         raise FormatError(f"{type(self).__name__} knows no data set by name, not even {name!r}")
 
     @abstractmethod
     def accepts(self, path: Path) -> bool:
-        """Whether this existing path looks like what it reads."""
+        """Whether the reader can read this existing path, by its looks."""
 
     @abstractmethod
     def read(self, path: Path, split: str) -> ImageData:
-        """The data at a path that it accepts."""
+        """Read the data at a path that the reader accepts."""
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequence[str] | None = None) -> ImageData:
-    """Data from arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels integers [N].
+    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels integers [N].
 
     Raises:
-        FormatError: other shapes or dtypes, or counts that differ.
+        FormatError: if shapes or dtypes are not as described, or there are more images than labels or the reverse.
     """
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
@@ -170,13 +175,17 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequ
 
 
 def check_split(split: str) -> str:
-    """``train`` or ``test``, or a FormatError."""
+    """Return the split.
+
+    Raises:
+        FormatError: if it is neither ``train`` nor ``test``.
+    """
     if split not in ("train", "test"):
         raise FormatError(f"split {split!r}; expected 'train' or 'test'")
     return split
 
 
 def either(paths: Sequence[Path]) -> str:
-    """Places looked at, for a message: ``a, b or c``."""
+    """The places that were searched, for a message: ``a, b or c``."""
     *others, last = map(str, paths)
     return f"{', '.join(others)} or {last}" if others else last

@@ -1,4 +1,4 @@
-"""``load``: data by name or by path, through whichever reader knows it."""
+"""``load``: read data by name or by path, with the reader that knows it."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
     """Read real images.
 
     Args:
-        name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images a
-            class (or ``train`` and ``test`` folders of those), a folder of IDX files, a ``.dpk`` of images, or the
+        name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images
+            per class (or ``train`` and ``test`` folders of those), a folder of IDX files, a ``.dpk`` of images, or the
             folder with the files of a data set known by name.
-        root: for a name: the folder that holds the data set's files, or a folder of that name with them. By default the
+        root: for a name: the folder that holds the data set's files or a folder of that name with them; None for the
             environment variable ``DSETPACK_DATA``.
         split: ``train`` or ``test``.
 
     Raises:
-        FormatError: unknown name, missing files, or files that are not what they should be. The message says what was
-            looked for and where.
+        FormatError: if the name is unknown, files are missing, or files are not in the expected format. If files are
+            missing, the message says which ones were looked for, and where.
     """
     check_split(split)
     named = {name: reader for reader in _readers() for name in reader.names}
@@ -55,7 +55,7 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
             return reader.read(path, split)
     raise FormatError(
         f"{path}: not a form of data known here; expected an .npz or .dpk file, a folder of IDX files, "
-        "or a folder with one sub-folder of images a class"
+        "or a folder with one sub-folder of images per class"
     )
 
 

@@ -1,4 +1,4 @@
-"""SVHN, cropped digits: ``train_32x32.mat`` and ``test_32x32.mat``, MATLAB 5 files, or an ``svhn.npz``.
+"""A reader of SVHN, cropped digits: the MATLAB 5 files ``train_32x32.mat`` and ``test_32x32.mat``, or ``svhn.npz``.
 
 A file holds ``X``, uint8 [32, 32, 3, N], and ``y``, [N, 1] with labels 1 to 10, where 10 means the digit 0;
 http://ufldl.stanford.edu/housenumbers/ describes it.
@@ -24,7 +24,7 @@ FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
 
 
 class SvhnReader(DataReader):
-    """SVHN by name, a folder with its files, or one of them."""
+    """Reads SVHN by name, from a folder with its files, or from one of them."""
 
     names: ClassVar[tuple[str, ...]] = (NAME,)
 
@@ -64,7 +64,7 @@ def _read_mat(path: Path) -> ImageData:
 
 
 def _digits(labels: NDArray[Any], path: Path) -> NDArray[np.int64]:
-    """The digits that labels stand for: 10 is 0."""
+    """The digits that labels stand for; label 10 means 0."""
     digits = np.ravel(labels)
     if digits.dtype.kind not in "iuf" or not np.isin(digits, np.arange(11)).all():
         raise FormatError(f"{path}: labels are not all whole numbers from 0 to 10, where 10 means the digit 0")

@@ -1,7 +1,7 @@
-"""Tiny ImageNet: the folder ``tiny-imagenet-200`` as it is unpacked, or a ``tiny-imagenet.npz``.
+"""A reader of Tiny ImageNet: the folder ``tiny-imagenet-200`` as unpacked, or a ``tiny-imagenet.npz``.
 
-``wnids.txt`` names the 200 classes, ``words.txt`` says what they mean, ``train/<wnid>/images`` holds each class's JPEG
-files, and ``val/val_annotations.txt`` says which class each file in ``val/images`` has. Its ``test`` folder has no
+``wnids.txt`` lists the 200 classes, ``words.txt`` says what they mean, ``train/<wnid>/images`` holds each class's JPEG
+files, and ``val/val_annotations.txt`` gives the class of each file in ``val/images``. The ``test`` folder has no
 labels, so the split ``test`` is ``val``, as in all papers.
 """
 
@@ -23,7 +23,7 @@ WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val_annotations.txt"
 
 
 class TinyReader(DataReader):
-    """Tiny ImageNet by name, or its folder. Classes are in the order of ``wnids.txt``."""
+    """Reads Tiny ImageNet by name or from its folder. Classes are in the order of ``wnids.txt``."""
 
     names: ClassVar[tuple[str, ...]] = (NAME,)
 

@@ -1,4 +1,4 @@
-"""Any torch map-style dataset of (image, label): torchvision's, or your own."""
+"""A reader of any map-style torch dataset of (image, label): torchvision's, or your own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsetpack.trainers.data.reader import ImageData
 
 
 class MapStyle(Protocol):
-    """What is needed of it."""
+    """What ``from_torch`` needs of a dataset."""
 
     def __len__(self) -> int: ...
 
@@ -25,13 +25,14 @@ def from_torch(dataset: MapStyle, *, name: str | None = None, classes: Sequence[
     """Read a whole dataset into memory.
 
     Args:
-        dataset: items (image, label, ...): image a PIL image, uint8 or float [H, W] or [H, W, 1 or 3] array, or tensor
-            [C, H, W]; floats in [0, 1], so leave normalisation out. Every image of one shape; label an integer.
-        name: what to call it; by default its class's name.
-        classes: class names; by default its attribute ``classes``, or numbers.
+        dataset: its items are (image, label, ...). An image is a PIL image, a uint8 or float array [H, W] or
+            [H, W, 1 or 3], or a tensor [H, W] or [C, H, W]; floats are in [0, 1], so leave normalisation out. All
+            images have the same shape and dtype. A label is an integer.
+        name: what to call the data; by default the name of the dataset's class.
+        classes: class names; by default the dataset's attribute ``classes``, or numbers.
 
     Raises:
-        FormatError: empty, or items that are not this.
+        FormatError: if the dataset is empty, or items are not as described.
     """
     name = name or type(dataset).__name__
     if not len(dataset):
@@ -52,7 +53,7 @@ def from_torch(dataset: MapStyle, *, name: str | None = None, classes: Sequence[
 
 
 def _image(value: Any, where: str) -> Tensor:
-    """uint8 or float32 [C, H, W]."""
+    """The image as uint8 or float32 [C, H, W]."""
     if isinstance(value, Tensor):
         image = value[None] if value.ndim == 2 else value
     else:

@@ -1,4 +1,4 @@
-"""AlexNet as in the released code of DC, DSA and DM: five convolutions without norm, and one linear layer."""
+"""AlexNet as in the released code of DC, DSA and DM: five convolutions without norms, and one linear layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ WIDTH = 128
 
 
 def alexnet(image: Image, classes: int, width: int | None) -> Network:
-    """Channels 128, 192, 256, 192, 192 at the usual width; max pooling by 2 after convolutions 1, 2 and 5."""
+    """Build an AlexNet: 128, 192, 256, 192, 192 channels at the usual width; max pooling after layers 1, 2 and 5."""
     width = width or WIDTH
     height, breadth = halved(image, 3, "alexnet")
     wide, widest = width * 3 // 2, width * 2

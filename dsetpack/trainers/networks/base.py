@@ -1,4 +1,4 @@
-"""What every network here can do."""
+"""The interface of all networks, and what their builders share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Image = tuple[int, int, int]
 
 
 class Network(nn.Module):
-    """Features, then one linear layer.
+    """A network of features and one linear layer on top.
 
     Attributes:
-        body: images [B, C, H, W] to feature maps [B, c, h, w].
-        head: flattened features [B, features] to logits [B, classes].
-        features: how many: c·h·w.
+        body: maps images [B, C, H, W] to feature maps [B, c, h, w].
+        head: maps flattened features [B, features] to logits [B, classes].
+        features: the number of features, c·h·w.
     """
 
     def __init__(self, body: nn.Module, features: int, classes: int) -> None:
@@ -27,7 +27,7 @@ class Network(nn.Module):
         self.head = nn.Linear(features, classes)
 
     def embed(self, x: Tensor) -> Tensor:
-        """The penultimate features, flattened: [B, features]. What distribution matching compares."""
+        """The penultimate features, flattened: [B, features]. Distribution matching compares these."""
         maps: Tensor = self.body(x)
         return maps.flatten(1)
 
@@ -39,11 +39,11 @@ class Network(nn.Module):
 
 
 Factory = Callable[[Image, int, int | None], Network]
-"""(image, classes, width or None) to a network."""
+"""A function from (image, classes, width or None) to a network."""
 
 
 def first_padding(image: Image, usual: int) -> int:
-    """Zero padding of a first convolution: 28×28 grows to 32×32, as in the released codes of DC, DSA, DM, HaBa."""
+    """Zero padding of the first convolution: 28×28 grows to 32×32, as in the released code of DC, DSA, DM and HaBa."""
     return usual + 2 if image[1:] == (28, 28) else usual
 
 
@@ -56,7 +56,7 @@ def halved(image: Image, times: int, name: str) -> tuple[int, int]:
     """Height and width after ``times`` poolings by 2.
 
     Raises:
-        FormatError: nothing is left.
+        FormatError: if no pixel is left.
     """
     height, width = (side >> times for side in sides(image))
     if not height or not width:

@@ -1,17 +1,18 @@
-"""FRePo's network ``conv`` (Zhou et al. 2022, released code): widths that double, norm before convolutions.
+"""FRePo's network ``conv`` (Zhou et al. 2022, released code): widths that double, norms before convolutions.
 
-Blocks of 3×3 convolution, ReLU and average pooling by 2; then one linear layer. The usual width is 128, so channels are
-128, 256, 512 and there are 512·4·4 = 8192 features at 32×32. Batch norm sits before every convolution but the first.
-FRePo learns a set with batch norm (``frepo3``) and evaluates it on the same network without any (``frepo3-nonorm``).
+It has blocks of 3×3 convolution, ReLU and average pooling by 2; then one linear layer. The usual width is 128, so
+channels are 128, 256, 512 and there are 512·4·4 = 8192 features at 32×32. Batch norm comes before every convolution but
+the first. FRePo learns a set with batch norm (``frepo3``) and evaluates it on the same network without norms
+(``frepo3-nonorm``).
 
-All starts as in Flax: weights from a normal distribution of variance 1 / fan-in, cut off at two standard deviations and
-scaled back to that variance (LeCun normal); biases 0.
+Initial weights are as in Flax: from a normal distribution of variance 1 / fan-in, cut off at two standard deviations
+and scaled back to that variance (LeCun normal). Biases are 0.
 
 Differences from the release:
 
-- 28×28 images of any number of channels get the wider first padding, as in the other networks here; there it is
-  1-channel images of any size.
-- Batch norm's running variance is torch's unbiased one; in Flax it is biased: a factor of n / (n - 1), n = B·H·W.
+- 28×28 images of any number of channels get the wider first padding, as in the other networks here; in the release,
+  1-channel images of any size get it.
+- Batch norm's running variance is torch's unbiased one; Flax's is biased, which is a factor of n / (n - 1), n = B·H·W.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ from dsetpack.trainers.networks.base import Factory, Image, Network, first_paddi
 WIDTH = 128
 DEPTHS = (3, 4, 5)
 MOMENTUM = 0.9
-"""The share of the newest batch in the running statistics: Flax's momentum of 0.1 is the share of the old ones."""
+"""The newest batch's share in the running statistics; Flax's momentum of 0.1 is the older batches' share."""
 _CUT = 0.87962566103423978
-"""Standard deviation of a standard normal distribution cut off at -2 and 2."""
+"""The standard deviation of a standard normal distribution cut off at -2 and 2."""
 
 
 def frepo(image: Image, classes: int, width: int | None, *, depth: int, norm: bool) -> Network:
-    """``depth`` blocks with ``width``, 2 · ``width``, 4 · ``width``, ... channels."""
+    """Build ``depth`` blocks with ``width``, 2 · ``width``, 4 · ``width``, ... channels."""
     width = width or WIDTH
     height, breadth = halved(image, depth, f"frepo{depth}")
     layers: list[nn.Module] = []
@@ -62,4 +63,4 @@ NETWORKS: dict[str, Factory] = {
     for depth in DEPTHS
     for end, norm in (("", True), ("-nonorm", False))
 }
-"""Depth 3 for images of 28 and 32. 4 for 64 and 5 for 128 are inferred (from the configurations of RCIG)."""
+"""Depth 3 is for images of 28 and 32. 4 for 64 and 5 for 128 are inferred (from RCIG's configurations)."""

@@ -1,11 +1,11 @@
-"""ResNet-10 and -18 as IDC's released code has them for CIFAR, which KFS and DiM evaluate on (He et al. 2016).
+"""ResNet-10 and -18 as in IDC's released code for CIFAR; KFS and DiM evaluate on them (He et al. 2016).
 
-Four stages of basic blocks with 32, 64, 128 and 256 channels (half the usual widths), batch norm, a 3×3 stem without
-pooling, global average pooling; 1 (ResNet-10) or 2 (ResNet-18) blocks a stage. Convolutions start from a normal
-distribution of variance 2 / (k·k·channels out).
+They have a 3×3 stem without pooling, four stages of basic blocks with 32, 64, 128 and 256 channels (half the usual
+widths), batch norm and global average pooling. A stage has 1 (ResNet-10) or 2 (ResNet-18) blocks. Convolutions start
+from a normal distribution of variance 2 / (k·k·channels out).
 
-ResNetAP (``resnetap10``, ``resnetap18``), which DC's line of papers matches with: average pooling in place of strides,
-after the first convolution's ReLU and after the shortcut's convolution.
+ResNetAP (``resnetap10``, ``resnetap18``), used for matching in DC's line of papers, has average pooling instead of
+strides, after the first convolution's ReLU and after the shortcut's convolution.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ WIDTH = 32
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions and a shortcut, which is a 1×1 convolution where the shape changes.
+    """Two 3×3 convolutions and a shortcut, which is a 1×1 convolution if the shape changes.
 
-    Smaller by ``stride``: through strided convolutions, or ``pooled`` through average pooling after plain ones.
+    The output is smaller by ``stride``: through strided convolutions, or if ``pooled``, through average pooling after
+    plain ones.
     """
 
     def __init__(self, channels: int, out: int, stride: int, pooled: bool) -> None:
@@ -47,7 +48,7 @@ class Block(nn.Module):
 
 
 def resnet(image: Image, classes: int, width: int | None, *, blocks: int, pooled: bool = False) -> Network:
-    """``blocks`` basic blocks a stage; stage s has ``width · 2**s`` channels."""
+    """Build a ResNet with ``blocks`` basic blocks per stage; stage s has ``width · 2**s`` channels."""
     if pooled:
         halved(image, 3, f"resnetap{8 * blocks + 2}")
     width = width or WIDTH

@@ -12,7 +12,7 @@ WIDTH = 64
 
 
 def vgg11(image: Image, classes: int, width: int | None) -> Network:
-    """Eight 3×3 convolutions, each with instance norm and ReLU; 64 to 512 channels at the usual width."""
+    """Build eight 3×3 convolutions, each with instance norm and ReLU; 64 to 512 channels at the usual width."""
     width = width or WIDTH
     height, breadth = halved(image, len(BLOCKS), "vgg11")
     layers: list[nn.Module] = []

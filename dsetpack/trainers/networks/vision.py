@@ -1,15 +1,15 @@
-"""DenseNet-121 and EfficientNet-B0 for small images, where torchvision imports: what KFS, IDC and DiM also test on.
+"""DenseNet-121 and EfficientNet-B0 for small images, on which KFS, IDC and DiM also test. They need torchvision.
 
-Both are torchvision's modules with freshly drawn weights, and with a first convolution that keeps the image's size; as
-they are they would halve 28×28 or 32×32 images five times, to a single pixel. As in the networks for CIFAR that IDC
+Both are torchvision's modules with freshly drawn weights, and with a first convolution that keeps the image's size;
+unchanged, they would halve 28×28 or 32×32 images five times, to a single pixel. As in the networks for CIFAR that IDC
 tests on:
 
-- ``densenet121`` (Huang et al. 2017): a 3×3 stem of stride 1 without pooling. Three halvings are left, from 32×32 to
-  4×4. Growth 32 and a stem of 64, as on ImageNet; IDC's has growth 12.
-- ``efficientnet-b0`` (Tan & Le 2019): its 3×3 stem has stride 1. Four halvings are left, from 32×32 to 2×2. Dropout
-  (0.2) and stochastic depth (0.2) as in torchvision.
+- ``densenet121`` (Huang et al. 2017) has a 3×3 stem of stride 1 without pooling. Three halvings remain, from 32×32 to
+  4×4. Growth is 32 and the stem has 64 channels, as on ImageNet; IDC's has growth 12.
+- ``efficientnet-b0`` (Tan & Le 2019) has a 3×3 stem of stride 1. Four halvings remain, from 32×32 to 2×2. Dropout (0.2)
+  and stochastic depth (0.2) are as in torchvision.
 
-The width is the stem's: DenseNet's growth rate is half of it, EfficientNet's channels keep their ratio to it in
+The width is the stem's: DenseNet's growth rate is half of it; EfficientNet's channels keep their ratio to it, in
 multiples of 8.
 """
 
@@ -34,11 +34,11 @@ B0 = (
     (6, 5, 2, 112, 192, 4),
     (6, 3, 1, 192, 320, 1),
 )
-"""Tan & Le's table 1: expansion, kernel, stride, channels in and out, layers, of each stage."""
+"""Tan & Le's table 1: each stage's expansion, kernel, stride, channels in and out, and number of layers."""
 
 
 def densenet121(image: Image, classes: int, width: int | None) -> Network:
-    """Blocks of 6, 12, 24 and 16 layers; a stem of ``width`` channels, usually 64."""
+    """Build blocks of 6, 12, 24 and 16 layers on a stem of ``width`` channels, usually 64."""
     models, width = _models("densenet121"), width or DENSE_WIDTH
     halved(image, 3, "densenet121")
     made = models.densenet.DenseNet(max(1, width // 2), DENSE_BLOCKS, width, num_classes=classes)
@@ -49,7 +49,7 @@ def densenet121(image: Image, classes: int, width: int | None) -> Network:
 
 
 def efficientnet_b0(image: Image, classes: int, width: int | None) -> Network:
-    """Seven stages of inverted bottlenecks with squeeze-and-excitation; a stem of ``width`` channels, usually 32."""
+    """Build seven stages of inverted bottlenecks with squeeze-and-excitation on a stem of ``width`` (32) channels."""
     models = _models("efficientnet-b0")
     halved(image, 3, "efficientnet-b0")
     ratio = (width or B0_WIDTH) / B0_WIDTH
@@ -61,14 +61,14 @@ def efficientnet_b0(image: Image, classes: int, width: int | None) -> Network:
 
 
 def _network(body: nn.Module, head: nn.Linear, classes: int) -> Network:
-    """The parts as a network that has features, with the head that torchvision initialised."""
+    """Join body and head into a ``Network``, with the head as torchvision initialised it."""
     made = Network(body, head.in_features, classes)
     made.head = head
     return made
 
 
 def _stem(image: Image, channels: int, fan: Literal["fan_in", "fan_out"]) -> nn.Conv2d:
-    """Keeps the image's size; begins as torchvision lets the network's other convolutions begin."""
+    """Make a first convolution that keeps the image's size, initialised like torchvision's other convolutions."""
     stem = nn.Conv2d(image[0], channels, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode=fan)
     return stem
@@ -77,7 +77,7 @@ def _stem(image: Image, channels: int, fan: Literal["fan_in", "fan_out"]) -> nn.
 def _models(name: str) -> ModuleType:
     try:
         from torchvision import models
-    except Exception as error:  # an import may also fail by RuntimeError: a build for another torch
+    except Exception as error:  # a build for another torch may raise RuntimeError on import
         raise DsetpackError(
             f"{name} is torchvision's, which cannot be imported ({error}): install the torchvision that fits your torch"
         ) from error

@@ -9,5 +9,5 @@ __all__ = ["Distillation", "Objective", "ObjectiveSettings", "known"]
 
 
 def known() -> Mapping[str, type[ObjectiveSettings]]:
-    """The settings of every objective, by its name, sorted."""
+    """The settings class of every objective, by the objective's name, sorted."""
     return by_name(__name__, "SETTINGS")

@@ -1,25 +1,26 @@
 """HaBa's min-max game on top of any objective (Liu et al. 2022, section 3.2 and algorithm 1).
 
-A network F, the adversary, sees two hallucinations of the same bases by two different random hallucinators. With
-f = F's features before its last layer:
+A network F, the adversary, sees hallucinations of the same bases by two different random hallucinators. Let f be F's
+features before its last layer:
 
-- the set learns by the objective's loss + ``weight_cos`` · L_cos (Eq. 6): hallucinations of a basis shall differ;
-- F learns by ``weight_contrast`` · L_con + ``weight_ce`` · cross-entropy (Eq. 4): they shall agree, and tell classes.
+- The set learns from the objective's loss + ``weight_cos`` · L_cos (Eq. 6): hallucinations of a basis should differ.
+- F learns from ``weight_contrast`` · L_con + ``weight_ce`` · cross-entropy (Eq. 4): they should agree, and show their
+  class.
 
-Both gradients come from the same images and the same F, the images that algorithm 1 composes in its line 7. So one
-simultaneous step is its alternating update.
+Both gradients come from the same F and the same images, those that line 7 of algorithm 1 composes. So one simultaneous
+step is the same as the algorithm's alternating update.
 
-Where the release (the authors' code) differs from the paper:
+The release (the authors' code) differs from the paper:
 
-- Its set's term is the mean of (cos + 1) / 2. For two hallucinators that is Eq. 5 + 1/2: the same gradient.
-- It gives F a third term, ``weight_cos`` times the mean of (1 - cos) / 2, the set's own term turned round.
+- Its term for the set is the mean of (cos + 1) / 2. For two hallucinators that is Eq. 5 + 1/2: the same gradient.
+- It gives F a third term, ``weight_cos`` times the mean of (1 - cos) / 2, which is the set's own term reversed.
 - Its contrastive loss is SupCon's (Khosla et al. 2020): both views of a basis and all others of its class are
-  positives, and all views of all bases stand in the denominator. Eq. 3, in the supervised form that its text describes,
+  positives, and the denominator holds all views of all bases. Eq. 3, in the supervised form that the text describes,
   compares each hallucination only with those by the other hallucinator.
 
-``form`` chooses. Inferred: the temperature 0.07 is the release's, the paper gives none; and the features in L_con have
-unit length, as in the release and in SupCon, while Eq. 3 writes plain inner products (``unit_features`` false). At that
-temperature plain inner products of 2048 features are in the thousands.
+``form`` chooses between them. Inferred: the temperature 0.07 is the release's (the paper gives none), and the features
+in L_con have unit length, as in the release and in SupCon, while Eq. 3 writes plain inner products (``unit_features``
+false). At that temperature plain inner products of 2048 features are in the thousands.
 """
 
 from __future__ import annotations
@@ -50,17 +51,18 @@ Weight = Annotated[float, Field(ge=0)]
 
 
 class AdversarySettings(Model):
-    """The adversary, with the paper's values (section 4.1, table 13); see the module's text.
+    """Settings of the adversary, with the paper's values (section 4.1, table 13); see the module's docstring.
 
     Attributes:
         form: ``paper`` or ``released``.
         weight_cos, weight_contrast, weight_ce: λ_cos, λ_con and λ_task.
-        temperature: τ (the release's).
-        supervised: hallucinations of all bases of a class are positives, not only those of the same basis.
-        unit_features: L_con compares features of unit length.
-        lr, momentum: of the adversary; the momentum is the release's, for SGD.
-        network, width: of the adversary; "the same architecture as that for computing L_DD".
-        bases: how many bases a step, drawn at random; None for all. The paper: 300 on CIFAR-100 past 1000 bases.
+        temperature: τ (the release's value).
+        supervised: whether hallucinations of all bases of a class are positives, not only those of the same basis.
+        unit_features: whether L_con compares features of unit length.
+        lr, momentum: the adversary's learning rate and momentum; the momentum is the release's, for SGD.
+        network, width: the adversary's network; "the same architecture as that for computing L_DD".
+        bases: the number of bases per step, drawn at random; None for all. The paper takes 300 on CIFAR-100 when there
+            are more than 1000 bases.
     """
 
     form: Form = "paper"
@@ -77,27 +79,27 @@ class AdversarySettings(Model):
     bases: Positive | None = None
 
     def build(self, context: Context) -> Network:
-        """The adversary at its random start."""
+        """Build the adversary with its random initial weights."""
         seed = derive(context.seed, "adversary")
         built = network(self.network, context.data.shape, context.classes, self.width, seed=seed)
         return built.to(context.device)
 
 
 class Adversarial(Objective):
-    """Another objective, and the game around it.
+    """Another objective with the game around it.
 
-    Terms: those of the inner objective; ``cosine``, what Eq. 6 adds to them; ``adversary``, Eq. 4 (so the sum that the
-    loop logs is not what the set minimises).
+    Its terms are those of the inner objective; ``cosine``, which Eq. 6 adds to them; and ``adversary``, Eq. 4 (so the
+    sum that the loop logs is not what the set minimises).
 
     Args:
-        inner: the objective (L_DD).
-        settings: of the game.
+        inner: the inner objective (L_DD).
+        settings: the game's settings.
         context: the data's shape, the seed and the device.
-        synthetic: the set, to refuse it early.
-        net: the adversary, instead of a new one.
+        synthetic: the set; it is only checked here, so that an unfit one fails early.
+        net: the adversary; None to build one.
 
     Raises:
-        FormatError: the set is no HaBa set of at least two hallucinators.
+        FormatError: if the set is not a HaBa set with at least two hallucinators.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Adversarial(Objective):
         terms = self.inner.backward(synthetic, step, generator)
         haba = hallucinated(synthetic)
         first, second = haba.two(generator, self.settings.bases)
-        if self.sharded and parallel.rank():  # of what all processes do alike, one adds the gradients
+        if self.sharded and parallel.rank():  # all processes would add the same gradients, so only one does
             nothing = torch.zeros((), device=haba.device)
             return {**terms, "cosine": nothing, "adversary": nothing}
         return {**terms, **self._game(haba, torch.cat([first, second]), haba.labels[first])}
@@ -178,10 +180,10 @@ class Adversarial(Objective):
 
 
 def hallucinated(synthetic: Parameterization) -> Haba:
-    """The set, if the game can be played on it.
+    """Return the set if the game can be played on it.
 
     Raises:
-        FormatError: it cannot; says why.
+        FormatError: if the set is not a HaBa set, or has fewer than two hallucinators.
     """
     if not isinstance(synthetic, Haba):
         found = type(synthetic).__name__
@@ -203,9 +205,9 @@ def cosine_term(features: Tensor, form: Form = "paper") -> Tensor:
         1/|H|² · 1/|B| · Σ_{j≠k} Σ_i cos(f_ij, f_ik)
 
     Args:
-        features: float [|H|, |B|, n], of the bases as each hallucinator shows them; at least two hallucinators.
-        form: ``paper``, that sum; ``released``, the mean of (cos + 1) / 2 over all i and j ≠ k. For two hallucinators
-            they differ by the constant 1/2.
+        features: float [|H|, |B|, n], the features of each basis with each hallucinator; at least two hallucinators.
+        form: ``paper`` for the sum above; ``released`` for the mean of (cos + 1) / 2 over all i and j ≠ k. For two
+            hallucinators they differ by the constant 1/2.
     """
     unit = F.normalize(features, dim=-1)
     alike = torch.einsum("jin,kin->jk", unit, unit) / features.shape[1]
@@ -217,13 +219,13 @@ def cosine_term(features: Tensor, form: Form = "paper") -> Tensor:
 def contrastive_loss(
     features: Tensor, labels: Tensor | None = None, temperature: float = 0.07, form: Form = "paper"
 ) -> Tensor:
-    """How well hallucinations tell which ones belong together: Eq. 3, a scalar.
+    """How poorly the features show which hallucinations belong together: Eq. 3, a scalar.
 
         -1/|H|² · 1/|B| · Σ_{j≠k} Σ_i 1/|P(i)| · Σ_{p∈P(i)} log( exp(f_ij·f_pk / τ) / Σ_u exp(f_ij·f_uk / τ) )
 
-    Without labels P(i) is i alone, which is Eq. 3; with labels (its supervised form) all bases of i's class.
-    Form ``released`` is SupCon's loss: hallucination (i, j) against all others of any basis and hallucinator, its
-    positives those of the same basis or class, the mean over all (i, j).
+    Without labels, P(i) is i alone, which is Eq. 3; with labels (its supervised form), P(i) is all bases of i's class.
+    Form ``released`` is SupCon's loss: each hallucination (i, j) is compared with all others, of any basis and
+    hallucinator; its positives are those of the same basis or class; the loss is the mean over all (i, j).
 
     Args:
         features: float [|H|, |B|, n]; their inner products are compared as they are.
@@ -248,7 +250,7 @@ def contrastive_loss(
 
 
 def _add(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-    """Add gradients to those that parameters have."""
+    """Add gradients to those that the parameters already have."""
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if gradient is not None:
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

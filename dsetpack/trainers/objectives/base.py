@@ -1,4 +1,4 @@
-"""What every objective can do, and an objective on a parameterization as one piece of work for the loop."""
+"""The interface of all objectives, and the pair of objective and parameterization that the loop runs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from dsetpack.trainers.parameterizations.base import Parameterization
 
 
 class ObjectiveSettings(Model, ABC):
-    """What an objective depends on. A file of this package names its own as ``SETTINGS``; the file's name is its name.
+    """The settings of an objective. Each file of this package has them as ``SETTINGS`` and is named like the objective.
 
     Attributes:
-        name: of the objective.
-        refuses: the parameterizations it makes no sense with, and why; it is tested with all others.
+        name: the objective's name.
+        refuses: the parameterizations that the objective makes no sense with, and why; it is tested with all others.
     """
 
     refuses: ClassVar[Mapping[str, str]] = {}
@@ -30,11 +30,11 @@ class ObjectiveSettings(Model, ABC):
 
     @abstractmethod
     def build(self, context: Context, synthetic: Parameterization) -> Objective:
-        """The objective for this set, after whatever must be done before (experts, means, a GAN)."""
+        """Build the objective for this set, after the work that it needs first (experts, means, a GAN)."""
 
 
 class Objective(ABC):
-    """Gradients that improve a synthetic set. What it learns itself (a learning rate, an adversary) is its own.
+    """A source of gradients that improve a synthetic set. It holds what it learns itself (a learning rate, a critic).
 
     Attributes:
         sharded, repeatable: see ``Trainable``.
@@ -45,40 +45,40 @@ class Objective(ABC):
 
     @abstractmethod
     def backward(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> Terms:
-        """Add one step's gradients to the parameters of ``synthetic`` (and to its own).
+        """Add one step's gradients to the parameters of ``synthetic`` (and to the objective's own).
 
         Args:
             synthetic: the set; ``images()`` are differentiable and in its pixel space.
             step: 0, 1, ...
-            generator: on the CPU, seeded for this step: draw everything from it.
+            generator: a generator on the CPU, seeded for this step; draw everything from it.
 
         Returns:
             the loss term by term, detached.
         """
 
     def after(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> None:  # noqa: ARG002
-        """What follows the optimiser's step: inner networks train on the set as it is now, parameters are clipped."""
+        """Do what follows the optimiser's step: train inner networks on the set as it now is, clip parameters."""
         return
 
     def groups(self) -> Sequence[Group]:
-        """Parameters of its own that the loop optimises along."""
+        """The objective's own parameters, which the loop optimises together with the set's."""
         return ()
 
     def evaluation(self, recipe: Recipe) -> Recipe:
-        """How to train on the set, with what was learned along (the learning rate of MTT)."""
+        """The recipe to train on the set by, updated with what the objective learned (MTT: the learning rate)."""
         return recipe
 
     def state_dict(self) -> dict[str, Any]:
-        """What it needs to go on, beyond its settings."""
+        """What the objective needs to continue, beyond its settings."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: ARG002
-        """Go on from there."""
+        """Continue from a saved state."""
         return
 
 
 class Distillation(Trainable):
-    """An objective on a parameterization."""
+    """An objective applied to a parameterization: one piece of work for the loop."""
 
     def __init__(self, objective: Objective, synthetic: Parameterization) -> None:
         self.objective, self.synthetic = objective, synthetic

@@ -1,22 +1,22 @@
-"""Distribution matching, full batch on both sides: Eq. 1 of KFS (after Zhao & Bilen 2022).
+"""Distribution matching with full batches on both sides: Eq. 1 of KFS (after Zhao & Bilen 2022).
 
     L = 1/C Σ_c ½ ‖ mean of g(real images of class c) - mean of g(synthetic images of class c) ‖²
 
-with g the penultimate features of a randomly initialised network, a new one each step. The real mean is over all
-images. The synthetic mean is over all pairs of source and decoder: a mean over a random part of them has a gradient
-that is wrong on average (Eq. 2), because it forgets how samples act together.
+where g gives the penultimate features of a randomly initialised network, a new one each step. The real mean is over
+all images. The synthetic mean is over all pairs of source and decoder: a mean over a random part of them has a gradient
+that is wrong on average (Eq. 2), because it ignores how samples act together.
 
-A class has nothing to do with the others. So images are decoded in one go, and then embedded some classes at a time,
-each with its backward pass: that takes little memory, and on a CPU less time than one large batch. (Not with networks
-whose batch norm mixes the images of a batch, nor where the real side follows the synthetic one.)
+The classes' losses are independent of each other. So all images are decoded at once, and then embedded a few classes at
+a time, each time with a backward pass: that takes little memory, and on a CPU less time than one large batch. (This is
+not done with networks whose batch norm mixes the images of a batch, nor if the real side depends on the synthetic one.)
 
 The gradient with respect to one synthetic embedding of class c is (mean_syn - mean_real) / (C·n_c), a constant once
 the means are known. So memory need not hold a whole class at once:
 
 - ``chunk`` images at a time: a first pass without gradients finds the means, a second one goes backward piece by piece.
-  Exact, at the price of one more forward pass.
-- ``share`` < 1: the second pass takes only a random share of each class's pairs and scales their gradients up. Unbiased
-  (KFS's memory fallback), noisier, cheaper.
+  This is exact, at the price of one more forward pass.
+- ``share`` < 1: the second pass takes only a random share of each class's pairs and scales their gradients up. This is
+  unbiased (KFS's memory fallback), noisier and cheaper.
 """
 
 from __future__ import annotations
@@ -42,23 +42,23 @@ from dsetpack.trainers.objectives.means import BatchMeans, Means, NetworkPool, R
 from dsetpack.trainers.parameterizations.base import Parameterization, Positive
 
 TOGETHER: Mapping[str, int] = {"cpu": 64}
-"""By type of device, images that are embedded together where that is up to us: on a CPU what fits its caches."""
+"""How many images are embedded at a time when we may choose, by device type: on a CPU, what fits its caches."""
 MANY = 2048
-"""The same on other devices: enough to keep them busy."""
+"""The same number for other devices: enough to keep them busy."""
 
 
 class DmSettings(base.ObjectiveSettings):
-    """Distribution matching: KFS's way by default, with real means over all images, computed before and cached.
+    """Settings of distribution matching. By default it is KFS's: means over all real images, computed once and cached.
 
-    The release of DM draws 256 real images of each class a step (``real_batch``), and sums over classes without the
-    half: its loss is 2·C times this one, so with SGD its learning rate of 1 is 2·C here.
+    DM's release draws 256 real images of each class per step (``real_batch``), and sums over classes without the factor
+    ½: its loss is 2·C times this one, so with SGD its learning rate of 1 is 2·C here.
 
     Attributes:
-        network, width: the networks to match, freshly initialised; width None for the papers'.
-        networks: how many different ones; steps beyond that use them again, with the same draw of the augmentation.
-        real_batch: real images of each class a step; None for all.
+        network, width: the networks to match, freshly initialised; width None for the papers' widths.
+        networks: the number of different networks; later steps use them again, with the same draw of the augmentation.
+        real_batch: real images of each class per step; None for all.
         drop: ISA's change: the share of each class's real batch, the easiest first, that the mean leaves out; see
-            ``isa.crucial_mean``. 0 without, 0.2 in the paper; needs ``real_batch``.
+            ``isa.crucial_mean``. 0 for no change, 0.2 in the paper; needs ``real_batch``.
         share, chunk: the memory fallback; see ``DistributionMatching``.
     """
 
@@ -95,12 +95,15 @@ class DmSettings(base.ObjectiveSettings):
 
 
 class DistributionMatching(Objective):
-    """Match class means of embeddings by the networks of a pool; several processes share out the classes.
+    """Match class means of embeddings by a pool's networks; several processes share out the classes.
 
     Args:
-        means: the real side, and with it the networks and the augmentation.
-        share: of each class's pairs that gradients flow through, 0 < share <= 1.
+        means: the real side, including the networks and the augmentation.
+        share: the share of each class's pairs that gradients flow through, 0 < share <= 1.
         chunk: images embedded at a time; None for all at once.
+
+    Raises:
+        FormatError: if ``share`` or ``chunk`` is out of range.
     """
 
     sharded = True
@@ -129,7 +132,7 @@ class DistributionMatching(Objective):
         return {"matching": loss.detach()}
 
     def _by_class(self, step: int, side: _Side, pairs: Tensor | None, most: int) -> Tensor:
-        """Some classes at a time, up to ``most`` images, but at least one class."""
+        """Match a few classes at a time: up to ``most`` images, but at least one class."""
         real, labels = self.means(step, side.net, None), side.labels(pairs)
         images = side.synthetic.images(pairs)
         gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
@@ -160,7 +163,7 @@ class DistributionMatching(Objective):
 
 @dataclass(frozen=True)
 class _Side:
-    """The synthetic side of one step: how its images are embedded, and which classes are this process's own."""
+    """The synthetic side of one step: how its images are embedded, and which classes this process handles."""
 
     net: Network
     augment: Callable[[Tensor], Tensor]
@@ -178,20 +181,20 @@ class _Side:
         return class_mean(embedded, self.labels(pairs), self.classes)
 
     def loss(self, mean: Tensor, real: Tensor) -> Tensor:
-        """Eq. 1 over the own classes, divided by the number of all."""
+        """Eq. 1 over this process's classes, divided by the number of all classes."""
         return matching_loss(mean[self.own], real[self.own]) * (len(self.own) / self.classes)
 
 
 def mixes(net: nn.Module) -> bool:
-    """Whether what the network makes of an image depends on the others of the batch."""
+    """Whether the network's output for an image depends on the other images of the batch."""
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in net.modules())
 
 
 def by_class(labels: Tensor, most: int) -> list[tuple[Tensor, list[int]]]:
-    """Whole classes together, as long as they are at most so many images.
+    """Group whole classes so that a group has at most ``most`` images or just one class.
 
     Returns:
-        of each group the places of its images in ``labels``, int64 [n], and its classes.
+        for each group, the indices of its images in ``labels``, int64 [n], and its classes.
     """
     sizes, classes = [0], list[list[int]]([[]])
     for label, count in enumerate(torch.bincount(labels).tolist()):
@@ -205,11 +208,11 @@ def by_class(labels: Tensor, most: int) -> list[tuple[Tensor, list[int]]]:
 
 
 def class_mean(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Mean of the features [P, F] of each class, [classes, F], in float32 at least; labels int64 [P]."""
+    """The mean of the features [P, F] of each class, [classes, F], in at least float32; labels int64 [P]."""
     with torch.autocast(features.device.type, enabled=False):
         features = in_full(features)
         member = F.one_hot(labels, classes).to(features).T
-        # a product, not index_add: the same sum in the same order on every device; ones are exact in any precision
+        # a product, not index_add: it adds in the same order on every device; ones are exact in any precision
         return (member @ features) / member.sum(1, keepdim=True).clamp_min(1)
 
 
@@ -219,11 +222,12 @@ def matching_loss(synthetic: Tensor, real: Tensor) -> Tensor:
 
 
 def draw_share(labels: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A random share of each class's pairs, at least one; all of them for share 1.
+    """Draw a random share of each class's pairs, at least one pair per class; all pairs if ``share`` is 1.
 
     Returns:
-        pair numbers int64 [S] on the labels' device; the weight of each, 1 / (pairs drawn of its class), float64 [S] on
-        the CPU: the weighted sum over drawn pairs is, on average over draws, the mean over the class's pairs.
+        the drawn pairs as indices into ``labels``, int64 [S], on the same device; the weight of each, 1 / (pairs drawn
+        of its class), float64 [S] on the CPU: the weighted sum over drawn pairs is, on average over draws, the mean
+        over the class's pairs.
     """
     host = labels.cpu()
     chosen, weights = [], []

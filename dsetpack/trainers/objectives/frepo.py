@@ -1,18 +1,18 @@
 """FRePo: neural feature regression with pooling (Zhou, Nezhadarya & Ba 2022).
 
-A pool of networks trains along on the synthetic set. In each step one of them, drawn at random, maps synthetic images
-S and a batch of real ones T to features f (in inference mode, by its running statistics, and constant: no gradient
-reaches the network), kernel ridge regression on f(S) predicts the labels of T, and the set moves to lower
+A pool of networks trains on the synthetic set while the set learns. In each step one of them, drawn at random, maps
+synthetic images S and a batch of real ones T to features f (in inference mode, by its running statistics; no gradient
+reaches the network). Kernel ridge regression on f(S) predicts the labels of T, and the set takes a step down
 
     L = mean over T of ½ ‖ f(T) f(S)ᵀ (f(S) f(S)ᵀ + λI)⁻¹ Y_S - Y_T ‖²  +  margin · M(Y_S)
     M(Y) = mean over S of - min(largest - second largest label, 1 / classes)
 
-with Y_T the one-hot labels minus 1 / classes. Then that network takes one step on the set as it now is, or starts anew
-if it has taken more than K.
+where Y_T are the one-hot labels minus 1 / classes. Then that network takes one step on the set as it now is, or gets
+new weights if it has taken more than K steps.
 
-What the paper does not say, and the released code does: the margin term; the ridge's scale; that each network begins at
-a counter of its own, so that the pool's ages are spread; that a network starts anew *instead* of a step; that
-predictions are made in inference mode; flip doubling.
+These are not in the paper, only in the released code: the margin term; the ridge's scale; that each network begins with
+a count of its own, so that the pool's ages are spread; that new weights come *instead* of a step; that predictions are
+made in inference mode; flip doubling.
 """
 
 from __future__ import annotations
@@ -39,21 +39,23 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class FrepoSettings(base.ObjectiveSettings):
-    """FRePo's settings; the paper learns images and labels by LAMB, 3e-4 falling to a tenth along a cosine.
+    """FRePo's settings. The paper learns images and labels by LAMB, at 3e-4 falling to a tenth along a cosine.
 
     Attributes:
-        network, width: of the pool. ``frepo3`` for 28×28 and 32×32; deeper ones for larger images are inferred.
-        pool: m, how many networks.
-        updates: K: a network that has taken more steps starts anew. Network i begins with a count of i · (K // m).
-        batch: real images a step, drawn anew each step (in the release: epoch by epoch).
-        online_batch: synthetic images (pairs) in a network's step; a random part of them where there are more.
-        online_lr: of the networks' Adam.
+        network, width: the pool's networks. ``frepo3`` for 28×28 and 32×32; deeper ones for larger images are inferred.
+        pool: m, the number of networks.
+        updates: K: a network that has taken more steps gets new weights. Network i begins with a count of i · (K // m).
+        batch: real images per step, drawn independently for each step (the release goes epoch by epoch).
+        online_batch: synthetic images (pairs) in a network's step; a random part of the set if it has more.
+        online_lr: the learning rate of the networks' Adam.
         ridge: λ relative to the diagonal of the synthetic images' kernel.
-        ridge_scale: ``mean``: relative to its mean, as the code has it. ``trace``: to its sum, as ISA's text has it.
-        flip: the regression sees every synthetic image and its mirror image. None: for 3-channel images. The release
-            turns it off for CIFAR-100 and Tiny ImageNet from 10 images a class on, and for ImageNet at 64×64.
-        margin: the weight of the margin term. Hard labels have none.
-        chunk: images embedded at a time, where memory is short; the backward pass embeds them once more. None: all.
+        ridge_scale: ``mean``: relative to the diagonal's mean, as in the released code. ``trace``: relative to its sum,
+            as in ISA's text.
+        flip: whether the regression sees every synthetic image and its mirror image. None: only with 3-channel images.
+            The release turns it off for CIFAR-100 and Tiny ImageNet from 10 images per class on, and for ImageNet at
+            64×64.
+        margin: the weight of the margin term. Hard labels have no such term.
+        chunk: images embedded at a time, to save memory; the backward pass embeds them once more. None: all at once.
     """
 
     refuses: ClassVar[Mapping[str, str]] = {
@@ -81,12 +83,12 @@ class FrepoSettings(base.ObjectiveSettings):
 
 
 class OnlineNetwork:
-    """One network of the pool, its optimiser, and how many steps it has taken. At rest in inference mode, constant.
+    """One network of the pool, its optimiser, and its count of steps. Between steps it is frozen, in inference mode.
 
     Args:
-        build: from a seed to a network.
-        lr: of Adam.
-        seed: of the first weights.
+        build: makes a network from a seed.
+        lr: Adam's learning rate.
+        seed: the seed of the first weights.
         updates: the count to begin with.
     """
 
@@ -96,13 +98,13 @@ class OnlineNetwork:
         self.updates = updates
 
     def begin(self, seed: int) -> None:
-        """New weights, a new optimiser, no steps taken."""
+        """Start over with new weights, a new optimiser and a count of 0."""
         self.net = self._build(seed).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.net.parameters(), self._lr)
         self.updates = 0
 
     def step(self, images: Tensor, targets: Tensor) -> None:
-        """One step on the mean of the squared error, in training mode: batch statistics enter the running ones."""
+        """Take one step on the mean squared error, in training mode: batch statistics enter the running ones."""
         self.net.train().requires_grad_(True)
         self.optimizer.zero_grad()
         torch.autograd.backward(half_square(self.net(images) - targets.to(images)).mean())
@@ -112,7 +114,7 @@ class OnlineNetwork:
         self.updates += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, running statistics, optimiser and count."""
+        """The network's weights and running statistics, the optimiser and the count."""
         return {
             "net": self.net.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -120,7 +122,7 @@ class OnlineNetwork:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a saved state."""
         self.net.load_state_dict(state["net"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.updates = state["updates"]
@@ -130,11 +132,11 @@ class FeatureRegression(base.Objective):
     """FRePo's two losses on a pool of networks.
 
     Args:
-        settings: see there.
-        context: real images, seed, and siamese augmentation of both sides if there is one (the paper has none).
+        settings: see ``FrepoSettings``.
+        context: the real images, the seed, and siamese augmentation of both sides, if any (the paper has none).
 
     Raises:
-        FormatError: there is one class only.
+        FormatError: if there is only one class.
     """
 
     def __init__(self, settings: FrepoSettings, context: Context) -> None:
@@ -176,12 +178,12 @@ class FeatureRegression(base.Objective):
         return {name: term.detach() for name, term in terms.items()}
 
     def outer(self, residuals: Tensor) -> Tensor:
-        """The regression term, a scalar, from predictions minus targets of the real batch, float64 [B, classes]."""
+        """The regression term, a scalar, from the real batch's predictions minus targets, float64 [B, classes]."""
         return half_square(residuals).mean()
 
     @override
     def after(self, synthetic: Parameterization, step: int, generator: torch.Generator) -> None:
-        """The network of this step trains on the set, or starts anew once its count exceeds K."""
+        """Train this step's network on the set, or give it new weights if its count exceeds K."""
         if self._drawn.updates > self.settings.updates:
             self._drawn.begin(int(torch.randint(2**62, (1,), generator=generator)))
             return
@@ -206,18 +208,18 @@ class FeatureRegression(base.Objective):
         pieces = torch.split(images, self.settings.chunk or len(images))
         if len(pieces) == 1:
             return net.embed(images)
-        # in inference mode a network draws nothing: no random state to keep for the second pass
+        # in inference mode a network draws nothing, so the second pass needs no saved random state
         options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}
         return torch.cat([checkpoint(net.embed, piece, **options) for piece in pieces])
 
 
 def half_square(residuals: Tensor) -> Tensor:
-    """½ Σ over classes of the square: [n] from [n, classes]. ISA's Eq. 5, by which samples are easy or hard."""
+    """½ Σ over classes of the square: [n] from [n, classes]. ISA ranks samples by it (Eq. 5)."""
     return residuals.square().sum(1) / 2
 
 
 def label_margin(labels: Tensor) -> Tensor:
-    """The mean over labels [n, classes] of -min(largest - second largest, 1 / classes): pushes apart up to there."""
+    """The mean over labels [n, classes] of -min(largest - second largest, 1 / classes): widens gaps up to there."""
     first, second = labels.topk(2, dim=1).values.unbind(1)
     return -(first - second).clamp_max(1 / labels.shape[1]).mean()
 

@@ -1,10 +1,10 @@
-"""Matching a generator's images to real ones in what networks say of them (DiM, Wang et al. 2023, section 3.3).
+"""Logit matching: networks should answer alike on a generator's images and real ones (DiM, Wang et al. 2023, 3.3).
 
     L = L_g + λ · MSE(m(drawn images), m(real images))          Eq. 5 and 7
 
-Image i of the batch is drawn for the label of real image i. The network m is drawn anew from a pool and initialised
-anew at the start of each epoch (Eq. 6), then learns the real images as the epoch goes on. L_g is the GAN's loss: the
-critic goes on learning, too.
+Image i of the batch is drawn for the label of real image i. At the start of each epoch a new network m is drawn from a
+pool and freshly initialised (Eq. 6); it learns the real images during the epoch. L_g is the GAN's loss: the critic
+keeps learning, too.
 """
 
 from __future__ import annotations
@@ -36,29 +36,31 @@ REASON = "a GAN and matching by label need a generator, which draws fresh images
 
 
 class LogitsSettings(base.ObjectiveSettings):
-    """Logit matching, after a GAN. The parameterization's ``lr`` is the generator's rate of matching.
+    """Settings of logit matching after a GAN. The parameterization's ``lr`` is the generator's rate while matching.
 
     The paper states batch, λ, the pool, and SGD at 0.01 for networks. From the release: 16 real batches before each
     step, momentum, weight decay, color and crop for the networks, and both rates of 5e-6. The release carries the
-    generator's Adam moments over from the GAN (here they start anew), and keeps the epoch that is best on the test
-    images (here the last one counts). It also normalises images in [-1, 1] as if they were in [0, 1]; here networks see
-    the pack's pixel space. Siamese augmentation while matching (its ``--match-aug``: color, crop, cutout) is the
-    recipe's ``siamese``.
+    generator's Adam moments over from the GAN (here they start from scratch), and keeps the epoch that is best on the
+    test images (here the last one counts). It also normalises images in [-1, 1] as if they were in [0, 1]; here
+    networks see the pack's pixel space. Siamese augmentation while matching (the release's ``--match-aug``: color,
+    crop, cutout) is the recipe's ``siamese``.
 
     Attributes:
         matching: ``logits``: Eq. 5. ``log-softmax``: as released, the mean squared difference of log-probabilities.
-            The paper's ablations (Table 4) in the release's form: ``features``: absolute difference of the batch's mean
-            features, summed; taken before the last layer (inferred). ``gradients``: of those of the batch's cross
-            entropy, summed over the convolutions' weights.
-        weight: λ; None for 0.01 with logits and 0.001, as released, with features and gradients.
-        gan: the training before.
-        networks: the pool; one is drawn each epoch. ``network_width``: None for the papers' widths.
-        epoch_steps: steps that a network stays; None for a pass over the real images.
-        batch: real images of a step, matched with as many drawn ones.
-        lr_critic: the critic's rate from here on.
-        real_steps, real_batch: batches of real images that the network learns before each step; None for ``batch``.
-        lr_network, momentum, weight_decay: of the networks' SGD.
-        augmentation: of the real images that networks learn, for each image by itself; or ``none``.
+            The paper's ablations (Table 4) in the release's form: ``features``: the absolute difference of the batches'
+            mean features, summed; taken before the last layer (inferred). ``gradients``: the absolute difference of the
+            gradients of the batches' cross-entropy, summed over the convolutions' weights.
+        weight: λ; None for 0.01 with logits and log-softmax, and for 0.001, as released, with features and gradients.
+        gan: the training of the GAN.
+        networks: the pool; one network is drawn each epoch.
+        network_width: the networks' width; None for the papers' widths.
+        epoch_steps: the number of steps that a network is used for; None for a pass over the real images.
+        batch: real images per step; as many images are drawn to match them.
+        lr_critic: the critic's learning rate while matching.
+        real_steps: the number of batches of real images that the network learns before each step.
+        real_batch: the size of those batches; None for ``batch``.
+        lr_network, momentum, weight_decay: the networks' SGD.
+        augmentation: the augmentation of the real images that networks learn, drawn for each image; or ``none``.
     """
 
     refuses: ClassVar[dict[str, str]] = dict.fromkeys(("haba", "images", "kfs", "upsample"), REASON)
@@ -93,11 +95,11 @@ class LogitsSettings(base.ObjectiveSettings):
 
 
 class LogitMatching(Objective):
-    """Draw, match and play on against the critic.
+    """Draw images, match them to real ones and keep playing against the critic.
 
     Args:
-        settings: of the matching.
-        context: real images, pixel space, and the augmentation of matched images.
+        settings: the matching's settings.
+        context: the real images, the pixel space, and the augmentation of matched images.
         adversary: the trained critic.
     """
 
@@ -141,11 +143,11 @@ class LogitMatching(Objective):
 
 
 class Teacher:
-    """The network of the current epoch, learning the real images.
+    """The network of the current epoch, which learns the real images.
 
     Args:
-        settings: pool, SGD and augmentation.
-        context: real images, pixel space, seed.
+        settings: the pool, SGD and the augmentation.
+        context: the real images, the pixel space and the seed.
     """
 
     def __init__(self, settings: LogitsSettings, context: Context) -> None:
@@ -154,7 +156,7 @@ class Teacher:
         self._renew(0)
 
     def at(self, epoch: int) -> Network:
-        """The network of an epoch: as it is, or drawn and initialised anew where another epoch has begun."""
+        """The network of an epoch: the current one, or a newly drawn and initialised one if the epoch is another."""
         if epoch != self.epoch:
             self._renew(epoch)
         return self.network
@@ -173,7 +175,7 @@ class Teacher:
         )
 
     def learn(self, generator: torch.Generator) -> None:
-        """``real_steps`` batches of real images."""
+        """Train the network on ``real_steps`` batches of real images."""
         settings = self._settings
         for _ in range(settings.real_steps):
             images, labels = real_batch(self._context.data, settings.real_batch or settings.batch, generator)
@@ -184,7 +186,7 @@ class Teacher:
             self.optimizer.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Which epoch's network, and all of it."""
+        """The epoch, its network and the network's optimiser."""
         return {
             "epoch": self.epoch,
             "network": self.network.state_dict(),
@@ -192,16 +194,17 @@ class Teacher:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
+        """Continue from a saved state."""
         self.at(state["epoch"])
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def distance(matching: Matching, network: Network, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-    """How else a network sees real and drawn images [B, C, H, W] of the same labels; only ``fake`` gets a gradient.
+    """How differently a network sees real and drawn images [B, C, H, W] of the same labels.
 
-    Each side is one batch of its own for batch norms. See ``LogitsSettings.matching`` for the forms.
+    Only ``fake`` gets a gradient. For batch norms, each side is a batch of its own. See ``LogitsSettings.matching`` for
+    the forms.
     """
     if matching == "gradients":
         goal, found = _gradients(network, real, labels, False), _gradients(network, fake, labels, True)
@@ -218,16 +221,16 @@ def distance(matching: Matching, network: Network, real: Tensor, fake: Tensor, l
 
 
 def _gradients(network: Network, x: Tensor, labels: Tensor, differentiable: bool) -> tuple[Tensor, ...]:
-    """Of the batch's cross entropy, by the convolutions' weights."""
+    """The gradients of the batch's cross-entropy with respect to the convolutions' weights."""
     weights = [p for p in network.parameters() if p.ndim == 4]
     return torch.autograd.grad(F.cross_entropy(network(x), labels), weights, create_graph=differentiable)
 
 
 def generative(synthetic: Parameterization) -> Generator:
-    """The parameterization, if it is a generator.
+    """Return the parameterization if it is a generator.
 
     Raises:
-        FormatError: it is another.
+        FormatError: if it is not.
     """
     if not isinstance(synthetic, Generator):
         raise FormatError(f"logits on {type(synthetic).__name__}: {REASON}")

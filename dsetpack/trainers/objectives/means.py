@@ -1,7 +1,7 @@
 """The real side of distribution matching: class means of random networks' embeddings, computed once and kept on disk.
 
-KFS section 3.2, "Full batch training": the means over *all* real images for each network, stored with what makes the
-network again. Weights would cost 1.2 MB a network; a seed costs nothing and gives the same weights.
+As in KFS section 3.2, "Full batch training", the means over *all* real images are computed for each network. Each
+network can be built again from its seed; its weights would take 1.2 MB per network.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from dsetpack.training.augment import Dsa
 
 BATCH = 1000
 FILES = 100
-"""Files in one folder."""
+"""The number of files per folder."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class NetworkPool:
     """Randomly initialised networks 0, 1, ... count - 1, each a function of (seed, number).
 
     Attributes:
-        name, width: as for ``network``.
-        count: how many different ones; step t uses number t modulo ``count``.
-        seed: of all of them.
-        image, classes: what they are made for.
+        name, width: see ``network``.
+        count: the number of different networks; step t uses network t modulo ``count``.
+        seed: the seed of all networks.
+        image, classes: the shape of images and the number of classes that the networks are made for.
     """
 
     name: str
@@ -58,12 +58,12 @@ class NetworkPool:
     classes: int
 
     def build(self, number: int, device: torch.device | str) -> Network:
-        """Network ``number`` modulo ``count``, without gradients on its weights, in training mode."""
+        """Build network ``number`` modulo ``count``, without gradients on its weights, in training mode."""
         seed = derive(self.seed, "network", number % self.count)
         return network(self.name, self.image, self.classes, self.width, seed=seed).requires_grad_(False).to(device)
 
     def fingerprint(self) -> str:
-        """SHA-256 of network 0's weights: changes with anything that changes the networks, torch's initialisers too."""
+        """SHA-256 of network 0's weights. It changes with all that changes the networks, even torch's initialisers."""
         digest = hashlib.sha256()
         for name, value in self.build(0, "cpu").state_dict().items():
             digest.update(name.encode() + value.numpy().tobytes())
@@ -71,16 +71,16 @@ class NetworkPool:
 
 
 def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space, batch: int = BATCH) -> Tensor:
-    """Mean embedding of each class over all images, float32 [classes, features]; summed in float64.
+    """The mean embedding of each class over all its images, float32 [classes, features]; summed in float64.
 
     Args:
-        embed: images [B, C, H, W] in ``space`` to features [B, F].
-        data: every class needs an image.
-        space: applied to the raw images first.
+        embed: maps images [B, C, H, W] in ``space`` to features [B, F].
+        data: the images; every class needs one.
+        space: the pixel space, applied to the raw images first.
         batch: images at a time.
 
     Raises:
-        FormatError: a class has no image.
+        FormatError: if a class has no image.
     """
     classes = len(data.classes)
     count = torch.bincount(data.labels, minlength=classes)
@@ -89,7 +89,7 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
     total: Tensor | None = None
     with torch.no_grad():
         for x, y in data.batches(batch):
-            # a product instead of index_add: the same sum in the same order on every device
+            # a product instead of index_add: it adds in the same order on every device
             part = F.one_hot(y, classes).double().T @ embed(space.apply(x)).double()
             total = part if total is None else total + part
     assert total is not None
@@ -97,7 +97,7 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
 
 
 def in_full(features: Tensor) -> Tensor:
-    """Features whose sums are not rounded to half precision, as they are or in float32."""
+    """The features as they are, or in float32 if their sums would be rounded to half precision."""
     return features.float() if features.dtype in (torch.bfloat16, torch.float16) else features
 
 
@@ -106,8 +106,8 @@ class Means(ABC):
 
     Attributes:
         pool: the networks.
-        augment: siamese augmentation of both sides; one draw for each network of the pool.
-        follows: whether they depend on the synthetic set's.
+        augment: siamese augmentation of both sides, with one draw for each network of the pool; or None.
+        follows: whether the real means depend on the synthetic set's means.
     """
 
     pool: NetworkPool
@@ -118,7 +118,7 @@ class Means(ABC):
     def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
         """Class means float [classes, features] of the embeddings by ``built``, which is the network of ``step``.
 
-        ``synthetic`` are the synthetic set's; None will do where these do not follow them.
+        ``synthetic`` holds the synthetic set's means; it may be None unless ``follows``.
         """
 
     def augmenter(self, step: int) -> Callable[[Tensor], Tensor]:
@@ -131,12 +131,12 @@ class Means(ABC):
 
 
 class BatchMeans(Means):
-    """Means over random real images of each class, other ones each step: DM as released.
+    """Means over random real images of each class, drawn for each step: DM as released.
 
     Args:
         pool: the networks.
-        context: whose images to draw, and how to augment them.
-        size: how many of each class; all where there are fewer.
+        context: the real images, and how to augment them.
+        size: the number of images of each class; all of them if there are fewer.
         drop: the share of them to leave out, the easiest first; see ``isa.crucial_mean``.
     """
 
@@ -157,17 +157,17 @@ class BatchMeans(Means):
 
 
 class RealMeans(Means):
-    """Class means of every network of a pool, computed when first asked for (or all at once) and cached on disk.
+    """Class means of every network of a pool, computed when first needed (or all at once) and cached on disk.
 
-    The cache holds one ``.npy`` file a network, each written in one step: an interrupted computation goes on where it
-    was. Its folder is named by a key over data, labels, pixel space, the networks themselves and the precision.
+    The cache holds one ``.npy`` file per network, each written atomically: an interrupted computation continues where
+    it stopped. The folder's name is a key over data, labels, pixel space, networks, augmentation and precision.
 
     Args:
         pool: the networks.
-        data: real training images, on the device that shall compute.
-        space: the pixel space they are matched in.
-        cache: folder for all caches; None keeps the means in memory only.
-        augment: of both sides.
+        data: the real training images, on the device that computes.
+        space: the pixel space in which images are matched.
+        cache: the folder for all caches; None keeps the means in memory only.
+        augment: the augmentation of both sides.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class RealMeans(Means):
         self._kept: dict[int, Tensor] = {}
 
     def key(self) -> str:
-        """40 hexadecimal digits that name the cache's folder."""
+        """The 40 hexadecimal digits that name the cache's folder."""
         parts: dict[str, Any] = {
             "version": 1,
             "data": self.data.digest,
@@ -198,9 +198,9 @@ class RealMeans(Means):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:40]
 
     def prepare(self, show: bool | None = None) -> None:
-        """Compute all that is missing, with progress. Ctrl-C loses at most the network at work.
+        """Compute all missing means and show progress. Ctrl-C loses at most the current network's.
 
-        Several processes share the networks out.
+        Several processes share out the networks.
         """
         missing = [n for n in parallel.mine(self.pool.count) if self._stored(n) is None]
         with Meter("real means", len(missing), False if parallel.rank() else show) as meter:
@@ -234,7 +234,7 @@ class RealMeans(Means):
         path = self._path(self.folder, number)
         try:
             values = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):  # not there, or damaged: compute it again
+        except (OSError, ValueError, EOFError):  # missing or damaged: compute it again
             return None
         if values.dtype != np.float32 or values.ndim != 2 or len(values) != len(self.data.classes):
             return None

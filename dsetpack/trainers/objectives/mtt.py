@@ -1,24 +1,24 @@
-"""Trajectory matching (MTT, Cazenavette et al. 2022): training on the synthetic set shall end where experts went.
+"""Trajectory matching (MTT, Cazenavette et al. 2022): training on the synthetic set should end where experts went.
 
-An expert is a network trained on the real data. From its parameters θ_t, a student takes N steps of gradient descent on
-synthetic images with a learned rate α, and is compared with the expert M epochs later (Eq. 2):
+An expert is a network trained on the real data. A student starts from its parameters θ_t, takes N steps of gradient
+descent on synthetic images with a learned rate α, and is compared with the expert M epochs later (Eq. 2):
 
     L = ‖θ̂_{t+N} - θ_{t+M}‖² / ‖θ_t - θ_{t+M}‖²
 
-The gradient of L with respect to pixels and α goes through all N steps, second order. It is computed by reverse
-accumulation over the steps. With θ̂_{i+1} = θ̂_i - α·s(θ̂_i, x_i), s the gradient of the student's loss, and
-g_{i+1} = dL/dθ̂_{i+1},
+The gradient of L with respect to pixels and α goes through all N steps and is of second order. It is computed by
+reverse accumulation over the steps. With θ̂_{i+1} = θ̂_i - α·s(θ̂_i, x_i), where s is the gradient of the student's
+loss, and g_{i+1} = dL/dθ̂_{i+1},
 
     dL/dα += -⟨g_{i+1}, s⟩      dL/dx_i = -α (∂s/∂x_i)ᵀ g_{i+1}      g_i = g_{i+1} - α (∂s/∂θ̂_i)ᵀ g_{i+1}
 
-so one step's graph at a time is enough: θ̂_i are kept, and s is computed again on the way back. That is exact. Where
-batches are small, graphs of the last steps are kept instead, as far as ``graph_images`` allows: faster, and equal up to
-rounding.
+so one step's graph at a time is enough: all θ̂_i are kept, and s is computed again on the way back. That is exact. If
+batches are small, the graphs of the last steps are kept instead, as far as ``graph_images`` allows: this is faster, and
+equal up to rounding.
 
 Every image that the steps use is decoded once; the gradients of its uses are added up and go through the decoder in
 one more pass, ``DECODE`` images at a time.
 
-ISA on MTT (its appendix F has figures and no equations) is experts that learn crucial samples: ``experts.drop``.
+For ISA on MTT (its appendix F has figures but no equations), the experts learn crucial samples only: ``experts.drop``.
 """
 
 from __future__ import annotations
@@ -47,34 +47,35 @@ from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import Dsa
 
 DECODE = 1024
-"""Images that go through a decoder at a time."""
+"""The number of images that go through a decoder at a time."""
 
 Rate = Annotated[float, Field(gt=0)]
 
 
 class MttSettings(base.ObjectiveSettings):
-    """Trajectory matching; defaults are MTT's and HaBa's common ones for CIFAR-10 with 10 images a class.
+    """Settings of trajectory matching. The defaults are shared by MTT and HaBa for CIFAR-10 with 10 images per class.
 
-    Student's inputs are augmented with DSA's parameters for each image, not siamese: there is no real side in a step.
+    The student's inputs are augmented by DSA with parameters of their own for each image, not siamese, because a step
+    has no real side.
 
-    Where it differs from the releases: they walk through the set in a new order batch by batch, here each step draws
-    its batch afresh, as the paper's Algorithm 1 has it (the same where the batch is the whole set); and they read
-    expert files in a shuffled order, here each step draws an expert.
+    Differences from the releases: they go through the set batch by batch in a new order, here each step draws its
+    batch independently, as in the paper's Algorithm 1 (the same if the batch is the whole set); and they read expert
+    files in a shuffled order, here each step draws an expert.
 
     Attributes:
-        network, width: of experts and students; width None for the papers'.
+        network, width: the network of experts and students; width None for the papers' widths.
         syn_steps: N, the student's steps.
         experts: how experts are trained.
         expert_epochs: M, how many epochs ahead the target is.
         max_start: the start t is drawn from 0 ... max_start - 1; max_start - 1 + M must have been recorded.
         lr: α at the start.
-        lr_lr, lr_momentum: the rate and the momentum with which α learns, where the schedule's optimiser is SGD. HaBa's
-            release: 0.9.
-        lr_min: α never falls below it. HaBa's release has this one, MTT's has none, and users saw α turn negative.
-        syn_batch: images of a student's step; None for all (of HaBa: all bases, by one hallucinator).
-        graph_images: how many images' graphs may stay in memory besides the step at work. A step whose graph is kept
-            takes about a quarter less time (measured on a CPU); an image costs 0.8 MB with a ConvNet-3 of width 32 on
-            28×28, in proportion to the width. 0 is the most frugal. Equal up to rounding.
+        lr_lr: the rate at which α learns.
+        lr_momentum: α's momentum if the schedule's optimiser is SGD. HaBa's release has 0.9.
+        lr_min: α never falls below it. HaBa's release has this bound; MTT's has none, and users saw α turn negative.
+        syn_batch: images per step of the student; None for all (in HaBa: all bases, by one hallucinator).
+        graph_images: how many images' graphs may stay in memory besides those of the current step. A step whose graph
+            is kept takes about a quarter less time (measured on a CPU); an image costs 0.8 MB with a ConvNet-3 of
+            width 32 on 28×28, in proportion to the width. 0 takes the least memory. Results are equal up to rounding.
     """
 
     refuses: ClassVar[Mapping[str, str]] = {
@@ -130,7 +131,7 @@ class Student:
     """A network as a function of one vector of all its parameters.
 
     Args:
-        net: its own parameters are not used.
+        net: the network; its own parameters are not used.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -139,8 +140,8 @@ class Student:
         self._sizes = [shape.numel() for shape in self._shapes.values()]
 
     def loss(self, theta: Tensor, x: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy, a scalar: parameters [P], images [B, C, H, W], labels int64 [B]."""
-        # split has one backward for all parameters; slices would add up as many vectors of P
+        """Cross-entropy, a scalar, of parameters [P] on images [B, C, H, W] with labels int64 [B]."""
+        # split has one backward for all parameters; slices would add up one vector [P] per parameter
         parts = torch.split(theta, self._sizes)
         parameters = {n: part.view(s) for (n, s), part in zip(self._shapes.items(), parts, strict=True)}
         return F.cross_entropy(functional_call(self.net, parameters, (x,)), labels)
@@ -148,11 +149,11 @@ class Student:
 
 @dataclass(frozen=True, eq=False)
 class _Batch:
-    """What a step of the student sees: all draws are made, so that it can be computed again.
+    """What a step of the student sees. All draws are made, so that the step can be computed again.
 
     Attributes:
-        rows: numbers of images among the decoded ones, int64 [B].
-        seed: of the augmentation.
+        rows: indices of the images among the decoded ones, int64 [B].
+        seed: the augmentation's seed.
     """
 
     rows: Tensor
@@ -170,16 +171,16 @@ class _Slope:
 
 
 class TrajectoryMatching(Objective):
-    """Match experts' trajectories; learns α along.
+    """Match experts' trajectories, and learn α.
 
     Args:
-        settings: the method's.
-        experts: from the numbers of an expert and an epoch to its parameters [P].
-        student: the network that the experts are.
-        augment: of the student's inputs.
+        settings: the method's settings.
+        experts: returns the parameters [P] for the numbers of an expert and an epoch.
+        student: the same network as the experts'.
+        augment: the augmentation of the student's inputs.
 
     Attributes:
-        alpha: α; float64, for its steps are small beside it.
+        alpha: α; float64, because its steps are small compared to it.
     """
 
     def __init__(
@@ -239,7 +240,7 @@ class TrajectoryMatching(Objective):
             self.alpha.copy_(state["alpha"])
 
     def _segment(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """A random expert's start and target [P], and their squared distance."""
+        """Draw a random expert's start and target [P]; return them and their squared distance."""
         number = _draw(self.settings.experts.count, generator)
         epoch = _draw(self.settings.max_start, generator)
         later = epoch + self.settings.expert_epochs
@@ -263,7 +264,7 @@ class TrajectoryMatching(Objective):
         return _Images(synthetic, pairs), batches
 
     def _first_kept(self, batches: Sequence[_Batch]) -> int:
-        """The number of the first step whose graph stays in memory."""
+        """The index of the first step whose graph stays in memory."""
         first, room = len(batches), self.settings.graph_images
         while first and len(batches[first - 1].rows) <= room:
             first -= 1
@@ -290,11 +291,11 @@ class _Images:
         self._gradient = torch.zeros_like(self.values)
 
     def add(self, rows: Tensor, gradient: Tensor) -> None:
-        """The gradient of one use."""
+        """Add the gradient of one use."""
         self._gradient.index_add_(0, rows, gradient)
 
     def backward(self) -> None:
-        """Through the decoder, into the parameters of the set."""
+        """Pass the gradients through the decoder to the parameters of the set."""
         for part, gradient in zip(self._parts, torch.split(self._gradient, DECODE), strict=True):
             torch.autograd.backward(self._synthetic.images(part), gradient)
 

@@ -9,5 +9,5 @@ __all__ = ["Budget", "Parameterization", "ParameterizationSettings", "known"]
 
 
 def known() -> Mapping[str, type[ParameterizationSettings]]:
-    """The settings of every parameterization, by its name, sorted."""
+    """The settings class of every parameterization, by the parameterization's name, sorted."""
     return by_name(__name__, "SETTINGS")

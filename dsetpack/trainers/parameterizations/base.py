@@ -1,4 +1,4 @@
-"""What every parameterization can do."""
+"""The interface of all parameterizations."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Budget(Model):
-    """Where the floats go.
+    """The floats that a set may store, and what they are spent on.
 
     Attributes:
         allowed: ipc · C · H · W · classes.
-        sources: a class.
-        source_floats, decoder_floats: spent on sources (with learned labels) and on decoders.
+        sources: the number of sources per class.
+        source_floats, decoder_floats: the floats spent on sources (without labels) and on decoders.
     """
 
     allowed: int
@@ -38,23 +38,23 @@ class Budget(Model):
 
     @property
     def used(self) -> int:
-        """All floats stored."""
+        """The number of floats stored."""
         return self.source_floats + self.decoder_floats
 
     @property
     def over(self) -> float:
-        """Over-parameterisation: used / allowed - 1; negative where floats are left."""
+        """Over-parameterisation: used / allowed - 1; negative if floats are left."""
         return self.used / self.allowed - 1
 
 
 class ParameterizationSettings(Model, ABC):
-    """What a parameterization depends on. A file of this package names its own as ``SETTINGS``; its name is the file's.
+    """The settings of a parameterization. Each file of this package has them as ``SETTINGS`` and is named like it.
 
     Attributes:
-        name: of the parameterization.
-        sources: sources a class; None for as many as fit the budget.
-        over_parameterisation: how far sources and decoders may exceed the budget, as a share of it. Papers do (KFS's
-            example by 19%) and say so; the default does not.
+        name: the parameterization's name.
+        sources: the number of sources per class; None for as many as fit the budget.
+        over_parameterisation: how far sources and decoders may exceed the budget, as a share of it. Papers do exceed it
+            (KFS's example by 19%) and say so; the default does not allow it.
     """
 
     name: str
@@ -63,23 +63,24 @@ class ParameterizationSettings(Model, ABC):
 
     @abstractmethod
     def config(self, image: tuple[int, int, int]) -> KindConfig:
-        """The part's configuration for images (C, H, W)."""
+        """The part's configuration for images of shape (C, H, W)."""
 
     @abstractmethod
     def build(self, context: Context) -> Parameterization:
-        """The set that learning starts from, on the context's device, after whatever must be trained before."""
+        """Build the set that learning starts from, on the context's device, after any training that it needs first."""
 
     def budget(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
-        """How many sources a class a budget of ``ipc`` images a class buys, and what that costs.
+        """How many sources per class a budget of ``ipc`` images per class allows, and what they cost.
 
         Raises:
-            FormatError: not even one source a class fits, or the number asked for does not.
+            FormatError: if the budget is too small for one source per class, or for the number that ``sources`` asks
+                for.
         """
         config = self.config(image)
         return self.budget_for(image, classes, ipc, sum(map(math.prod, config.bank_shapes(image, classes).values())))
 
     def budget_for(self, image: tuple[int, int, int], classes: int, ipc: int, bank: int) -> Budget:
-        """``budget`` with decoders that cost ``bank`` floats: 0 where others have paid for them."""
+        """``budget`` with decoders that cost ``bank`` floats: 0 if they were paid for before."""
         config = self.config(image)
         source = math.prod(config.source_shape(image)) * classes
         allowed = ipc * math.prod(image) * classes
@@ -98,13 +99,13 @@ class ParameterizationSettings(Model, ABC):
 
 
 class Parameterization(nn.Module, ABC):
-    """A synthetic set as learnable parameters. Pairs are numbered as in a pack: source · decoders + decoder.
+    """A synthetic set as learnable parameters. Pairs are numbered as in a pack: source · slots + slot.
 
     Attributes:
         space: the pixel space that images come in.
-        labels: int64 [P], the label of every pair (of learned labels: the class it began with).
-        epoch_rule: what an epoch over it is; see the card.
-        per_class: images a class and epoch, of a generator.
+        labels: int64 [P], the label of every pair (with learned labels: the class that the pair began with).
+        epoch_rule: what an epoch over the set is; see the card.
+        per_class: images per class and epoch, if the set is a generator.
     """
 
     epoch_rule: ClassVar[Literal["paired", "product"]] = "product"
@@ -118,20 +119,20 @@ class Parameterization(nn.Module, ABC):
         """Differentiable images float [n, C, H, W] in ``space``.
 
         Args:
-            pairs: pair numbers int64 [n]; None for all of them in order, by the fast path.
+            pairs: pair_ids, int64 [n]; None for all pairs in order, by the fast path.
         """
 
     def targets(self, pairs: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
-        """Learned labels float [n, classes] of these pairs, differentiable; None where labels are hard."""
+        """Learned labels float [n, classes] of these pairs, differentiable; None if labels are hard."""
         return None
 
     def batch(self, generator: torch.Generator, size: int | None = None, label: int | None = None) -> Tensor:
-        """Pairs for one step of a student, or for matching one class: int64 [n], on the set's device.
+        """Choose pairs for one step of a student, or for matching one class: pair_ids, int64 [n], on the set's device.
 
         Args:
-            generator: on the CPU.
-            size: how many, drawn without replacement; None (or at least as many as there are) for all, in order.
-            label: only of this class.
+            generator: the generator to draw from, on the CPU.
+            size: how many pairs to draw without replacement; None (or their number or more) for all, in order.
+            label: the class to choose from; None for all classes.
         """
         host = self.labels.cpu()
         pairs = torch.arange(len(host)) if label is None else torch.nonzero(host == label)[:, 0]
@@ -145,13 +146,13 @@ class Parameterization(nn.Module, ABC):
 
     @abstractmethod
     def parts(self) -> list[Part]:
-        """The set as parts of a pack: detached copies on the CPU."""
+        """The set as parts of a pack, which are detached copies on the CPU."""
 
     def floats(self) -> int:
-        """How many numbers it stores: what papers count as a budget."""
+        """The number of floats that the set stores, as papers count it for a budget."""
         return sum(p.numel() for p in self.parameters())
 
     @property
     def device(self) -> torch.device:
-        """Where it lives."""
+        """The device that the set is on."""
         return self.labels.device

@@ -1,6 +1,6 @@
-"""A conditional generator in place of images (DiM, Wang et al. 2023, section 3.3): label and noise make an image.
+"""A conditional generator instead of images (DiM, Wang et al. 2023, section 3.3): label and noise make an image.
 
-The set has no images of its own: an objective draws new ones each step, and a pack new ones each epoch.
+The set has no images of its own: an objective draws new ones each step, and a pack draws new ones each epoch.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ KIND = "generator"
 
 
 class GeneratorSettings(base.ParameterizationSettings):
-    """DiM's generator. Its size does not depend on the budget, and far exceeds a usual one.
+    """Settings of DiM's generator. Its size does not depend on the budget, and far exceeds a usual one.
 
     At 3×32×32 and the paper's width it learns 3,559,363 numbers and keeps 9,016 running statistics: as many floats as
-    116 images a class of 10 classes. DiM compares by images drawn instead ("INPC": ``per_class``); so ``budget`` states
-    the cost and refuses nothing.
+    116 images per class with 10 classes. DiM compares by the number of images drawn instead ("INPC": ``per_class``); so
+    ``budget`` states the cost and refuses nothing.
 
     Attributes:
         width: channels of every hidden layer (released code; the paper's figure names 194 and 196).
-        noise: K, length of the noise; its first entries are overwritten by the label's one-hot, as released. The paper
-            (Eq. 4) concatenates the label instead.
-        per_class: images a class and epoch (INPC); None for the budget's images a class.
-        lr: while an objective uses it. The release's rate of matching; the paper states 1e-4, for the GAN before.
+        noise: K, the length of the noise; its first entries are overwritten by the label's one-hot, as released. The
+            paper (Eq. 4) concatenates the label instead.
+        per_class: images per class and epoch (INPC); None for the budget's images per class.
+        lr: the learning rate under an objective, from the release's matching; the paper states 1e-4, for the GAN.
     """
 
     name: Literal["generator"] = "generator"
@@ -61,7 +61,7 @@ class GeneratorSettings(base.ParameterizationSettings):
 
     @override
     def budget(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
-        """What it costs, running statistics included; no budget is too small."""
+        """What the generator costs, running statistics included; no budget is too small."""
         shapes = self.config(image).bank_shapes(image, classes)
         return Budget(
             allowed=ipc * math.prod(image) * classes,
@@ -81,13 +81,13 @@ class GeneratorSettings(base.ParameterizationSettings):
 
 
 class Generator(Parameterization):
-    """A generator that learns, with batch statistics in training mode, in which it begins.
+    """A generator that learns. It begins in training mode, where it normalises by batch statistics.
 
     Args:
         bank: a decoder of kind ``generator``.
-        space: the pixel space that its images come in.
-        per_class: images a class and epoch; pairs are numbered class by class.
-        lr: learning rate of ``groups``.
+        space: the pixel space that images come in.
+        per_class: images per class and epoch; pairs are numbered class by class.
+        lr: the learning rate of ``groups``.
     """
 
     per_class: int
@@ -100,7 +100,7 @@ class Generator(Parameterization):
 
     @property
     def config(self) -> GeneratorConfig:
-        """The generator's own."""
+        """The generator's configuration."""
         return cast(GeneratorConfig, self.bank.config)
 
     @property
@@ -109,18 +109,18 @@ class Generator(Parameterization):
         return list(self.bank.parameters())
 
     def raw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """``draw`` before the pixel space: values in [0, 1]."""
+        """Draw images as ``draw`` does, but with values in [0, 1], not yet in the pixel space."""
         noise = torch.randn(len(labels), *self.bank.source_shape, generator=generator)
         return self._decode(noise, labels)
 
     def draw(self, labels: Tensor, generator: torch.Generator) -> Tensor:
-        """Fresh differentiable images [B, C, H, W] in ``space``.
+        """Draw fresh differentiable images [B, C, H, W] in ``space``.
 
-        In training mode they share the batch's statistics, which move the running ones; B is then at least 2.
+        In training mode they share the batch's statistics, which move the running ones; B must then be at least 2.
 
         Args:
             labels: int64 [B], on the set's device.
-            generator: of the noise, on the CPU.
+            generator: the noise's generator, on the CPU.
         """
         return self.in_space(self.raw(labels, generator))
 
@@ -128,7 +128,7 @@ class Generator(Parameterization):
     def images(self, pairs: Tensor | None = None) -> Tensor:
         """The images that a pack decodes for these pairs with its default noise (seed 0, epoch 0).
 
-        With running statistics, whatever the mode: a preview neither depends on its batch nor changes anything.
+        They use running statistics in any mode: a preview neither depends on its batch nor changes anything.
         """
         chosen = torch.arange(len(self.labels), device=self.device) if pairs is None else pairs
         noise = torch.from_numpy(philox.noise(0, 0, chosen.cpu().numpy(), self.bank.source_shape[0]))
@@ -143,7 +143,7 @@ class Generator(Parameterization):
         return self.bank.unchecked_one(sources, 0)
 
     def in_space(self, raw: Tensor) -> Tensor:
-        """Images with values in [0, 1], mapped into ``space``."""
+        """Map images with values in [0, 1] into ``space``."""
         return raw if isinstance(self.space, Raw) else self.space.apply(raw)
 
     @override
@@ -158,7 +158,7 @@ class Generator(Parameterization):
 
     @override
     def floats(self) -> int:
-        """Numbers stored: learned ones and running statistics, without which nothing can be decoded."""
+        """The number of floats stored, with the running statistics, since nothing can be decoded without them."""
         return sum(value.numel() for value in self.bank.state_dict().values())
 
 

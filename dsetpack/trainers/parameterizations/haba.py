@@ -1,30 +1,31 @@
 """HaBa: bases × hallucinators (Liu et al. 2022, sections 3.1 and 3.3, appendix A).
 
-Each class has bases, images of the pixel space; small networks shared by all classes turn each basis into as many
-images. All learn together by an objective's loss; ``dsetpack.trainers.objectives.adversary`` adds the min-max game.
+Each class has bases, which are images of the pixel space. Small networks shared by all classes, the hallucinators, each
+turn a basis into an image. All of them learn together from an objective's loss;
+``dsetpack.trainers.objectives.adversary`` adds the min-max game.
 
-Where the paper and its release (code of the authors) differ, or no source says:
+Where the paper and its release (the authors' code) differ, or neither gives an answer:
 
-- Hallucinators: the paper's have a ReLU and padding, the release's neither: ``form``.
+- Hallucinators: the paper's have a ReLU and padding, the release's have neither (``form``).
 - What one step sees: the paper combines the bases, or a batch of them, with a batch of hallucinators, "random 2 in one
-  iteration for simplicity". The release draws one hallucinator for each step of the student, for all bases alike, and
-  two others for the adversarial terms: ``batches``. Whether the paper's student keeps its two through all steps of an
-  iteration is not said; here each batch draws its own (inferred). Objectives over the whole set (distribution matching)
-  see every basis with every hallucinator, which is the mean of both ways.
-- Starts: the release takes random real images of each class for the bases (of single-channel ones the mean over
-  channels), sigma 1, mu 0, and torch's own start for convolutions. The paper says "randomly initialize". With shared
-  convolutions (table 11), or none (depth 0, table 9), such hallucinators would begin equal, and stay so with objectives
-  over the whole set: equal images get equal gradients, and a cosine of 1 has none. So these get ``noise`` (inferred).
-  ``start`` chooses another start, which is ours: near the identity. Random hallucinators make noise of real images,
-  which short runs have to unlearn (docs/results.md measures it); the paper runs 15,000 steps.
-- Learning rates: "the same" for both; 100 and a momentum of 0.95 are the release's, for trajectory matching. With the
-  objectives of other papers take theirs; the momentum of MTT's own images is 0.5.
+  iteration for simplicity". The release draws one hallucinator per step of the student, the same for all bases, and two
+  others for the adversarial terms (``batches``). The paper does not say whether the student keeps its two through all
+  steps of an iteration; here each batch draws its own (inferred). Objectives over the whole set (distribution matching)
+  see every basis with every hallucinator, which both ways do on average.
+- Starts: the release takes random real images of each class for the bases (for single-channel bases, their mean over
+  channels), sigma 1, mu 0, and torch's own initial weights for convolutions. The paper says "randomly initialize". With
+  shared convolutions (table 11), or none (depth 0, table 9), such hallucinators would start equal, and stay equal with
+  objectives over the whole set: equal images get equal gradients, and a cosine of 1 has no gradient. So these get
+  ``noise`` (inferred). ``start`` offers another start, which is ours: near the identity. Random hallucinators turn real
+  images into noise, which short runs have to unlearn (docs/results.md measures it); the paper runs 15,000 steps.
+- Learning rates: "the same" for both; 100 and a momentum of 0.95 are the release's, for trajectory matching. With
+  another paper's objective, use that paper's values; the momentum of MTT's own images is 0.5.
 - Down-sampled bases (table 3: "4× number of 2× down-sample"): ``factor``. A source then holds factor² small bases.
-  That they start as real images shrunk one by one is inferred, the way is the one of kind ``upsample``.
+  It is inferred that they start as real images shrunk one by one; this works as in kind ``upsample``.
 
-Smaller bases are all that section 3.1 allows by h' and w', and table 3 is the only place that tries them; ``factor``
-covers that. What it does not cover: a number of small bases a class that is no multiple of factor², and sides that are
-no whole share of the image's.
+Section 3.1 allows smaller bases by its h' and w', and table 3 is the only place that tries them; ``factor`` covers
+that. It does not cover a number of small bases per class that is not a multiple of factor², nor sides that do not
+divide the image's.
 """
 
 from __future__ import annotations
@@ -54,36 +55,36 @@ from dsetpack.trainers.seeds import derive
 KIND = "haba"
 NOISE = 0.1
 BLEND = 0.3
-"""Of PyTorch's own start in hallucinators that begin near the identity: enough to tell them apart."""
+"""The share of PyTorch's own initial weights in hallucinators that start near the identity, so that they differ."""
 SHIFT = 4.0
-"""Lifts all but the rarest values of a normalized space above a ReLU's zero."""
+"""An offset that lifts all but the rarest values of a normalized space above a ReLU's zero."""
 
 
 class HabaSettings(base.ParameterizationSettings):
-    """Bases and hallucinators; ``sources`` are the bases of a class ("BPC"). See the module's text.
+    """Settings of bases and hallucinators; ``sources`` is the number of bases per class ("BPC").
 
-    The paper equates BPC = IPC - 1 with IPC "to make the comparisons as fair as possible", and BPC 1 with IPC 1.
-    Counted in floats, 5 hallucinators of 6312 exceed the one image of each of 10 classes of 3×32×32 by 840: such a
-    recipe needs ``over_parameterisation`` (0.003 at IPC 10; 1.03 at IPC 1, where the paper's own ratio is 0.04% against
-    0.02%).
+    See the module's docstring. The paper equates BPC = IPC - 1 with IPC "to make the comparisons as fair as possible",
+    and BPC 1 with IPC 1. Counted in floats, 5 hallucinators of 6312 exceed one image of each of 10 classes of 3×32×32
+    by 840: such a recipe needs ``over_parameterisation`` (0.003 at IPC 10; 1.03 at IPC 1, where the paper's own ratio
+    is 0.04% against 0.02%).
 
     Attributes:
-        hallucinators: how many (5); with ``class_wise`` so many for each class.
+        hallucinators: the number of hallucinators (5 in the paper); with ``class_wise``, the number for each class.
         depth, channels, source_channels, form, shared, factor: see the kind ``haba``. ``source_channels`` 1 makes
             single-channel bases; ``factor`` 2 is the row "IDC & HaBa" of table 3.
-        class_wise: each class has hallucinators of its own (table 5, "w/o Share"). With ``shared``, too, all of them
-            have one encoder and decoder.
+        class_wise: whether each class has hallucinators of its own (table 5, "w/o Share"). With ``shared`` as well, all
+            of them share one encoder and decoder.
         init: what bases start from: ``noise`` (standard normal in the space) or real images, see
             ``dsetpack.trainers.selections``.
         resize: how real images are shrunk to small bases.
-        start: what hallucinators start from: ``random``, as PyTorch does, or ``identity``, near giving back the basis
-            (inferred; only of the form ``paper`` and up to depth 1).
-        noise: standard deviation of the normal noise that is added to sigma and mu at the start; None for 0.1 where
-            hallucinators have no convolutions of their own, and 0 elsewhere.
-        batches: what one batch of a student holds: ``paper``, each basis with two random hallucinators; ``released``,
-            with one.
-        lr_bases, lr_hallucinators: learning rates.
-        momentum: of SGD for both; None for the schedule's.
+        start: what hallucinators start from: ``random``, as in PyTorch, or ``identity``, which nearly returns the basis
+            (inferred; only with form ``paper`` and up to depth 1).
+        noise: the standard deviation of the normal noise that is added to sigma and mu at the start; None for 0.1 if
+            hallucinators have no convolutions of their own, and for 0 otherwise.
+        batches: what one batch of a student holds: each basis with two random hallucinators (``paper``), or with one
+            (``released``).
+        lr_bases, lr_hallucinators: the learning rates.
+        momentum: SGD's momentum for both; None for the schedule's.
         selection: the network that picks real images.
     """
 
@@ -116,7 +117,7 @@ class HabaSettings(base.ParameterizationSettings):
 
     @override
     def config(self, image: tuple[int, int, int]) -> HabaConfig:
-        """As always; of class-wise hallucinators those of one class (``whole`` has them all)."""
+        """The configuration with the hallucinators of one class if they are class-wise (``whole`` has all of them)."""
         return HabaConfig(
             decoders=self.hallucinators,
             depth=self.depth,
@@ -154,11 +155,11 @@ class HabaSettings(base.ParameterizationSettings):
         return Haba(bases, labels, bank.to(context.device), context.space, self)
 
     def _counted(self, classes: int) -> HabaSettings:
-        """With ``hallucinators`` being those of the whole set."""
+        """These settings with ``hallucinators`` counted over the whole set."""
         return self.model_copy(update={"hallucinators": self.hallucinators * classes}) if self.class_wise else self
 
     def _start(self, context: Context, config: HabaConfig) -> tuple[Tensor, Tensor]:
-        """Bases float32 [N, c', H, W] and their labels, class by class."""
+        """Choose the bases to start from, float32 [N, c', H, W], and their labels, class by class."""
         count = self.budget(context.data.shape, context.classes, context.ipc).sources
         channels = config.source_shape(context.data.shape)[0]
         if self.init == "noise":
@@ -172,10 +173,10 @@ class HabaSettings(base.ParameterizationSettings):
 
 
 def to_identity(bank: Decoder) -> None:
-    """Turn hallucinators of depth 1 that have just begun to dec(enc(x) + mu) ≈ x, in place.
+    """Change freshly initialised hallucinators of depth 1 in place so that they nearly return the basis.
 
-    Each convolution becomes Dirac's plus a share of what it was; the encoder's bias lifts values over the ReLU's zero,
-    and mu takes that back. A colour that has no hidden channel of its own is made of another one.
+    Each convolution becomes Dirac's plus a share of what it was. The encoder's bias lifts values above the ReLU's zero,
+    and mu takes that back. A colour without a hidden channel of its own is made from another colour's.
     """
     for name in ("encoder", "decoder"):
         weight = bank.get_parameter(f"{name}.0.weight").mul_(BLEND)
@@ -190,21 +191,21 @@ def to_identity(bank: Decoder) -> None:
 class Haba(Parameterization):
     """Bases and a bank of hallucinators.
 
-    Pairs are numbered as in the pack: source · slots + slot, slot = hallucinator · factor² + patch. With class-wise
-    hallucinators a slot is a place in the class's own list.
+    Pairs are numbered as in the pack: source · slots + slot, where slot = hallucinator · factor² + patch. With
+    class-wise hallucinators a slot is a place in the class's own list.
 
     Args:
         bases: float32 [N, c', H, W] in the space.
         labels: int64 [N].
-        bank: ``settings.hallucinators`` hallucinators, or so many for each class, class by class.
+        bank: ``settings.hallucinators`` hallucinators; with ``class_wise``, this many for each class, class by class.
         space: the pixel space.
         settings: how to draw batches, and the learning rates.
 
     Attributes:
-        hallucinators: how many each basis can be combined with.
+        hallucinators: the number of hallucinators that each basis can be combined with.
 
     Raises:
-        FormatError: a bank of another size.
+        FormatError: if the bank has another size.
     """
 
     epoch_rule: ClassVar[Literal["paired", "product"]] = "paired"
@@ -235,13 +236,13 @@ class Haba(Parameterization):
 
     @override
     def batch(self, generator: torch.Generator, size: int | None = None, label: int | None = None) -> Tensor:
-        """Bases, each once with every one of the drawn hallucinators: two, or one as released (``settings.batches``).
+        """Choose bases, each once with every drawn hallucinator: two, or one as released (``settings.batches``).
 
         Args:
-            generator: on the CPU.
-            size: how many pairs: so many bases are drawn that they make at least as many, the surplus is left out;
-                None for all bases.
-            label: only of this class.
+            generator: the generator to draw from, on the CPU.
+            size: how many pairs to return; just enough bases are drawn, and surplus pairs are left out. None for all
+                bases.
+            label: the class to choose from; None for all classes.
         """
         count = 1 if self.settings.batches == "released" else min(2, self.hallucinators)
         chosen = torch.randperm(self.hallucinators, generator=generator)[:count]
@@ -250,20 +251,20 @@ class Haba(Parameterization):
         return pairs[:size].to(self.device)
 
     def two(self, generator: torch.Generator, size: int | None = None) -> tuple[Tensor, Tensor]:
-        """The same bases with two different random hallucinators, for the adversarial terms (section 3.2).
+        """Choose the same bases with two different random hallucinators, for the adversarial terms (section 3.2).
 
         Args:
-            generator: on the CPU.
-            size: how many (small) bases, drawn without replacement; None for all, in order.
+            generator: the generator to draw from, on the CPU.
+            size: how many (small) bases to draw without replacement; None for all, in order.
 
         Returns:
-            pair numbers int64 [n] and [n]; entry i of both is of basis i.
+            pair_ids int64 [n] and [n]; entry i of both belongs to the same basis.
 
         Raises:
-            FormatError: there is only one hallucinator.
+            FormatError: if there is only one hallucinator.
         """
         if self.hallucinators < 2:
-            raise FormatError("two different hallucinators asked for, and there is 1; hallucinators = 2 is the least")
+            raise FormatError("two different hallucinators are needed, and there is 1; set hallucinators to 2 or more")
         first, second = (self._patches * torch.randperm(self.hallucinators, generator=generator)[:2]).tolist()
         bases = self._some_bases(generator, size, None)
         return (bases + first).to(self.device), (bases + second).to(self.device)
@@ -293,7 +294,7 @@ class Haba(Parameterization):
         return [Part(KIND, config, bank.requires_grad_(False), copied(self.bases), labels.cpu(), class_decoders=lists)]
 
     def _some_bases(self, generator: torch.Generator, size: int | None, label: int | None) -> Tensor:
-        """(Small) bases as the numbers of their pairs with hallucinator 0: int64 on the CPU, all of them in order."""
+        """(Small) bases as the pair_ids of their pairs with hallucinator 0: int64 on the CPU; in order unless drawn."""
         labels = self.get_buffer("base_labels").cpu()
         sources = torch.arange(len(labels)) if label is None else torch.nonzero(labels == label)[:, 0]
         bases = (sources[:, None] * self._slots + torch.arange(self._patches)).flatten()

@@ -1,7 +1,7 @@
-"""Plain learned pixels, and with FRePo learned labels: what DC, DSA, DM, MTT, FRePo and ISA optimise.
+"""Plain learned pixels, optionally with learned labels: what DC, DSA, DM, MTT, FRePo and ISA optimise.
 
-Without an objective, and started from real images, this is a selection (random, herding, k-center, forgetting) as a
-set. Nothing is clipped while learning: none of these methods does.
+Without an objective and started from real images, the set is a selection (random, herding, k-center, forgetting).
+Nothing is clipped while learning, because none of these methods clips.
 """
 
 from __future__ import annotations
@@ -35,18 +35,19 @@ Init = Literal["noise", "random", "herding", "k-center", "forgetting"]
 
 
 class ImagesSettings(base.ParameterizationSettings):
-    """Images in the pixel space, one source an image; ``ipc`` of each class fill the budget.
+    """Settings of images in the pixel space, one source per image; ``ipc`` of each class fill the budget.
 
     Attributes:
         init: what images start from. ``noise`` is standard normal in the space (DC); the others are real images, see
             ``dsetpack.trainers.selections``.
-        lr: of the pixels. 0.1 in DC and DSA; DM 1, MTT 100 to 1000, FRePo 3e-4 (by LAMB).
-        momentum: of the pixels' SGD, 0.5 in DC, DSA, DM and MTT; None for the schedule's. Other optimisers have none.
-        labels: ``hard``, or ``learned`` along with the pixels (FRePo, ISA). Learned ones do not count in the budget,
-            because the papers do not count them.
-        lr_labels: of learned labels; None for ``lr``, as in FRePo.
-        label_scale: learned labels start as (one-hot - 1/classes) / label_scale; None for √(classes / 10), the release
-            of FRePo.
+        lr: the pixels' learning rate: 0.1 in DC and DSA, 1 in DM, 100 to 1000 in MTT, 3e-4 (by LAMB) in FRePo.
+        momentum: the momentum of the pixels' SGD, 0.5 in DC, DSA, DM and MTT; None for the schedule's. Other optimisers
+            ignore it.
+        labels: ``hard``, or ``learned`` together with the pixels (FRePo, ISA). Learned labels do not count towards the
+            budget, because the papers do not count them.
+        lr_labels: the learning rate of learned labels; None for ``lr``, as in FRePo.
+        label_scale: learned labels start as (one-hot - 1/classes) / label_scale; None for √(classes / 10), as in
+            FRePo's release.
         selection: the network that picks real images.
     """
 
@@ -89,10 +90,10 @@ class Images(Parameterization):
         sources: float32 [N, C, H, W] in the space.
         labels: int64 [N].
         space: the pixel space.
-        classes: how many.
-        lr, momentum: of the pixels.
+        classes: the number of classes.
+        lr, momentum: the pixels' learning rate and momentum.
         targets: the learned labels to start from, float32 [N, classes]; None for hard labels.
-        lr_labels: of the learned labels; None for ``lr``.
+        lr_labels: the learning rate of learned labels; None for ``lr``.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Images(Parameterization):
 
     @override
     def parts(self) -> list[Part]:
-        """One part of kind ``images``; learned labels are float32 [N, classes], the card must call them soft."""
+        """One part of kind ``images``. Learned labels are float32 [N, classes]; the card must call them soft."""
         sources = copied(self.sources)
         labels = self.labels.cpu() if self.rows is None else copied(self.rows)
         channels, height, width = sources.shape[1:]
@@ -138,30 +139,30 @@ class Images(Parameterization):
 
     @override
     def floats(self) -> int:
-        """The pixels alone: papers do not count labels, learned or not."""
+        """The number of pixels alone, because papers do not count labels, learned or not."""
         return self.sources.numel()
 
 
 def centred(labels: Tensor, classes: int, scale: float | None = None) -> Tensor:
-    """Where learned labels start: (one-hot - 1/classes) / scale, float32 [N, classes], rows that sum to 0.
+    """The start of learned labels: (one-hot - 1/classes) / scale, float32 [N, classes]; each row sums to 0.
 
     Args:
         labels: int64 [N].
-        classes: how many.
-        scale: None for √(classes / 10), as in the release of FRePo.
+        classes: the number of classes.
+        scale: the divisor; None for √(classes / 10), as in FRePo's release.
     """
     return (F.one_hot(labels, classes).float() - 1 / classes) / (scale or math.sqrt(classes / 10))
 
 
 def noise(context: Context, count: int) -> tuple[Tensor, Tensor]:
-    """Standard normal images float32 [classes · count, C, H, W], and labels int64, class by class."""
+    """Draw standard normal images float32 [classes · count, C, H, W]; return them and their int64 labels, by class."""
     drawn = torch.randn(context.classes * count, *context.data.shape, generator=generator(context.seed, "noise images"))
     labels = torch.arange(context.classes).repeat_interleave(count)
     return drawn.to(context.device), labels.to(context.device)
 
 
 def group(name: str, parameter: nn.Parameter, lr: float, momentum: float | None) -> Group:
-    """One parameter as a group; momentum None leaves it to the schedule."""
+    """One parameter as a group; momentum None stands for the schedule's."""
     made = Group(name=name, params=[parameter], lr=lr)
     if momentum is not None:
         made["momentum"] = momentum

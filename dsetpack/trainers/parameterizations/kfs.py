@@ -1,22 +1,23 @@
 """KFS: latent codes × small shared decoders (Lee et al. 2022, section 3.1 and appendix A).
 
-One decoder is pre-trained as half of an autoencoder on the real images and copied to all; codes start as encodings of
-real images; then codes and decoders learn together.
+One decoder is pre-trained as half of an autoencoder on the real images and copied to fill the bank; codes start as
+encodings of real images; then codes and decoders learn together.
 
 Inferred, because the paper does not say:
 
-- The encoder: 3×3 convolutions of stride 2 with ReLU, and a 1×1 convolution to the code, whose channels are
+- The encoder has 3×3 convolutions of stride 2 with ReLU, and a 1×1 convolution to the code, whose channels are
   standardised (batch norm without parameters), so that codes start with unit variance and the learning rate of 0.1
   means the same for all data.
 - Codes start from random real images of their class.
-- Copies get noise. Exact copies would stay equal for ever: the loss sees the mean over all pairs, so equal decoders get
+- Copies get noise. Exact copies would stay equal forever: the loss sees the mean over all pairs, so equal decoders get
   equal gradients, and a bank of D would act as one. The noise is Gaussian, ``noise`` times the standard deviation of
   each weight tensor; biases are copied exactly.
 
 A continual learner learns the decoders in its first stage and keeps them; each later stage learns codes for its own
-classes (appendix A). Inferred: how those codes start. Here as encodings of the stage's own images, too, by an encoder
-that is trained on them for as many steps as the autoencoder, so that the kept decoders reproduce them (the loss is the
-mean over all decoders). So a stage needs what a pack holds and nothing else, and may be added to one at any time.
+classes (appendix A). It is inferred how those codes start: as encodings of the stage's own images, too. Their encoder
+is trained on these images for as many steps as the autoencoder, so that the kept decoders reproduce them (the loss is
+the mean over all decoders). So, besides its images, a stage needs only what a pack holds, and can be added to a pack at
+any time.
 """
 
 from __future__ import annotations
@@ -53,21 +54,23 @@ CHANNELS: dict[tuple[int, bool], tuple[int, ...]] = {
     (4, True): (2, 4),
     (4, False): (4, 6),
 }
-"""Default channels by kernel and by whether images are grey. (12, 9, 6) is section 3.1's example; others inferred."""
+"""Default channels by kernel and by whether images are grey. (12, 9, 6) is section 3.1's; the others are inferred."""
 
 
 class KfsSettings(base.ParameterizationSettings):
-    """Codes and a bank of decoders, pre-trained as an autoencoder (appendix A). ``sources`` are the codes of a class.
+    """Settings of codes and a bank of decoders, pre-trained as an autoencoder (appendix A).
 
-    The paper's tables 6 and 9 (code shapes, numbers of codes and decoders, channels) are not in its text: ``decoders``
-    and ``channels`` are inferred, as are ``encoder_width`` and ``noise``.
+    ``sources`` is the number of codes per class. The paper's tables 6 and 9 (code shapes, numbers of codes and
+    decoders, channels) are not in its text: ``decoders`` and ``channels`` are inferred, as are ``encoder_width`` and
+    ``noise``.
 
     Attributes:
-        decoders, channels, kernel: the bank; see the kind ``kfs``. ``channels`` None: ``CHANNELS``.
+        decoders, channels, kernel: the bank; see the kind ``kfs``. ``channels`` None stands for ``CHANNELS``.
         pretrain, pretrain_batch, pretrain_lr: the autoencoder's training.
-        encoder_width: its encoder's channels.
-        noise: what tells the copies of the decoder apart, relative to each weight tensor's standard deviation.
-        lr_codes, lr_decoders: learning rates of the joint training.
+        encoder_width: the encoder's channels.
+        noise: the noise that tells the copies of the decoder apart, relative to each weight tensor's standard
+            deviation.
+        lr_codes, lr_decoders: the learning rates of the joint training.
     """
 
     name: Literal["kfs"] = "kfs"
@@ -104,15 +107,15 @@ class KfsSettings(base.ParameterizationSettings):
         )
 
     def budget_later(self, image: tuple[int, int, int], classes: int, ipc: int) -> Budget:
-        """``budget`` of a later stage: its codes alone, since the first stage has paid for the decoders."""
+        """``budget`` of a later stage: only its codes count, since the first stage has paid for the decoders."""
         return self.budget_for(image, classes, ipc, 0)
 
     def build_later(self, context: Context, bank: Decoder) -> Kfs:
-        """The set of a later stage: codes to learn, on decoders that stay as they are.
+        """Build the set of a later stage: codes to learn, on decoders that stay as they are.
 
         Args:
-            context: of the stage: its own images and classes.
-            bank: the decoders of the first stage, as this configuration has them; copied.
+            context: the stage's context, with its own images and classes.
+            bank: the decoders of the first stage, which fit this configuration; they are copied.
         """
         data = context.data
         codes = self.budget_later(data.shape, context.classes, context.ipc).sources
@@ -144,7 +147,7 @@ class Kfs(Parameterization):
         bank: the decoders.
         space: the pixel space that ``images`` come in.
         lr_codes, lr_decoders: Adam's learning rates (KFS: 0.1 and 0.01).
-        frozen: the decoders stay as they are, and only codes are learned.
+        frozen: whether the decoders stay as they are, so that only codes are learned.
     """
 
     def __init__(
@@ -193,7 +196,7 @@ class Kfs(Parameterization):
 
 
 class Encoder(nn.Module):
-    """Raw images to codes of unit variance: as many halvings as the decoder has doublings (inferred)."""
+    """A network from raw images to codes of unit variance. It halves as often as the decoder doubles (inferred)."""
 
     def __init__(self, config: KfsConfig, image: tuple[int, int, int], width: int) -> None:
         super().__init__()
@@ -202,25 +205,25 @@ class Encoder(nn.Module):
         for _ in config.channels:
             layers += [nn.Conv2d(channels, width, 3, 2, 1), nn.ReLU()]
             channels = width
-        # without a bias, which the norm would undo: all that moved it would be rounding, which Adam blows up
+        # no bias: the norm would undo it, so its gradient would be rounding errors alone, which Adam scales up
         self.body = nn.Sequential(*layers, nn.Conv2d(channels, config.channels[0], 1, bias=False))
         self.norm = nn.BatchNorm2d(config.channels[0], affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, channels, ceil(H / scale), ceil(W / scale)]."""
+        """Encode images [B, C, H, W] as codes [B, channels, ceil(H / scale), ceil(W / scale)]."""
         codes: Tensor = self.norm(self.body(x))
         return codes
 
 
 class Autoencoder(Trainable):
-    """Encoder and one decoder, trained to reproduce random batches of real images (appendix A: 2000 steps of 256).
+    """An encoder and one decoder, trained to reproduce random batches of real images (appendix A: 2000 steps of 256).
 
     Args:
-        config: the bank's configuration; one decoder of it is trained.
-        data: real images.
-        batch, lr, width: batch size, learning rate, channels of the encoder.
-        seed: of the weights.
-        bank: decoders without gradients, on the data's device: all of them decode, and the encoder alone is trained.
+        config: the bank's configuration; one decoder of this kind is trained.
+        data: the real images.
+        batch, lr, width: the batch size, the learning rate, and the encoder's channels.
+        seed: the seed of the weights.
+        bank: decoders without gradients, on the data's device: all of them decode, and only the encoder is trained.
     """
 
     repeatable = False
@@ -267,26 +270,27 @@ class Autoencoder(Trainable):
         self.decoder.load_state_dict(state["decoder"])
 
     def encode(self, index: Tensor) -> Tensor:
-        """Codes of some of the real images, standardised as over all training so far, without gradients."""
+        """Encode some of the real images, without gradients, standardised by the norm's running statistics."""
         self.encoder.eval()
         with torch.no_grad():
             codes = torch.cat([self.encoder(self.data.raw(part)) for part in torch.split(index, BATCH)])
         self.encoder.train()
-        return codes.to(next(self.encoder.parameters()))  # products may be in bfloat16, what is learned is not
+        return codes.to(next(self.encoder.parameters()))  # products may be in bfloat16, learned values are not
 
 
 def start(
     autoencoder: Autoencoder, config: KfsConfig, space: Space, *, codes: int, noise: float, seed: int, **rates: Any
 ) -> Kfs:
-    """Codes and bank after pre-training.
+    """Make codes and a bank from the pre-trained autoencoder.
 
     Args:
-        autoencoder: pre-trained.
-        config: of the bank.
+        autoencoder: the pre-trained autoencoder.
+        config: the bank's configuration.
         space: the pixel space to match in.
-        codes: how many for each class.
-        noise: what tells the copies apart, relative to each weight tensor's standard deviation; see the module's text.
-        seed: of the images that are encoded, and of the noise.
+        codes: the number of codes per class.
+        noise: the noise that tells the copies apart, relative to each weight tensor's standard deviation; see the
+            module's docstring.
+        seed: the seed of the choice of images to encode, and of the noise.
         **rates: ``lr_codes`` and ``lr_decoders``.
     """
     data = autoencoder.data
@@ -296,10 +300,10 @@ def start(
 
 
 def copies(single: Decoder, config: KfsConfig, noise: float, seed: int) -> Decoder:
-    """A bank of ``config.decoders`` copies of one decoder, told apart by noise on the weights.
+    """Make a bank of ``config.decoders`` copies of one decoder, told apart by noise on the weights.
 
     Raises:
-        FormatError: several copies without noise: they would never differ.
+        FormatError: if there are several copies but no noise: they would never differ.
     """
     if config.decoders > 1 and not noise > 0:
         raise FormatError(f"{config.decoders} equal decoders would stay equal: noise is {noise}, expected above 0")

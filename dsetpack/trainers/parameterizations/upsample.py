@@ -1,15 +1,16 @@
-"""IDC's multi-formation (Kim et al. 2022): each source holds f×f small images, enlarged before use.
+"""IDC's multi-formation (Kim et al. 2022): each source holds f×f small images, which are enlarged before use.
 
-What the release (snu-mllab/Efficient-Dataset-Condensation) does, and where this differs:
+What the release (snu-mllab/Efficient-Dataset-Condensation) does, and where this code differs:
 
 - Its start ``mix`` shrinks f×f random real images of a class by nearest-neighbour sampling (the default of torch's
-  ``interpolate``) and tiles them. Here too; where f does not divide a side, its tiles and its decoder's cuts do not
-  meet; here tiles are cut as the decoder cuts, and what lies past the border is lost.
-- It learns raw pixels and normalises them afterwards; here sources live in the context's space. In a normalised space
-  a step of SGD with learning rate r on raw pixels is one with r / std² of the channel.
-- It clamps raw pixels to [0, 1] every 100 steps; here not, or with ``clip`` after every step.
-- Its evaluation goes through all f·f·N enlarged images an epoch, which is ``epoch_rule`` ``product``. The default
-  is ``paired`` (each source once, one of its patches drawn), a 1/f² of that: as many passes take f² times the epochs.
+  ``interpolate``) and tiles them; so does this code. If f does not divide a side, the release's tiles and its decoder's
+  cuts do not match; here tiles are cut as the decoder cuts, and pixels beyond the border are lost.
+- It learns raw pixels and normalises them afterwards; here sources are in the context's space. In a normalised space, a
+  step of SGD with learning rate r on raw pixels corresponds to one with r / std² of the channel.
+- It clamps raw pixels to [0, 1] every 100 steps; this code does not, or with ``clip`` does so after every step.
+- In its evaluation an epoch goes through all f·f·N enlarged images, which is ``epoch_rule`` ``product``. The default
+  here is ``paired`` (each source once, with one of its patches drawn), 1/f² of the images: to see as many images takes
+  f² times the epochs.
 """
 
 from __future__ import annotations
@@ -37,23 +38,26 @@ from dsetpack.trainers.parameterizations.images import Init, Momentum, Rate, cop
 
 KIND = "upsample"
 LR = 5e-3
-"""The release's learning rate for 10 images a class."""
+"""The release's learning rate for 10 images per class."""
 Resize = Literal["nearest", "bilinear", "area"]
 EpochRule = Literal["paired", "product"]
 
 
 class UpsampleSettings(base.ParameterizationSettings):
-    """Sources as large as an image, ``ipc`` of each class, that hold ``factor²`` images each. See the module's text.
+    """Settings of sources as large as an image, ``ipc`` of each class, that hold ``factor²`` images each.
+
+    See the module's docstring.
 
     Attributes:
-        factor: patches a side: 2, and 3 for ImageNet.
-        align_corners: of the enlargement.
+        factor: patches per side: 2, or 3 for ImageNet.
+        align_corners: how patches are enlarged, as in torch's ``interpolate``.
         init: what patches start from: ``noise`` (raw pixels 0.5 ± 0.25, clipped to [0, 1]), or real images, see
             ``dsetpack.trainers.selections``. Picks fill source after source, patch after patch.
-        resize: how real images are shrunk; the release: ``nearest``. ``bilinear`` does not smooth either.
-        lr: of the pixels; None for the release's 0.005 · ipc / 10, which was made for raw pixels.
-        momentum: of SGD; None for the schedule's.
-        clip: keep pixels where raw ones are in [0, 1], before each use; not in a ZCA space.
+        resize: how real images are shrunk; ``nearest`` in the release. ``bilinear`` does not smooth either.
+        lr: the pixels' learning rate; None for the release's 0.005 · ipc / 10, which was chosen for raw pixels.
+        momentum: SGD's momentum; None for the schedule's.
+        clip: whether to clip pixels to the values that raw 0 to 1 have in the space, before each use; not possible in a
+            ZCA space.
         epoch_rule: what an epoch over the set is.
         selection: the network that picks real images.
     """
@@ -102,11 +106,11 @@ class Upsample(Parameterization):
         labels: int64 [N].
         bank: the decoder; nothing in it is learned.
         space: the pixel space.
-        lr, momentum: of the pixels.
-        clip: keep them where raw ones are in [0, 1].
+        lr, momentum: the pixels' learning rate and momentum.
+        clip: whether to clip pixels to the values that raw 0 to 1 have in the space.
 
     Raises:
-        FormatError: to be clipped in a space where that is no range a pixel.
+        FormatError: if ``clip`` is set in a ZCA space, where single pixels have no range.
     """
 
     epoch_rule: ClassVar[EpochRule] = "paired"
@@ -153,7 +157,7 @@ class Upsample(Parameterization):
         return [Part(KIND, config, bank, copied(self.sources), labels.cpu())]
 
     def _clip(self) -> None:
-        """Clip what the optimiser has moved since; once, because a graph may already hold the sources."""
+        """Clip the sources if the optimiser has moved them since, and only then: a graph may already hold them."""
         if self._range is not None and self._clipped != self.sources._version:
             with torch.no_grad():
                 self.sources.clamp_(*(bound.to(self.sources) for bound in self._range))
@@ -161,21 +165,21 @@ class Upsample(Parameterization):
 
 
 class UpsampleProduct(Upsample):
-    """The same, where an epoch is all enlarged images, as in IDC's release."""
+    """An ``Upsample`` whose epoch is all enlarged images, as in IDC's release."""
 
     epoch_rule: ClassVar[EpochRule] = "product"
 
 
 def tiled(images: Tensor, config: UpsampleConfig, resize: Resize) -> Tensor:
-    """Sources whose patches are shrunk images.
+    """Shrink images and tile them as the patches of sources.
 
     Args:
-        images: float [N · f², C, H, W]; f² in a row fill a source, patch after patch, row by row.
+        images: float [N · f², C, H, W]; f² consecutive ones fill a source, patch after patch, row by row.
         config: f and the size of a patch.
         resize: how to shrink.
 
     Returns:
-        [N, C, H, W]; of the last patches only what the decoder cuts out of the source.
+        [N, C, H, W]; the last patches are cut off at the source's border, as the decoder cuts them.
     """
     channels, height, width = images.shape[1:]
     f, size = config.factor, config.patch_size((channels, height, width))
@@ -185,7 +189,7 @@ def tiled(images: Tensor, config: UpsampleConfig, resize: Resize) -> Tensor:
 
 
 def _raw_range(space: Space, sources: Tensor) -> tuple[Tensor, Tensor]:
-    """Where raw 0 and 1 lie in the space, [1, C, 1, 1]."""
+    """The values of raw 0 and raw 1 in the space, [1, C, 1, 1]."""
     if isinstance(space, Zca):
         raise FormatError(
             "clip: pixels of a ZCA space have no range of their own; choose raw or normalized, or no clip"

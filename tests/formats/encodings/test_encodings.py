@@ -70,7 +70,7 @@ def test_cast_of_float64_and_of_nothing_else():
 
 @pytest.mark.parametrize(("dtype", "value"), [("float16", 65520.0), ("float16", -1e30), ("bfloat16", 3.4e38)])
 def test_cast_refuses_to_make_infinities(dtype, value):
-    with pytest.raises(FormatError, match=f"'x': .* does not fit {dtype}"):
+    with pytest.raises(FormatError, match=f"does not fit {dtype}"):
         Cast(dtype=dtype).encode(np.array([1.0, value], np.float32), "x")
     finite = np.array([1.0, math.inf, math.nan], np.float32)
     _, restored, _ = through(Cast(dtype=dtype), finite)
@@ -186,7 +186,7 @@ def test_quantize_of_constants_is_exact():
 
 def test_quantize_refuses_what_it_cannot_hold():
     for value in (math.nan, math.inf):
-        with pytest.raises(FormatError, match="'x': NaN or infinity cannot be quantized"):
+        with pytest.raises(FormatError, match="NaN or infinity cannot be quantized"):
             Quantize(bits=8).encode(np.array([1.0, value], np.float32), "x")
     with pytest.raises(FormatError, match="span more than float32 can scale"):
         Quantize(bits=8).encode(np.array([-3e38, 3e38], np.float32), "x")

@@ -1,1 +1,1 @@
-"""The corruptions of ``dsetpack.trainers.data.corrupt``, one family a file, each listed in its ``CORRUPTIONS``."""
+"""The corruptions of ``dsetpack.trainers.data.corrupt``: one file per family, which lists them in ``CORRUPTIONS``."""

@@ -1,4 +1,4 @@
-"""Blur: pixels mixed with their neighbours."""
+"""Blur: corruptions that mix pixels with their neighbours."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from dsetpack.trainers.data.corruptions.base import (
 )
 
 FINE = 32
-"""Points along each side of a pixel at which the disk is sampled."""
+"""The number of points along each side of a pixel at which the disk is sampled."""
 
 
 def gaussian_blur(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """A Gaussian. Value: its standard deviation, pixels."""
+    """Blur by a Gaussian. Value: its standard deviation in pixels."""
     return blurred(x, values[0] * scale(x))
 
 
 def defocus_blur(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """A disk, each weight the share of its pixel that the disk covers. Value: the radius, pixels.
+    """Blur by a disk; each weight is the share of a pixel that the disk covers. Value: the radius in pixels.
 
-    CIFAR-10-C draws the disk without anti-aliasing and blurs it, which goes in jumps with the radius; these radii give
-    its kernels' variances (0.08, 0.21, 0.33, 0.40 and 0.67 pixels² an axis).
+    CIFAR-10-C draws the disk without anti-aliasing and blurs it, so its kernel changes in jumps with the radius; the
+    radii here give the variances of its kernels (0.08, 0.21, 0.33, 0.40 and 0.67 pixels² per axis).
     """
     return convolve(x, disk(values[0] * scale(x)))
 
 
 def motion_blur(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """A trail to one side: half a Gaussian along a direction within 45° of the horizontal, drawn for each image.
+    """Blur by a trail to one side: half a Gaussian in a direction within 45° of the horizontal, drawn for each image.
 
-    Values: the standard deviation, pixels. CIFAR-10-C also cuts the trail off at 12 to 18 pixels, where nothing is left
-    of it; here it ends at four standard deviations.
+    Value: the standard deviation in pixels. CIFAR-10-C also cuts the trail off at 12 to 18 pixels, where it has already
+    faded; here it ends at four standard deviations.
     """
     sigma = values[0] * scale(x)
     angle = (draws.uniform(1, 1) - 0.5) * (math.pi / 2)
@@ -55,7 +55,7 @@ def motion_blur(x: Tensor, values: Values, draws: Draws) -> Tensor:
 
 
 def zoom_blur(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """The mean of the image and its enlargements by 1.00, 1.01, ... to 1 + z about the centre. Value: z."""
+    """Average the image and its enlargements by 1.00, 1.01, ... to 1 + z about the centre. Value: z."""
     factors = 1 + torch.arange(round(values[0] * 100) + 1) / 100
     (rows, columns), (row, column) = pixels(x), ((side - 1) / 2 for side in x.shape[2:])
     zoomed = [sampled(x, (row + (rows - row) / f)[None], (column + (columns - column) / f)[None]) for f in factors]
@@ -63,7 +63,7 @@ def zoom_blur(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG00
 
 
 def disk(radius: float) -> Tensor:
-    """float32 [k, k], sums to 1: how much of each pixel a disk about the middle of the middle one covers."""
+    """The share of each pixel that a disk around the middle pixel's centre covers, scaled to sum 1; float32 [k, k]."""
     reach = math.ceil(radius - 0.5) if radius > 0.5 else 0
     if not radius:
         return torch.ones(1, 1)

@@ -1,4 +1,4 @@
-"""Noise: each value on its own."""
+"""Noise: corruptions that change each value on its own."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from dsetpack.trainers.data.corruptions.base import Corruption, Draws, Values
 
 
 def gaussian_noise(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """X + σ z with standard normal z. Value: σ."""
+    """Add σ z with standard normal z. Value: σ."""
     return x + values[0] * draws.normal(*x.shape[1:])
 
 
 def shot_noise(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """Poisson(λ x) / λ: mean x, variance x / λ. Value: λ, the photons of a white pixel."""
+    """Draw Poisson(λ x) / λ, with mean x and variance x / λ. Value: λ, the number of photons in a white pixel."""
     return draws.poisson(values[0] * x) / values[0]
 
 
 def impulse_noise(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """Salt and pepper: each value becomes 0 or 1, equally often, with probability p. Value: p."""
+    """Set each value, with probability p, to 0 or 1, both equally likely (salt and pepper). Value: p."""
     hit, salt = draws.uniform(*x.shape[1:]) < values[0], draws.uniform(*x.shape[1:]) < 0.5
     return torch.where(hit, salt.float(), x)
 
 
 def speckle_noise(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """X (1 + σ z) with standard normal z. Value: σ."""
+    """Multiply by 1 + σ z with standard normal z. Value: σ."""
     return x * (1 + values[0] * draws.normal(*x.shape[1:]))
 
 

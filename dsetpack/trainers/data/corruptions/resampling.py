@@ -1,4 +1,4 @@
-"""Resampling: pixels moved, merged, or passed through a lossy codec."""
+"""Resampling: corruptions that move or merge pixels, or pass them through a lossy codec."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from dsetpack.trainers.data.corruptions.base import Corruption, Draws, Values, b
 
 
 def elastic_transform(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """A random affine map and a smooth random displacement of each pixel, drawn for each image.
+    """Move pixels by a random affine map and a smooth random displacement, both drawn for each image.
 
-    Values, pixels: the amplitude α of the displacement and its smoothness σ (uniform in ±1, through a Gaussian of
-    standard deviation σ, times α, for rows and columns each), and t: three points around the centre, a third of the
-    shorter side away along each axis, move by up to ±t along each axis, and the affine map moves the others with them.
+    Values, in pixels: the amplitude α and the smoothness σ of the displacement (uniform numbers in ±1, blurred by a
+    Gaussian of standard deviation σ, times α, for rows and columns separately), and t: three points around the centre,
+    a third of the shorter side away along each axis, move by up to ±t along each axis, and the affine map moves all
+    pixels with them.
 
-    As in CIFAR-10-C, t falls from level to level while the displacement grows: pixels may change more at level 1.
+    As in CIFAR-10-C, t falls from level to level while the displacement grows, so pixels may change more at level 1.
     """
     amplitude, smooth, turn = (value * scale(x) for value in values)
     moved = (draws.uniform(2, 3) * 2 - 1) * turn
@@ -33,7 +34,7 @@ def elastic_transform(x: Tensor, values: Values, draws: Draws) -> Tensor:
 
 
 def pixelate(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """Down to ⌊c H⌋ x ⌊c W⌋ pixels, each the mean over the area that it covers, and up again likewise. Value: c."""
+    """Shrink to ⌊c H⌋ x ⌊c W⌋ pixels, each the mean over its area, and enlarge again in the same way. Value: c."""
     small = [max(1, int(side * values[0])) for side in x.shape[2:]]
     for axis, (side, fewer) in enumerate(zip(x.shape[2:], small, strict=True)):
         resize = areas(fewer, side) @ areas(side, fewer)
@@ -42,9 +43,10 @@ def pixelate(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
 
 
 def areas(old: int, new: int) -> Tensor:
-    """float32 [new, old], rows sum to 1: maps a line of ``old`` pixels to ``new`` of the same length in all.
+    """The matrix, float32 [new, old], that maps a line of ``old`` pixels to ``new`` pixels of the same total length.
 
-    Row i weighs the old pixels by the share of the new one, from i / new to (i + 1) / new of the line, that they cover.
+    Row i holds the shares of new pixel i, from i / new to (i + 1) / new of the line, that old pixels cover; it sums
+    to 1.
     """
     low = torch.maximum(torch.arange(new)[:, None] * old, torch.arange(old) * new)
     high = torch.minimum((torch.arange(new)[:, None] + 1) * old, (torch.arange(old) + 1) * new)
@@ -52,16 +54,16 @@ def areas(old: int, new: int) -> Tensor:
 
 
 def jpeg_compression(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """Through a JPEG file of quality q, with Pillow's tables and subsampling. Value: q.
+    """Pass images through a JPEG file of quality q, with Pillow's tables and subsampling. Value: q.
 
-    The bytes are libjpeg's: another build of it may round a value differently.
+    The codec is libjpeg's, and another build of it may round a value differently.
     """
     made = [_jpeg(image, int(values[0])) for image in (x * 255).round().clamp(0, 255).byte().numpy()]
     return torch.from_numpy(np.stack(made)).float() / 255
 
 
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """uint8 [1 or 3, H, W] to the same, decoded from its JPEG."""
+    """Encode an image uint8 [1 or 3, H, W] as a JPEG and decode it to the same shape."""
     buffer = io.BytesIO()
     picture = Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0))
     picture.save(buffer, "JPEG", quality=quality)

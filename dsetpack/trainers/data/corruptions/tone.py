@@ -1,4 +1,4 @@
-"""Tone: brightness, contrast and colours, evenly or under fog."""
+"""Tone: corruptions of brightness, contrast and colour, uniform or by fog."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dsetpack.trainers.data.corruptions.base import Corruption, Draws, Values
 
 
 def brightness(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """The value V of HSV plus c, at most 1; hue and saturation stay. Value: c.
+    """Add c to the value V of HSV, up to 1; hue and saturation stay. Value: c.
 
-    V is the largest channel, so the channels are multiplied by min(V + c, 1) / V; a black pixel becomes grey. Images
-    with one channel: x + c.
+    V is the largest channel, so channels are multiplied by min(V + c, 1) / V; a black pixel becomes grey. With one
+    channel this is min(x + c, 1).
     """
     old = x.amax(1, keepdim=True)
     new = (old + values[0]).clamp(max=1)
@@ -20,18 +20,18 @@ def brightness(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG0
 
 
 def contrast(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """M + c (x - m), with the mean m of each channel of each image, which stays. Value: c."""
+    """Change x to m + c (x - m), where m is the mean of each channel of each image, which stays. Value: c."""
     mean = x.mean((2, 3), keepdim=True)
     return mean + values[0] * (x - mean)
 
 
 def saturate(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
-    """The saturation S of HSV becomes a S + b, within [0, 1]; hue and value stay. Values: a, b.
+    """Change the saturation S of HSV to a S + b, clipped to [0, 1]; hue and value V stay. Values: a, b.
 
-    V is the largest channel and V S the largest less the smallest, so V - x is multiplied by the ratio of saturations.
-    Grey pixels stay grey: they have no hue (CIFAR-10-C calls it red).
+    V is the largest channel and V S the largest minus the smallest, so V - x is multiplied by the ratio of saturations.
+    Grey pixels stay grey, because they have no hue (in CIFAR-10-C their hue is red).
 
-    The first two levels take colour away and the others add it: level 3 damages least.
+    The first two levels take colour away and the others add it; level 3 damages least.
     """
     value = x.amax(1, keepdim=True)
     chroma = value - x.amin(1, keepdim=True)
@@ -41,9 +41,9 @@ def saturate(x: Tensor, values: Values, draws: Draws) -> Tensor:  # noqa: ARG001
 
 
 def fog(x: Tensor, values: Values, draws: Draws) -> Tensor:
-    """(x + c f) m / (m + c) with a random cloud f in [0, 1] and the largest value m of an image. Values: c, d.
+    """Change x to (x + c f) m / (m + c), with a random cloud f in [0, 1] and an image's largest value m. Values: c, d.
 
-    Each of the cloud's octaves is weaker than the one before by d², so a smaller d makes it rougher.
+    Each of the cloud's octaves is weaker than the one before by a factor of d², so a smaller d makes the cloud rougher.
     """
     strength, decay = values
     largest = x.amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
@@ -52,10 +52,11 @@ def fog(x: Tensor, values: Values, draws: Draws) -> Tensor:
 
 
 def plasma(draws: Draws, size: int, decay: float) -> Tensor:
-    """Clouds float32 [n, S, S] in [0, 1], periodic, S the next power of two from ``size``: diamond and square steps.
+    """Draw periodic clouds by diamond and square steps, float32 [n, S, S] in [0, 1].
 
-    Each point in the middle of four is their mean plus an offset, uniform within ±a; from one octave to the next,
-    where the four are half as far away, a falls by ``decay``² (Fournier, Fussell and Carpenter 1982).
+    S is the smallest power of two that is at least 2 and at least ``size``. Each point in the middle of four others is
+    their mean plus an offset, uniform within ±a; from one octave to the next the four are half as far away, and a is
+    divided by ``decay``² (Fournier, Fussell and Carpenter 1982).
     """
     side = max(2, 1 << (size - 1).bit_length())
     noise = draws.uniform(side, side) * 2 - 1
