@@ -129,6 +129,7 @@ def compare(before: Revision, after: Revision, name: str, rounds: int) -> tuple[
 def main(revision: str, threads: int, rounds: int, out: Path | None) -> None:
     """Compare a revision of this repository with the checkout as it is."""
     import torch
+
     from benchmarks.common import RESULTS, environment, ratio, summary, write_json
 
     rows = []
