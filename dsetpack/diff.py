@@ -1,4 +1,4 @@
-"""Two pack files beside each other: card, parts, tensors, and the images that they decode to."""
+"""Comparison of two pack files: card, parts, tensors, and the images that they decode to."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from dsetpack.spaces import Zca
 Array = NDArray[Any]
 Json = dict[str, Any]
 BATCH_VALUES = 1 << 22
-"""Pixel values decoded at once, of each pack."""
+"""The number of pixel values per pack that are decoded at once."""
 
 
 class Missing(Enum):
-    """Where a file has no such field, which null is not."""
+    """The value of a field that a file does not have; a null in the file is a value."""
 
     MISSING = "missing"
 
 
 @dataclass(frozen=True)
 class Change:
-    """A field whose JSON values differ, or that one side has not: ``Missing.MISSING``."""
+    """A field whose JSON values differ, or that only one side has; the other's value is ``Missing.MISSING``."""
 
     field: str
     a: Any
     b: Any
 
     def to_json(self) -> Json:
-        """The field and its values, without one that is missing."""
+        """The field and its values, without a missing one."""
         return {key: value for key, value in vars(self).items() if value is not Missing.MISSING}
 
 
@@ -49,12 +49,12 @@ class TensorChange:
     """A tensor that differs.
 
     Attributes:
-        name: the same in both files.
+        name: the tensor's name, the same in both files.
         a, b: dtype, shape, encodings (of the values), compression (of their bytes), stored bytes, and the SHA-256 of
-            the stored elements; None where it is missing.
+            the stored elements; None if the file does not have the tensor.
         max_abs: the largest difference of values, in float64; None if the tensors cannot be compared, or if it is not
             finite.
-        differing: how many elements differ (two NaN do not); None if the tensors cannot be compared.
+        differing: the number of elements that differ (two NaN do not); None if the tensors cannot be compared.
     """
 
     name: str
@@ -66,13 +66,13 @@ class TensorChange:
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images, pair by pair, in the packs' pixel space.
+    """Comparison of the decoded images, pair by pair, in the packs' pixel space.
 
     Attributes:
-        pairs: how many were compared; 0 if they cannot be.
+        pairs: the number of pairs compared; 0 if they cannot be compared.
         reason: why they cannot be compared; None if they can.
-        max_abs, mean_abs: over all pixels of all pairs; None if not compared, or not finite.
-        labels_changed: pairs whose labels differ; None if not compared.
+        max_abs, mean_abs: largest and mean difference over all pixels of all pairs; None if not compared or not finite.
+        labels_changed: the number of pairs whose labels differ; None if not compared.
     """
 
     pairs: int = 0
@@ -84,13 +84,13 @@ class Images:
 
 @dataclass(frozen=True)
 class Difference:
-    """What ``diff`` found.
+    """The result of ``diff``.
 
     Attributes:
         a, b: each file's name, digest and content digest.
-        card, parts: fields that differ, ``recipe.lr`` or ``[0].config.decoders``.
-        tensors: those that differ, by name.
-        images: of all pairs, whatever differs.
+        card, parts: the fields that differ, such as ``recipe.lr`` or ``[0].config.decoders``.
+        tensors: the tensors that differ, sorted by name.
+        images: the comparison of all pairs, made even if nothing else differs.
     """
 
     a: Json
@@ -102,26 +102,29 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Same card, same parts, and tensors of the same dtypes, shapes, encodings and stored elements.
+        """Whether card and parts are equal, and all tensors in dtype, shape, encodings and stored elements.
 
-        How the elements are compressed and where they lie does not count: that changes with the version of zstd.
+        Compression and place of the elements in the file do not count: they change with the version of zstd.
         """
         return not (self.card or self.parts or self.tensors)
 
     def to_json(self) -> Json:
-        """The same as plain values for ``json.dumps``."""
+        """Convert the result to plain values for ``json.dumps``."""
         changes = {key: [change.to_json() for change in getattr(self, key)] for key in ("card", "parts")}
         return {"same": self.same, **asdict(self), **changes}
 
 
 def diff(a: Readable, b: Readable) -> Difference:
-    """Compare two pack files. One tensor, and one batch of images, of each is in memory at a time, and the sources.
+    """Compare two pack files.
+
+    Tensors are compared one at a time. Then both packs are loaded, and their images are compared batch by batch.
 
     Args:
         a, b: path, bytes, binary file object or fsspec URL.
 
     Raises:
-        DsetpackError: one of them is no sound pack. OSError: it cannot be read.
+        DsetpackError: if one of them is not a sound pack.
+        OSError: if one of them cannot be read.
     """
     with Reader(a) as first, Reader(b) as second:
         return Difference(
@@ -147,7 +150,7 @@ def _parts(reader: Reader) -> list[Json]:
 
 
 def _changes(a: Any, b: Any, path: str = "") -> Iterator[Change]:
-    """Leaves of two JSON values that differ, each with its path."""
+    """The leaves that differ between two JSON values, each with its path."""
     if isinstance(a, dict) and isinstance(b, dict):
         for key in sorted({*a, *b}):
             first, second = (side.get(key, Missing.MISSING) for side in (a, b))
@@ -192,7 +195,7 @@ def _distance(a: Reader, b: Reader, name: str) -> tuple[float | None, int | None
     x, y = a.tensor(name), b.tensor(name)
     if x.shape != y.shape:
         return None, None
-    differs = (x != y) & ~((x != x) & (y != y))  # NaN is not itself
+    differs = (x != y) & ~((x != x) & (y != y))  # NaN differs from itself
     with np.errstate(invalid="ignore"):
         largest = np.abs(x[differs].astype(np.float64) - y[differs].astype(np.float64)).max(initial=0.0)
     return _finite(float(largest)), int(differs.sum())
@@ -212,7 +215,7 @@ def _images(a: Pack, b: Pack) -> Images:
         with torch.no_grad():
             (x, y), (u, v) = a.decode(pairs), b.decode(pairs)
         distance = (x.double() - u.double()).abs()
-        distance[(x == u) | (x.isnan() & u.isnan())] = 0  # infinity minus infinity is no number
+        distance[(x == u) | (x.isnan() & u.isnan())] = 0  # infinity minus infinity is NaN
         largest, total = max(largest, _or_infinity(distance.max())), total + _or_infinity(distance.sum())
         changed += int((y != v).reshape(len(pairs), -1).any(1).sum())
     mean = total / (len(a) * math.prod(a.card.shape))
@@ -220,12 +223,12 @@ def _images(a: Pack, b: Pack) -> Images:
 
 
 def _or_infinity(value: torch.Tensor) -> float:
-    """Not a number counts as infinity, so that it is not lost in a maximum."""
+    """The value, with NaN as infinity, so that a maximum does not lose it."""
     return math.inf if bool(value.isnan()) else float(value)
 
 
 def _incomparable(a: Pack, b: Pack) -> str | None:
-    """Why the images of two packs cannot be compared pair by pair."""
+    """The reason why the images of two packs cannot be compared pair by pair, or None."""
     for what, first, second in (
         ("images of shape", list(a.card.shape), list(b.card.shape)),
         ("pairs", len(a), len(b)),

@@ -1,7 +1,7 @@
 """Packs in data set repositories of the Hugging Face Hub: pushed in one commit, pulled by pinned revision and digest.
 
-``huggingface_hub`` (extra ``hub``) speaks to the Hub: its tokens, its cache, its retries and resumed downloads, its
-environment variables (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME``, ...). Nothing here imports torch.
+``huggingface_hub`` (extra ``hub``) speaks to the Hub, with its tokens, its cache, its retries and resumed downloads,
+and its environment variables (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME``, ...). Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -35,14 +35,15 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Pushed:
-    """What was pushed, and what pins it.
+    """A pushed pack, and what pins it.
 
     Attributes:
-        repository, file: where it lies.
+        repository, file: the place of the pack.
         revision: the commit.
-        digest: the pack's.
+        digest: the pack's digest.
         url: the repository's page.
-        card: whether ``README.md`` is now this pack's card; False where the repository has one of its own, which stays.
+        card: whether ``README.md`` is now this pack's card; False if the repository has its own ``README.md``, which is
+            kept.
     """
 
     repository: str
@@ -55,7 +56,14 @@ class Pushed:
 
 @dataclass(frozen=True)
 class Pulled:
-    """What was pulled: the file in the repository at the commit ``revision``, and the pack's digest."""
+    """A pulled pack.
+
+    Attributes:
+        repository, file: the place of the pack.
+        revision: the commit.
+        digest: the pack's digest.
+        size: the file's size in bytes.
+    """
 
     repository: str
     file: str
@@ -70,13 +78,15 @@ def push(
     """Verify a pack, and upload it with its card and its Croissant metadata in one commit.
 
     Args:
-        path: a ``.dpk`` file; the file in the repository is called the same.
-        repository: ``OWNER/NAME``; made if there is none.
-        revision: the branch to commit to, made if there is none; by default the main one.
-        private: a repository that is made here is private, and one that is there already must be.
+        path: a ``.dpk`` file; the file in the repository has the same name.
+        repository: ``OWNER/NAME``; it is created if it does not exist.
+        revision: the branch to commit to, which is created if it does not exist; by default the main branch.
+        private: create the repository as a private one; if it exists, it must be private.
 
     Raises:
-        DsetpackError: not a sound pack, ``huggingface_hub`` is missing, or the Hub refuses; nothing was committed.
+        DsetpackError: if the file is not a sound pack, if ``huggingface_hub`` is missing, or if the Hub refuses. Then
+            nothing was committed.
+        OSError: if the file cannot be read.
     """
     hub, name = _library(), base_name(os.fspath(path))
     if not name.endswith(".dpk"):
@@ -111,19 +121,24 @@ def pull(
     revision: str | None = None,
     digest: str | None = None,
 ) -> Pulled:
-    """Download a pack, verify all of it, and only then put it in place, in one step.
+    """Download a pack, verify all of it, and only then write it to its place in one step.
+
+    After an error, ``out`` is as it was.
 
     Args:
         repository: ``OWNER/NAME``.
-        out: where to write it; by default under its own name in the current folder. A file there is replaced.
-        file: the file in the repository; may be left out where there is only one ``.dpk``.
+        out: where to write the file; by default under its own name in the current folder. An existing file is
+            replaced.
+        file: the file in the repository; it may be left out if there is only one ``.dpk``.
         revision: a commit, branch or tag; only a commit (40 digits) is sure to stay the same. By default the main
             branch.
-        digest: ``sha256:...``, the pack that it has to be.
+        digest: the digest that the pack must have, ``sha256:...``.
 
     Raises:
-        IntegrityError: another digest, or damaged; DsetpackError: no such repository, revision or file, no permission,
-            ``huggingface_hub`` is missing, or the connection failed. ``out`` is then as it was.
+        IntegrityError: if the digest differs, or if the file is damaged.
+        DsetpackError: if the repository, revision or file does not exist, if access is not permitted, if
+            ``huggingface_hub`` is missing, or if the connection fails.
+        OSError: if ``out`` cannot be written.
     """
     hub = _library()
     if digest is not None and not _DIGEST.fullmatch(digest):
@@ -151,7 +166,11 @@ def _errors() -> Any:
 
 
 def _prepare(api: Any, repository: str, revision: str | None, private: bool) -> None:
-    """The repository and the branch are there."""
+    """Make sure that the repository and the branch exist.
+
+    Raises:
+        DsetpackError: if the repository should be private and is public.
+    """
     api.create_repo(repository, repo_type=TYPE, private=private or None, exist_ok=True)
     if private and not api.repo_info(repository, repo_type=TYPE).private:
         raise DsetpackError(f"{repository}: it is there already, and public: nothing was pushed; make it private first")
@@ -160,11 +179,11 @@ def _prepare(api: Any, repository: str, revision: str | None, private: bool) -> 
 
 
 def _card_is_ours(hub: Any, repository: str, revision: str | None, name: str) -> bool:
-    """Whether ``README.md`` may be written: there is none, or it is the card of this file."""
+    """Whether ``README.md`` may be written: it does not exist, or it is the card of this file."""
     errors = _errors()
     try:
         path = hub.HfApi().hf_hub_download(repository, CARD, repo_type=TYPE, revision=revision)
-    except errors.LocalEntryNotFoundError:  # not reached, which is no answer
+    except errors.LocalEntryNotFoundError:  # the Hub was not reached, so it is not known
         raise
     except errors.EntryNotFoundError:
         return True
@@ -184,7 +203,7 @@ def _chosen(file: str | None, names: Sequence[str], place: str) -> str:
 
 
 def _download(hub: Any, repository: str, file: str, revision: str, digest: str | None) -> tuple[bytes, str]:
-    """The file's bytes, verified, and its digest. A copy in the cache that is damaged is fetched once more."""
+    """The file's bytes, verified, and its digest. If the cached copy is damaged, it is downloaded once more."""
     place = f"{repository}@{revision}/{printable(file)}"
     try:
         data = _fetched(hub, repository, file, revision, again=False)
@@ -204,14 +223,14 @@ def _fetched(hub: Any, repository: str, file: str, revision: str, *, again: bool
 
 
 def _verified(data: bytes, place: str) -> str:
-    """The digest of a whole pack, after everything about it was checked."""
+    """Check the whole pack, and return its digest."""
     verify(_Named(data, place))
     with Reader(_Named(data, place)) as reader:
         return reader.digest
 
 
 class _Named(io.BytesIO):
-    """Bytes that messages call by where they come from."""
+    """Bytes with a name, which says in messages where they come from."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -220,14 +239,14 @@ class _Named(io.BytesIO):
 
 @contextmanager
 def _explained(place: str) -> Iterator[None]:
-    """Turn what ``huggingface_hub`` raises into one error that says what to do."""
+    """Turn the errors of ``huggingface_hub`` into one DsetpackError that says what to do."""
     try:
         yield
     except DsetpackError:
         raise
-    except Exception as error:  # the HTTP library below it, and its errors, change with its version
+    except Exception as error:  # the HTTP library below, and so its errors, depend on the version
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
-            raise  # of a local file
+            raise  # it is about a local file
         raise DsetpackError(f"{place}: {_reason(error)}") from error
 
 
@@ -237,7 +256,7 @@ def _reason(error: Exception) -> str:
     said = printable(" ".join(str(error).split()))
     login = "log in with 'hf auth login', or set HF_TOKEN"
     if isinstance(error, errors.HFValidationError):
-        return f"no repository: OWNER/NAME expected, of letters, digits, '-', '_' and '.' ({said})"
+        return f"not the name of a repository: OWNER/NAME expected, of letters, digits, '-', '_' and '.' ({said})"
     if isinstance(error, errors.GatedRepoError):
         return f"the repository is gated: ask for access on its page, and {login}"
     if isinstance(error, errors.RevisionNotFoundError):

@@ -22,9 +22,10 @@ _FACTOR = re.compile(r"_factor(\d{1,2})(?!\d)")
 class IdcLayout(Layout):
     """``data.pt``: a list of images [classes · ipc, C, H, W], raw and learned without bounds, and labels int64.
 
-    The file does not say how many smaller images each one holds; the folders of a run do (``..._factor2_.../ipc10``),
-    and where they were kept their number is offered, not believed. Uniform multi-formation alone; the release's
-    ``multi`` and ``bound`` decode with several factors at once, which no kind does.
+    The file does not say how many smaller images each image holds. The folder names of a run do
+    (``..._factor2_.../ipc10``); if they were kept, the error message shows their number, but it is not used without
+    being declared. Only uniform multi-formation is supported: the release's ``multi`` and ``bound`` decode with several
+    factors at once, which no kind does.
     """
 
     recognised: ClassVar[str] = "data.pt, or the folder that holds it"

@@ -32,7 +32,7 @@ class PairSource(Protocol):
 
     @property
     def card(self) -> Card:
-        """What it is."""
+        """Its card."""
 
     @property
     def labels(self) -> Tensor:
@@ -40,28 +40,28 @@ class PairSource(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it decodes."""
+        """The device it decodes on."""
 
     def __len__(self) -> int: ...
 
     def to(self, device: torch.device | str) -> PairSource:
-        """The same on a device; this one stays where it is."""
+        """The same pairs on a device; this object stays where it is."""
 
     def decode(self, pair_ids: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Images float32 [n, C, H, W] in the pack's space, and their labels: int64 [n] or float32 [n, classes]."""
+        """Decode pairs: images float32 [n, C, H, W] in the pack's space; labels int64 [n] or float32 [n, classes]."""
 
 
 def loaded(pack: PairSource) -> PairSource:
-    """The pack with its tensors in memory: forked workers must not read one file or one connection together."""
-    _ = pack.device  # a pack opened from a file reads its tensors when first asked about them
+    """Read the pack's tensors into memory: forked workers must not share an open file or connection."""
+    _ = pack.device  # a pack opened from a file reads its tensors when they are first needed
     return pack
 
 
 def decode(pack: PairSource, pair_ids: Indices, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    """Decode for reading: no gradients, and never on a GPU from inside a worker process.
+    """Decode without gradients, and never on a GPU from inside a worker process.
 
     Raises:
-        DsetpackError: the pack lives on another device than the CPU and this is a worker process.
+        DsetpackError: if this is a worker process and the pack is not on the CPU.
     """
     if pack.device.type != "cpu" and get_worker_info() is not None:
         raise DsetpackError(
@@ -74,23 +74,24 @@ def decode(pack: PairSource, pair_ids: Indices, seed: int, epoch: int) -> tuple[
 
 
 class PackDataset(Dataset[Sample]):
-    """All pairs of a pack, in the order of their numbers: ``dataset[i]`` is pair ``i``.
+    """All pairs of a pack in the order of their pair_ids: ``dataset[i]`` is pair ``i``.
 
-    Works with a stock ``DataLoader`` like any other map-style dataset. Loaders fetch a whole batch by one call
-    (``__getitems__``), decoded at once. It holds no file, no position and no generator, so it pickles and forks; which
-    pairs come when is the sampler's business (``pack.sampler()`` for the order and resume that dsetpack promises).
+    It works with a stock ``DataLoader`` like any other map-style dataset. A loader fetches a whole batch with one call
+    (``__getitems__``), which decodes the batch at once. The dataset holds no open file, position or random generator,
+    so it can be pickled and forked. The sampler decides the order of the pairs (``pack.sampler()`` gives the order and
+    the resume that dsetpack promises).
 
-    An item is ``(x, y)``: x float32 [C, H, W] in the pack's space, after ``transform``; y a Python int where labels are
-    hard (a batch collates to int64 [B]), or float32 [classes] where they are soft ([B, classes]).
+    An item is ``(x, y)``: x is float32 [C, H, W] in the pack's space, after ``transform``; y is a Python int if labels
+    are hard (a batch collates to int64 [B]), or float32 [classes] if they are soft ([B, classes]).
 
     Args:
-        pack: the pack; on the CPU where worker processes are used. Its tensors are read now if they still
-            are in a file.
+        pack: the pack; it must be on the CPU if worker processes are used. If its tensors are still in a file, they
+            are read now.
         transform: applied to each image [C, H, W] on its own.
-        seed: of the noise, where a part is a generator; nothing else here is random. 0 <= seed < 2**64.
+        seed: seed of the noise of ``generator`` parts; nothing else here is random. 0 <= seed < 2**64.
 
     Raises:
-        FormatError: the seed is out of its range.
+        FormatError: if the seed is out of range.
     """
 
     def __init__(self, pack: PairSource, transform: Transform | None = None, *, seed: int = 0) -> None:
@@ -107,22 +108,22 @@ class PackDataset(Dataset[Sample]):
 
     @property
     def classes(self) -> list[str]:
-        """Class names; a hard label is an index into them."""
+        """The class names; a hard label is an index into them."""
         return list(self.pack.card.classes)
 
     @property
     def epoch(self) -> int:
-        """The epoch whose noise a generator decodes; 0 until ``set_epoch``."""
+        """The epoch whose noise ``generator`` parts use; 0 until ``set_epoch`` is called."""
         return int(self._epoch)
 
     def set_epoch(self, epoch: int) -> None:
-        """Give generators the fresh noise of an epoch; other kinds do not notice.
+        """Choose the epoch, which gives ``generator`` parts fresh noise; other kinds ignore it.
 
-        Call it before each epoch, and before the first where workers are persistent: they see later changes through
-        shared memory, which this call sets up.
+        Call it before each epoch. With persistent workers, also call it before the first epoch: the call sets up the
+        shared memory through which the workers see later changes.
 
         Raises:
-            FormatError: not in 0..2**32-1.
+            FormatError: if ``epoch`` is not in 0..2**32-1.
         """
         number = check_epoch(epoch)
         if isinstance(self._epoch, Tensor):
@@ -137,10 +138,10 @@ class PackDataset(Dataset[Sample]):
         return self.__getitems__([operator.index(index)])[0]
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Sample]:
-        """The items of many indices, decoded by one call.
+        """Decode the items of many indices with one call.
 
         Raises:
-            IndexError: an index outside -len..len-1.
+            IndexError: if an index is outside -len..len-1.
         """
         images, labels = decode(self.pack, [self._pair(index) for index in indices], self.seed, self.epoch)
         x = images.unbind(0) if self.transform is None else [self.transform(image) for image in images.unbind(0)]

@@ -1,4 +1,4 @@
-"""Where to compute, checked once and early; and how batches get there."""
+"""The device to compute on, checked once and early, and how batches are moved to it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dsetpack.formats.errors import DsetpackError
 
 
 def usable(device: torch.device | str) -> torch.device:
-    """The device, with its number where it has one.
+    """Check a device and return it with its index, if it has one.
 
     Raises:
-        DsetpackError: torch knows no such device, or cannot use it here.
+        DsetpackError: if torch does not know the device, or cannot use it here.
     """
     try:
         return torch.empty(0, device=device).device
@@ -22,5 +22,5 @@ def usable(device: torch.device | str) -> torch.device:
 
 
 def moved(values: Tensor, device: torch.device) -> Tensor:
-    """On the device; a copy to a GPU does not wait. One to the CPU does, since its values may be read at once."""
+    """Move a tensor. A copy to a GPU does not wait; a copy to the CPU does, since its values may be read at once."""
     return values.to(device, non_blocking=device.type == "cuda")

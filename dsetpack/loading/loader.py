@@ -20,35 +20,35 @@ Task = tuple[int, Int64s]  # an epoch and the pairs of one batch
 
 
 class PackLoader:
-    """An iterable of ``(x, y)`` batches of one epoch an iteration: what ``pack.loader()`` returns.
+    """An iterable of ``(x, y)`` batches, one epoch per iteration: what ``pack.loader()`` returns.
 
-    Without workers a batch is decoded in this process, on the device: for all kinds but wide generators this costs
-    less than handing tensors between processes. With ``num_workers`` > 0 background processes decode on the CPU, a few
-    batches ahead, and stay alive between epochs; the order stays the same.
+    Without workers, each batch is decoded in this process, on the device: for all kinds except wide generators this
+    costs less than passing tensors between processes. With ``num_workers`` > 0, background processes decode on the
+    CPU, a few batches ahead, and stay alive between epochs; the order stays the same.
 
     Order, epochs, ranks and resume are those of ``PairSampler``. The state counts the batches that the loop has
-    received, however many were made ahead; one whose transform fails is not among them. Two iterations at a time are
-    possible only without workers: with them an iteration ends with an error where a later one has begun.
+    received, however many were decoded ahead; a batch whose transform fails does not count. Two iterations at a time
+    are possible only without workers: with workers, an iteration fails once a later one has begun.
 
     Args:
-        pack: the pack. Its tensors are read now if they still are in a file.
-        batch_size: samples a batch and rank.
-        seed: of order and noise, 0 <= seed < 2**64.
+        pack: the pack. If its tensors are still in a file, they are read now.
+        batch_size: samples per batch and rank.
+        seed: seed of order and noise, 0 <= seed < 2**64.
         device: where batches end up, and where they are decoded if there are no workers; by default the pack's.
         transform: applied to each batch of images float32 [B, C, H, W], on the device.
         rule: ``product`` or ``paired``; by default the card's.
         drop_last: leave out an incomplete last step.
-        num_workers: background processes; needs the pack on the CPU.
-        rank, world: by default those of ``torch.distributed`` where it is initialised, when the loader is built.
-        prefetch_factor: batches that each worker makes ahead.
+        num_workers: the number of background processes; they need the pack on the CPU.
+        rank, world: by default those of ``torch.distributed`` if it is initialised when the loader is built.
+        prefetch_factor: batches that each worker decodes ahead.
         multiprocessing_context: ``fork``, ``spawn`` or ``forkserver``; by default Python's own.
 
     Yields:
-        (x, y): x float32 [B, C, H, W] in the pack's space; y int64 [B], or float32 [B, classes] where labels are soft.
+        (x, y): x float32 [B, C, H, W] in the pack's space; y int64 [B], or float32 [B, classes] if labels are soft.
 
     Raises:
-        FormatError: an argument out of its range, or workers for a pack that is not on the CPU.
-        DsetpackError: from an iteration with workers, where a later one has begun.
+        FormatError: if an argument is out of range, or if workers are asked for and the pack is not on the CPU.
+        DsetpackError: from an iteration with workers, if a later one has begun.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class PackLoader:
         return {**self.__dict__, "_tasks": None, "_workers": None, "_latest": None}
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on this rank."""
+        """The number of batches in a whole epoch on this rank."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -106,27 +106,27 @@ class PackLoader:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is running, or the next one where none has begun or the last one has ended."""
+        """The running epoch, or the next one if none has begun or the last one has ended."""
         return self.sampler.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration. A position just loaded in that same epoch is kept.
 
         Raises:
-            FormatError: not in 0..2**32-1.
+            FormatError: if ``epoch`` is not in 0..2**32-1.
         """
         self.sampler.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, int | str]:
-        """Where all ranks stand after the batches received so far."""
+        """The position of all ranks after the batches received so far."""
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration give the rest of the epoch from where the state was taken.
+        """Make the next iteration give the rest of the epoch, from where the state was taken.
 
         Raises:
-            VersionError: the state was written by a newer version.
-            FormatError: it belongs to another pack, rule or seed, or it is damaged.
+            VersionError: if the state was written by a newer version.
+            FormatError: if the state belongs to another pack, rule or seed, or is damaged.
         """
         self.sampler.load_state_dict(state)
 
@@ -135,7 +135,7 @@ class PackLoader:
         for x, y in self._elsewhere(run) if self.num_workers else self._here(run):
             x, y = moved(x, self.device), moved(y, self.device)
             x = x if self.transform is None else self.transform(x)
-            run.given += 1  # counted as received, not as made
+            run.given += 1  # counts batches received, not batches decoded
             yield x, y
         run.ended = True
 
@@ -152,7 +152,7 @@ class PackLoader:
             yield next(batches)
 
     def _start(self, epoch: int, start: int) -> DataLoader[Batch]:
-        """The worker processes, told what to do; made once."""
+        """Tell the worker processes what to do; they are started once."""
         if self._tasks is None or self._workers is None:
             self._tasks = _Tasks(self.sampler.schedule)
             self._workers = DataLoader(
@@ -162,7 +162,7 @@ class PackLoader:
                 num_workers=self.num_workers,
                 persistent_workers=True,
                 pin_memory=self.device.type == "cuda",
-                generator=torch.Generator(),  # else each epoch would take a number from the user's random stream
+                generator=torch.Generator(),  # otherwise each epoch would draw from the user's random stream
                 **self._options,  # type: ignore[arg-type]
             )
         self._tasks.epoch, self._tasks.start = epoch, start
@@ -170,7 +170,7 @@ class PackLoader:
 
 
 class _Tasks:
-    """The sampler of the worker processes' loader: one task a batch."""
+    """The sampler of the worker processes' loader: one task per batch."""
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule

@@ -19,39 +19,40 @@ Batch = tuple[Tensor, Tensor]
 
 
 class PackStream(IterableDataset[Batch]):
-    """Decoded batches of one epoch an iteration: ``DataLoader(stream, batch_size=None, num_workers=n)``.
+    """Decoded batches, one epoch per iteration, for ``DataLoader(stream, batch_size=None, num_workers=n)``.
 
-    Worker ``w`` of ``n`` makes batches w, w + n, ...; the ``DataLoader`` takes turns with its workers, so the batches
-    come in the order of the epoch, whatever ``n`` is (not with ``in_order=False``). Ranks share an epoch as with
-    ``PairSampler``, the caveat about uneven last batches included.
+    Worker ``w`` of ``n`` decodes batches w, w + n, ... The ``DataLoader`` takes turns with its workers, so the batches
+    come in the order of the epoch for any ``n`` (but not with ``in_order=False``). Ranks share an epoch as with
+    ``PairSampler``, including its caveat about uneven last batches.
 
-    **Epochs.** The first iteration runs epoch 0, each later one the next epoch, also where the one before was left
+    **Epochs.** The first iteration runs epoch 0, and each later one the next epoch, even if the one before was left
     early, and with any kind of workers (see ``shared_epoch.py``). ``set_epoch(e)`` chooses the epoch of the next
-    iteration; call it in the process that runs the ``DataLoader``, between iterations. One object serves one
-    ``DataLoader`` at a time; every process of a distributed job builds its own. Workers know an iteration by torch's
-    seed: a program that calls ``torch.manual_seed`` with the same seed before each iteration must call ``set_epoch``
-    before each, too, unless all run to their end with one number of workers.
+    iteration; call it between iterations, in the process that runs the ``DataLoader``. One object serves one
+    ``DataLoader`` at a time; every process of a distributed job builds its own. Workers recognise an iteration by
+    torch's seed: a program that calls ``torch.manual_seed`` with the same seed before each iteration must also call
+    ``set_epoch`` before each, unless all iterations run to their end with the same number of workers.
 
-    **Resume.** As with ``PairSampler``, and with the same state; but where workers read ahead, only the training loop
-    knows how many batches it has received, so it must say: ``stream.state_dict(consumed=i + 1)``. A state with all
-    batches consumed stands at the end of its epoch: the first iteration after loading it is empty, so resume with
-    ``for epoch in range(stream.epoch, epochs)``. Under torchdata's ``StatefulDataLoader`` use that loader's own state
-    instead (same number of workers).
+    **Resume.** This works as with ``PairSampler``, and with the same state. But if workers read ahead, only the
+    training loop knows how many batches it has received, so it must say so: ``stream.state_dict(consumed=i + 1)``. A
+    state with all batches consumed stands at the end of its epoch. The first iteration after loading it is empty, so
+    resume with ``for epoch in range(stream.epoch, epochs)``. Under torchdata's ``StatefulDataLoader``, use that
+    loader's own state instead (with the same number of workers).
 
     Args:
-        pack: the pack; on the CPU where workers are used. Its tensors are read now if they still are in a file.
-        batch_size: samples a batch and rank.
-        seed: of order and noise, 0 <= seed < 2**64.
+        pack: the pack; it must be on the CPU if workers are used. If its tensors are still in a file, they are read
+            now.
+        batch_size: samples per batch and rank.
+        seed: seed of order and noise, 0 <= seed < 2**64.
         transform: applied to each batch of images float32 [B, C, H, W], in the process that decodes it.
         rule: ``product`` or ``paired``; by default the card's.
         drop_last: leave out an incomplete last step.
-        rank, world: by default those of ``torch.distributed`` where it is initialised, when the stream is built.
+        rank, world: by default those of ``torch.distributed`` if it is initialised when the stream is built.
 
     Yields:
-        (x, y): x float32 [B, C, H, W] in the pack's space; y int64 [B], or float32 [B, classes] where labels are soft.
+        (x, y): x float32 [B, C, H, W] in the pack's space; y int64 [B], or float32 [B, classes] if labels are soft.
 
     Raises:
-        FormatError: an argument out of its range.
+        FormatError: if an argument is out of range.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class PackStream(IterableDataset[Batch]):
         self._run: StreamIterator | None = None  # the iteration that this process itself began last
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on this rank."""
+        """The number of batches in a whole epoch on this rank."""
         return self.schedule.count()
 
     def __iter__(self) -> StreamIterator:
@@ -83,7 +84,7 @@ class PackStream(IterableDataset[Batch]):
 
     @property
     def epoch(self) -> int:
-        """The epoch that is running, or the next one where none has begun or this process has ended the last."""
+        """The running epoch, or the next one if none has begun or this process has ended the last one."""
         epoch, _, _, own = self._board.current()
         return epoch + 1 if own and self._run is not None and self._run.ended else epoch
 
@@ -91,7 +92,7 @@ class PackStream(IterableDataset[Batch]):
         """Choose the epoch of the next iteration. A position just loaded in that same epoch is kept.
 
         Raises:
-            FormatError: not in 0..2**32-1.
+            FormatError: if ``epoch`` is not in 0..2**32-1.
         """
         number = check_epoch(epoch)
         current, _, begun, _ = self._board.current()
@@ -100,14 +101,14 @@ class PackStream(IterableDataset[Batch]):
         self._run = None
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int | str]:
-        """Where all ranks stand. Inside a worker process: empty; there the iterator has the state.
+        """The position of all ranks. It is empty inside a worker process, where the iterator has the state.
 
         Args:
-            consumed: batches that the training loop has received since the iteration began. Needed where workers
-                read ahead; without workers the stream counts by itself.
+            consumed: batches that the training loop has received since the iteration began. It is needed if workers
+                read ahead; without workers, the stream counts by itself.
 
         Raises:
-            FormatError: ``consumed`` is not possible, or is needed and missing.
+            FormatError: if ``consumed`` is impossible, or is needed and missing.
         """
         if get_worker_info() is not None:
             return {}
@@ -129,13 +130,13 @@ class PackStream(IterableDataset[Batch]):
         return self.schedule.state(epoch, start)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration give the rest of the epoch from where the state was taken.
+        """Make the next iteration give the rest of the epoch, from where the state was taken.
 
         Call it before the ``DataLoader`` starts its workers. Inside a worker process it does nothing.
 
         Raises:
-            VersionError: the state was written by a newer version.
-            FormatError: it belongs to another pack, rule or seed, or it is damaged.
+            VersionError: if the state was written by a newer version.
+            FormatError: if the state belongs to another pack, rule or seed, or is damaged.
         """
         if get_worker_info() is None:
             self._board.set(*self.schedule.read_state(state))
@@ -159,7 +160,7 @@ class StreamIterator(Iterator[Batch]):
 
     @property
     def position(self) -> int:
-        """Samples of the epoch used up by all ranks, this iteration's last batch included; without workers only."""
+        """Samples of the epoch that all ranks have used, up to this iteration's last batch; only without workers."""
         return self._stream.schedule.after(self.start, self.taken)
 
     def __next__(self) -> Batch:
@@ -170,7 +171,7 @@ class StreamIterator(Iterator[Batch]):
             raise StopIteration
         x, y = decode(stream.pack, schedule.batch(self.epoch, self.start, number), schedule.sampling.seed, self.epoch)
         x = x if stream.transform is None else stream.transform(x)
-        self.taken += 1  # not where the transform fails
+        self.taken += 1  # not reached if the transform fails
         return x, y
 
     def state_dict(self) -> dict[str, int]:
@@ -184,10 +185,10 @@ class StreamIterator(Iterator[Batch]):
         }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on behind the batches taken.
+        """Continue after the batches already taken.
 
         Raises:
-            FormatError: the state is another worker's.
+            FormatError: if the state is another worker's.
         """
         if (state["worker"], state["workers"]) != (self._worker, self._workers):
             raise FormatError(

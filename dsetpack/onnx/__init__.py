@@ -4,14 +4,14 @@
     pack = dsetpack.onnx.OnnxPack("x.onnx")                   # needs onnxruntime, neither torch nor onnx
     for x, y in pack.stream(batch_size=256, seed=0): ...      # numpy; the order of ``Pack.stream``
 
-A model has the input ``index`` int64 [N] (numbers of pairs), where a part is a generator also ``noise`` float32 [N, z],
-and the outputs ``image`` float32 [N, C, H, W] and ``label`` int64 [N], or float32 [N, classes]. N is free. ``export``
-with ``decoder_only`` makes a model of the bank alone, with the inputs ``source`` float32 [N, ...] and ``decoder``
-int64 [N] and the output ``image``. Numbers that are no pair or no decoder fail in the runtime.
+A model has the input ``index`` int64 [N] (pair_ids), if a part is a generator also ``noise`` float32 [N, z], and the
+outputs ``image`` float32 [N, C, H, W] and ``label`` int64 [N], or float32 [N, classes]. N is free. ``export`` with
+``decoder_only`` makes a model of the bank alone, with the inputs ``source`` float32 [N, ...] and ``decoder`` int64 [N]
+(decoder_ids) and the output ``image``. If a pair or decoder does not exist, the runtime fails.
 
 Tensors keep the precision that the pack stores: 8-bit codes go through DequantizeLinear, 16-bit floats through Cast,
-and only what is asked for is widened. Codes of fewer bits take a byte each, as in the pack. The graph is of opset
-17 and uses standard operators only, so that every onnxruntime since 1.20 runs it, and onnxruntime-web too.
+and only the values asked for are widened. Codes of fewer bits take one byte each, as in the pack. The graph has opset
+17 and uses standard operators only, so every onnxruntime since 1.20 runs it, and onnxruntime-web does, too.
 """
 
 from __future__ import annotations
@@ -39,27 +39,28 @@ def export(
     encoding: EncodingChoice | None = None,
     per_class: int | None = None,
 ) -> int:
-    """Write a pack as an ONNX model; an existing file is replaced whole or not at all.
+    """Write a pack as an ONNX model; an existing file is replaced completely or not at all.
 
     Args:
         pack: a ``.dpk`` (path, URL, bytes or file object), or a pack in memory.
         path: the ``.onnx`` file.
-        space: of the images: ``pack`` leaves them as ``Pack.decode`` gives them; ``raw`` maps them back to [0, 1]
-            (``Space.invert``; learned images may leave that range). What a decoder makes raw then stays as it is.
-        decoder_only: only the bank, without sources, labels and order; the pack must have one bank.
-        encoding: as in ``Pack.save``, for packs in memory. By default a pack that was opened from a path, URL or bytes
-            is exported as it is stored there, and any other exactly.
-        per_class: images a class and epoch for a generator, instead of the card's.
+        space: the space of the images: ``pack`` leaves them as ``Pack.decode`` gives them; ``raw`` maps them back to
+            [0, 1] (``Space.invert``; learned images may leave that range), except those that a decoder makes raw.
+        decoder_only: export only the bank, without sources, labels and order; the pack must have one bank.
+        encoding: as in ``Pack.save``, for packs in memory. By default, a pack that was opened from a path, URL or bytes
+            is exported as it is stored there, and any other pack exactly.
+        per_class: images per class and epoch of a ``generator`` part, instead of the card's number.
 
     Returns:
         the file's size in bytes.
 
     Raises:
-        FormatError: a space or a bank that cannot be exported, or a pack that was changed since it was opened; also as
-            ``dsetpack.open`` for what is no pack.
-        IntegrityError: the pack's file is another by now.
-        LimitError: more than the 2 GiB that an ONNX file can hold.
-        DsetpackError: the package ``onnx`` is missing.
+        FormatError, IntegrityError, VersionError, LimitError: if the pack's file is not a sound pack.
+        FormatError: if a space or a bank cannot be exported, or if the pack was changed since it was opened.
+        IntegrityError: if the pack's file is now another.
+        LimitError: if the tensors take more than the 2 GiB that an ONNX file can hold.
+        DsetpackError: if the package ``onnx`` is missing.
+        OSError: if the pack's file cannot be read, or if ``path`` cannot be written.
     """
     need("onnx", "onnx")
     from dsetpack.formats.atomic import check_writable, write_atomically
@@ -73,6 +74,6 @@ def export(
 
 
 def _check_apart(origin: object, path: Path) -> None:
-    """A model does not replace the pack that it is made of."""
+    """Check that the model does not replace the pack that it is made from."""
     if isinstance(origin, str | os.PathLike) and path.exists() and Path(origin).exists() and path.samefile(origin):
         raise FormatError(f"{path}: the pack itself; give the model a name of its own")

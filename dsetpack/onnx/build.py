@@ -27,9 +27,9 @@ class Entry:
     """A part of the pack.
 
     Attributes:
-        number, part, config: which, and what the manifest says of it.
-        first, last: its pairs are first..last-1.
-        slots: how many each source has.
+        number, part, config: the part's number, its entry in the manifest, and the settings of its kind.
+        first, last: the part's pairs are first..last-1.
+        slots: the number of slots of each source.
     """
 
     number: int
@@ -42,7 +42,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pairs of one part: their places in the batch (None: all, in order), and what decodes them."""
+    """The pairs of one part: their places in the batch (None: all, in order), and their rows, decoders and labels."""
 
     places: Value | None
     rows: Value
@@ -51,10 +51,10 @@ class _Pairs:
 
 
 class Builder:
-    """Builds the graph of one model.
+    """A builder of the graph of one model.
 
     Attributes:
-        graph: what is built.
+        graph: the graph that is built.
         entries: the parts.
     """
 
@@ -71,7 +71,7 @@ class Builder:
             first = last
 
     def noise(self) -> int | None:
-        """The longest noise that a part takes: the start of it is the noise of the others."""
+        """The length of the longest noise that a part takes; the other parts take its beginning."""
         sizes = [e.config.source_shape(self._card.shape)[0] for e in self.entries if not e.config.has_sources]
         return max(sizes, default=None)
 
@@ -84,7 +84,7 @@ class Builder:
         return list(groups.values())
 
     def decoder(self, space: str) -> list[onnx.ValueInfoProto]:
-        """The graph of a bank alone; its inputs."""
+        """Build the graph of a bank alone, and return its inputs."""
         graph, entry = self.graph, self.entries[0]
         bank = kinds.decoder_graph(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
         decoder = self._decoder(entry.config.bank_size())
@@ -99,13 +99,13 @@ class Builder:
         return [info("source", FLOAT, *entry.config.source_shape(self._card.shape)), info("decoder", INT64)]
 
     def _decoder(self, count: int) -> Value | None:
-        """The decoder numbers, with those that are none refused; None where there is only one to choose."""
+        """The checked decoder_ids: decoders that do not exist are refused; None if there is only one decoder."""
         if count == 1:
             return None
         return self.graph("Gather", _range(self.graph, count), _not_negative(self.graph, "decoder", count))
 
     def pack(self, space: str) -> list[onnx.ValueInfoProto]:
-        """The graph of the pack; its inputs."""
+        """Build the graph of the pack, and return its inputs."""
         graph = self.graph
         self._index = _not_negative(graph, "index", self.entries[-1].last)
         places: list[Value] = []
@@ -128,7 +128,7 @@ class Builder:
         return [info("index", INT64)] + ([] if noise is None else [info("noise", FLOAT, noise)])
 
     def _pairs(self, entry: Entry) -> _Pairs:
-        """Which pairs of the batch are a part's, and their rows, decoders and labels."""
+        """The pairs of the batch that belong to a part, with their rows, decoders and labels."""
         graph, places = self.graph, self._places(entry)
         local = self._index if places is None else graph("Gather", self._index, places)
         local = graph("Sub", local, np.int64(entry.first)) if entry.first else local
@@ -144,7 +144,7 @@ class Builder:
         return _Pairs(places, rows, graph("Cast", graph("Gather", allowed, place), to=INT64), label)
 
     def _places(self, entry: Entry) -> Value | None:
-        """Where in the batch a part's pairs are; the last part takes (and refuses) all numbers that are too large."""
+        """The places of a part's pairs in the batch; the last part takes (and refuses) numbers that are too large."""
         graph, tests = self.graph, []
         if entry is not self.entries[0]:
             tests.append(graph("GreaterOrEqual", self._index, np.int64(entry.first)))
@@ -159,7 +159,8 @@ class Builder:
         if not entry.config.has_sources:
             count = self._card.per_class or 1
             of_each = self.graph("Div", rows, np.int64(count)) if count > 1 else rows
-            return self.graph("Gather", _range(self.graph, len(self._card.classes)), of_each)  # refuses too large ones
+            # Gather refuses numbers that are too large.
+            return self.graph("Gather", _range(self.graph, len(self._card.classes)), of_each)
         label = self._tensor(entry, "labels").take(self.graph, rows)
         hard = self._card.labels.kind == "hard"
         return self.graph("Cast", label, to=INT64) if hard else label
@@ -177,7 +178,7 @@ class Builder:
             return where, bank.decode(graph, weights, sources, decoder, None)
         decoder = _together(graph, [p.decoder for p in pairs if p.decoder])
         order, sizes = _sorted(graph, bank, decoder)
-        if len(pairs) == 1:  # sort the numbers, not what they name
+        if len(pairs) == 1:  # sort the row numbers: cheaper than sorting the sources
             only = pairs[0]
             rows = graph("Gather", only.rows, order)
             sources = self._sources(entry, _Pairs(None, rows, None, only.label), bank)
@@ -200,7 +201,7 @@ class Builder:
         return bank.label_noise(graph, noise, pairs.label)
 
     def _in_space(self, config: KindConfig, image: Value, space: str) -> Value:
-        """What the decoder makes, in the space that is asked for."""
+        """Map the decoder's images to the space that is asked for."""
         if config.yields == space or (config.yields == "space" and space == "pack"):
             return image
         return self._space.apply(self.graph, image) if config.yields == "raw" else self._space.invert(self.graph, image)
@@ -210,7 +211,7 @@ class Builder:
         return {role: self._tensor(entry, role).whole(self.graph) for role in roles}
 
     def _tensor(self, entry: Entry, role: str) -> Stored:
-        """The tensor that plays a role in a part, in the graph; its values are checked against the card."""
+        """Add to the graph the tensor with a role in a part; its values are checked against the card."""
         name = entry.part.tensors[role]
         if name not in self._tensors:
             self._reader.role(entry.number, role)
@@ -225,7 +226,7 @@ def _range(graph: Graph, stop: Value | int) -> Value:
 
 
 def _not_negative(graph: Graph, numbers: Value, count: int) -> Value:
-    """Numbers in 0..count-1, with negative ones too large, so that ``Gather`` refuses them; it counts from the end."""
+    """Replace negative numbers by ``count``: ``Gather`` would count them from the end, and so it refuses them."""
     return graph("Where", graph("Less", numbers, np.int64(0)), np.int64(count), numbers)
 
 
@@ -234,7 +235,7 @@ def _together(graph: Graph, values: Sequence[Value]) -> Value:
 
 
 def _sorted(graph: Graph, bank: DecoderGraph, decoder: Value) -> tuple[Value, Value]:
-    """The order that sorts pairs by network (stable), and how many pairs each network has."""
+    """The order that sorts pairs by network (stable), and the number of pairs of each network."""
     network = bank.network(graph, decoder)
     table = graph(
         "Equal", graph("Unsqueeze", network, ints(0)), graph("Unsqueeze", _range(graph, bank.networks), ints(1))
@@ -244,6 +245,6 @@ def _sorted(graph: Graph, bank: DecoderGraph, decoder: Value) -> tuple[Value, Va
 
 
 def _inverse(graph: Graph, order: Value) -> Value:
-    """The permutation that undoes another."""
+    """The inverse of a permutation."""
     count = graph("Squeeze", graph("Shape", order), ints(0))
     return graph("ScatterElements", order, order, _range(graph, count))

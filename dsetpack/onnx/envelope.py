@@ -1,8 +1,8 @@
-"""What travels in a model's metadata besides the card, and the checksum at the end of the file.
+"""The model's metadata besides the card, and the checksum at the end of the file.
 
-An ONNX file is a protobuf message, and messages may be put one after another. So the file is the model, then a message
-with one metadata entry: the SHA-256 of all bytes before it. Every ONNX tool reads the file as if it were not there,
-and a file that was cut short or damaged is known before the runtime's parser sees a byte of it.
+An ONNX file is a protobuf message, and such messages can be concatenated. So the file is the model, followed by a
+message with one metadata entry: the SHA-256 of all bytes before it. Other ONNX tools read the file as if the checksum
+were not there, and a file that was cut short or damaged is recognised before the runtime's parser sees a byte of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HEAD = (
 
 
 class PartInfo(Model):
-    """Sources and slots of a part; ``drawn`` where a generator makes the sources from noise."""
+    """Sources and slots of a part; ``drawn`` if a generator makes the sources from noise."""
 
     sources: Positive
     slots: Positive
@@ -37,16 +37,16 @@ class PartInfo(Model):
 
 
 class ModelInfo(Model):
-    """What a runtime needs besides the card.
+    """The information that a runtime needs besides the card.
 
     Attributes:
-        layout: version of this model and of the graph's inputs and outputs.
-        digest, content_digest: of the pack file that was exported.
+        layout: version of this metadata and of the graph's inputs and outputs.
+        digest, content_digest: those of the pack file that was exported.
         space: ``pack`` or ``raw``, the space of the images.
-        decoder_only: a bank alone.
+        decoder_only: whether the model is a bank alone.
         epoch_rule: ``paired`` or ``product``.
-        parts: their sizes, in order; pairs are numbered as in ``dsetpack.order.rules``.
-        noise: z, the length of the noise that generators take; None where there is none.
+        parts: the sizes of the parts, in order; pairs are numbered as in ``dsetpack.order.pairs``.
+        noise: z, the length of the noise that generators take; None if there are no generators.
     """
 
     layout: Annotated[int, Field(ge=1)] = LAYOUT
@@ -60,7 +60,7 @@ class ModelInfo(Model):
 
 
 def metadata(info: ModelInfo, card: Card) -> dict[str, str]:
-    """The entries of a model's metadata."""
+    """Make the entries of a model's metadata."""
     return {
         INFO: info.model_dump_json(exclude_none=True),
         CARD: card.model_dump_json(exclude_defaults=True),
@@ -68,11 +68,11 @@ def metadata(info: ModelInfo, card: Card) -> dict[str, str]:
 
 
 def read_metadata(found: dict[str, str]) -> tuple[ModelInfo, Card]:
-    """Undo ``metadata``.
+    """Read what ``metadata`` made.
 
     Raises:
-        FormatError: the model is none of ours, or its metadata is damaged.
-        VersionError: it is of a later layout.
+        FormatError: if dsetpack did not export the model, or if its metadata is damaged.
+        VersionError: if it has a later layout.
     """
     if INFO not in found or CARD not in found:
         raise FormatError(f"not exported by dsetpack: its metadata has no {INFO!r} and {CARD!r}")
@@ -83,7 +83,7 @@ def read_metadata(found: dict[str, str]) -> tuple[ModelInfo, Card]:
 
 
 def seal(model: bytes) -> bytes:
-    """The model with its checksum."""
+    """Append the checksum to a model."""
     return model + _HEAD + hashlib.sha256(model).hexdigest().encode()
 
 
@@ -91,7 +91,7 @@ def check(data: bytes) -> None:
     """Compare a file with the checksum at its end.
 
     Raises:
-        IntegrityError: it differs, or there is none.
+        IntegrityError: if the checksum differs or is missing.
     """
     model, head = data[: -len(_HEAD) - _HEX], data[-len(_HEAD) - _HEX : -_HEX]
     if head != _HEAD:
@@ -104,7 +104,7 @@ def check(data: bytes) -> None:
 
 
 class _Layout(Model):
-    """The layout alone, whatever else a later version writes."""
+    """The layout alone: other fields of later versions are ignored."""
 
     model_config = ConfigDict(extra="ignore")
     layout: int

@@ -1,4 +1,4 @@
-"""What an export needs of a pack in memory."""
+"""The interface that an export needs from a pack in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dsetpack.formats.presets import EncodingChoice
 
 
 class Exportable(Protocol):
-    """``dsetpack.Pack``, named without importing torch."""
+    """``dsetpack.Pack``, described without importing torch."""
 
     card: Card
     digest: str | None
@@ -25,4 +25,4 @@ class Exportable(Protocol):
         """The pixel space, a ``dsetpack.Space``."""
 
     def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
-        """The bytes of the pack's file."""
+        """Encode the pack as the bytes of its file."""

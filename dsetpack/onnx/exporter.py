@@ -23,7 +23,7 @@ from dsetpack.onnx.spaces import Floats, SpaceGraph
 from dsetpack.version import __version__
 
 LARGEST = 2**31 - 2**20
-"""Bytes of an ONNX file at most: protobuf's bound, less room for the graph."""
+"""The largest number of bytes in an ONNX file: protobuf's limit, minus room for the graph."""
 
 
 def model(
@@ -33,7 +33,7 @@ def model(
     encoding: EncodingChoice | None = None,
     per_class: int | None = None,
 ) -> bytes:
-    """The bytes that ``dsetpack.onnx.export`` writes; see there."""
+    """Make the bytes that ``dsetpack.onnx.export`` writes; see there."""
     if space not in ("pack", "raw"):
         raise FormatError(f"space {space!r}: 'pack' or 'raw' expected")
     if _is_readable(pack):
@@ -46,7 +46,7 @@ def model(
 
 
 def _counted(card: Card, per_class: int | None) -> Card:
-    """The card with another number of images a class."""
+    """The card with another number of images per class; None changes nothing."""
     if per_class is None:
         return card
     with at("per_class"):
@@ -58,7 +58,7 @@ def _is_readable(pack: Exportable | Readable) -> TypeIs[Readable]:
 
 
 def _reader(pack: Exportable, encoding: EncodingChoice | None) -> Reader:
-    """The file that a pack was opened from, or one made of it in memory."""
+    """Open the file that a pack was opened from, or one made from it in memory."""
     if pack.origin is None or encoding is not None:
         return Reader(pack.to_bytes("exact" if encoding is None else encoding))
     reader = Reader(pack.origin)
@@ -71,7 +71,12 @@ def _reader(pack: Exportable, encoding: EncodingChoice | None) -> Reader:
 
 
 def _check_same(reader: Reader, pack: Exportable) -> None:
-    """The file is the one that the pack was opened from, and the pack still has its values."""
+    """Check that the file is the one that the pack was opened from, and that the pack still has its values.
+
+    Raises:
+        IntegrityError: if the file is another one.
+        FormatError: if the pack was changed since it was opened.
+    """
     either = "open it again, or say encoding= to export what is in memory"
     if reader.digest != pack.digest:
         raise IntegrityError(f"{reader.name}: another file than the pack was opened from; {either}")
@@ -90,7 +95,7 @@ def _holds(reader: Reader, pack: Exportable) -> bool:
 
 
 def _refitted(pack: Exportable) -> tuple[Floats, Floats] | None:
-    """Mean and matrix of a ZCA that the pack's file keeps only a recipe of, where it was refitted."""
+    """Mean and matrix of a refitted ZCA, if the pack's file keeps only the recipe."""
     space = pack.card.space
     if not isinstance(space, ZcaSpace) or space.storage == "embed" or not pack.space.ready:
         return None
@@ -134,7 +139,7 @@ def _part(entry: Entry) -> envelope.PartInfo:
 
 
 def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> None:
-    """Refuse what cannot become a model before any of it is built."""
+    """Refuse a pack that cannot become a model, before anything is built."""
     datasets = reader.manifest.datasets.values()
     total = sum(math.prod(dataset.shape) * ITEMSIZE[dataset.dtype] for dataset in datasets)
     if total > LARGEST:

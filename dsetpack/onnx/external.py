@@ -1,7 +1,7 @@
-"""Refuses models with tensors in other files: onnxruntime would open whatever path on this machine the model names.
+"""A check that refuses models with tensors in other files: onnxruntime would open any path that such a model names.
 
-It looks into the protobuf message by itself, because onnxruntime opens the files as it loads the model, and the
-package ``onnx`` need not be there.
+The check reads the protobuf message itself, because onnxruntime opens those files while it loads the model, and the
+package ``onnx`` may not be installed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ INSIDE = {
     },
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
 }
-"""For each message of ONNX the fields that lead to tensors, by number."""
+"""The fields that lead to tensors, by number, for each ONNX message."""
 EXTERNAL_DATA, DATA_LOCATION = 13, 14
 _FIXED = {1: 8, 5: 4}
-"""Bytes of a value by wire type; type 0 is a varint, type 2 has its length in front."""
+"""Bytes of a value by wire type; type 0 is a varint, and type 2 starts with its length."""
 
 
 def refuse(data: bytes) -> None:
-    """Look at every tensor of a model.
+    """Check every tensor of a model.
 
     Raises:
-        FormatError: one lies in another file, or these bytes are no protobuf message.
+        FormatError: if a tensor is in another file, or if the bytes are not a protobuf message.
     """
     todo = [("ModelProto", memoryview(data))]
     try:
@@ -53,11 +53,15 @@ def refuse(data: bytes) -> None:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field. IndexError: no sound message."""
+    """The number and value of each field.
+
+    Raises:
+        IndexError: if the message is not sound.
+    """
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
-        if key >> 32 or key & 7 not in (0, 1, 2, 5):  # a parser drops the bits above 32, and reads another number
+        if key >> 32 or key & 7 not in (0, 1, 2, 5):  # parsers drop the bits above 32, and so read another number
             raise IndexError
         value: int | memoryview
         if key & 7 == 0:
@@ -71,7 +75,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A number of at most ten bytes, seven bits in each, and where the next field begins."""
+    """Read a number of at most ten bytes with seven bits each; return it and the start of the next field."""
     value = 0
     for place in range(10):
         byte = message[at + place]

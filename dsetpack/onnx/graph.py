@@ -12,7 +12,7 @@ from onnx import helper
 
 OPSET, IR = 17, 8
 DOMAIN = "dsetpack"
-"""Of the model's own functions."""
+"""The domain of the model's own functions."""
 Value = str
 """The name of a value in a graph."""
 Constant = NDArray[Any] | np.generic
@@ -35,19 +35,19 @@ class Graph:
         self._count = 0
 
     def __call__(self, op: str, *inputs: Value | Constant, **attributes: Any) -> Value:
-        """The output of a new node."""
+        """Add a node, and return its output."""
         return self.several(op, 1, *inputs, **attributes)[0]
 
     def several(self, op: str, count: int, *inputs: Value | Constant, **attributes: Any) -> list[Value]:
-        """The outputs of a new node with ``count`` of them."""
+        """Add a node with ``count`` outputs, and return them."""
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         outputs = [self._name() for _ in range(count)]
-        # Optimizers of onnxruntime 1.20 name what they make after the nodes, and trip over nodes without names.
+        # Optimizers of onnxruntime 1.20 name new nodes after old ones, and fail on nodes without names.
         self._nodes.append(helper.make_node(op, names, outputs, name=outputs[0], **attributes))
         return outputs
 
     def constant(self, values: Constant) -> Value:
-        """A small constant; equal ones share one."""
+        """Add a small constant; equal constants are stored once."""
         array = np.asarray(values)
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._named:
@@ -55,12 +55,12 @@ class Graph:
         return self._named[key]
 
     def tensor(self, name: Value, values: NDArray[Any], kind: int | None = None) -> Value:
-        """A constant with a name of its own; a name that is there already keeps its values.
+        """Add a constant with a name of its own; a name that exists already keeps its values.
 
         Args:
-            name: only for these values.
-            values: as the graph keeps them.
-            kind: the ONNX type that their bytes are of; that of the array if left out.
+            name: the name, used only for these values.
+            values: the values as the graph keeps them.
+            kind: the ONNX type of their bytes; by default that of the array.
         """
         if name in self._tensors:
             return name
@@ -70,18 +70,18 @@ class Graph:
         made = helper.make_tensor(name, kind, values.shape, data, raw=True)
         if self._parameters is None:
             self._constants.append(made)
-        else:  # functions have no constants but those that nodes make
+        else:  # in functions, constants must be made by nodes
             made.name = ""
             self._nodes.append(helper.make_node("Constant", [], [name], value=made))
         return name
 
     def function(self, name: str, parameters: Sequence[Value], body: Callable[[Graph], Value]) -> Callable[..., Value]:
-        """Define a function of the model once; what it returns adds a call of it.
+        """Define a function of the model, and return a callable that adds a call of it.
 
         Args:
-            name: no function of the model may have it yet.
+            name: a name that no function of the model has yet.
             parameters: the names by which ``body`` uses the arguments.
-            body: adds the nodes and says which value to return.
+            body: adds the nodes, and returns the value that the function returns.
         """
         inner = Graph(parameters)
         returned = body(inner)
@@ -91,7 +91,7 @@ class Graph:
 
     @property
     def functions(self) -> int:
-        """How many functions there are so far."""
+        """The number of functions so far."""
         return len(self._functions)
 
     def alias(self, value: Value, name: Value) -> None:
@@ -105,7 +105,7 @@ class Graph:
         version: str,
         metadata: dict[str, str],
     ) -> onnx.ModelProto:
-        """The finished model."""
+        """Make the finished model."""
         graph = helper.make_graph(self._nodes, "pack", inputs, outputs, self._constants)
         imports = [helper.make_opsetid("", OPSET)]
         if self._functions:
@@ -127,10 +127,10 @@ class Graph:
 
 
 def info(name: str, kind: int, *shape: int) -> onnx.ValueInfoProto:
-    """An input or output with N rows of a shape."""
+    """Describe an input or output with N rows of a shape."""
     return helper.make_tensor_value_info(name, kind, ["N", *shape])
 
 
 def ints(*values: int) -> NDArray[np.int64]:
-    """An int64 constant, for shapes and axes."""
+    """Make an int64 constant, for shapes and axes."""
     return np.array(values, np.int64)

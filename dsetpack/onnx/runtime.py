@@ -1,4 +1,4 @@
-"""``OnnxPack``: an exported pack, decoded by onnxruntime into numpy arrays. Imports neither torch nor onnx."""
+"""``OnnxPack``: an exported pack, decoded by onnxruntime into numpy arrays. It imports neither torch nor onnx."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ LABELS_BATCH = 256
 class OnnxPack:
     """An exported pack: the same pairs, order, epochs, noise and labels as the ``Pack`` it was exported from.
 
-    Decoding is safe from several threads. A session does not travel to other processes: open the file in each.
+    Several threads may decode at once. The object cannot be passed to other processes: open the file in each.
 
     Attributes:
         card: the pack's card.
-        table: which pair number is which (part, source, slot).
-        digest, content_digest: of the pack file that was exported.
-        providers: onnxruntime's execution providers in use, the first one first.
+        table: the (part, source, slot) of each pair.
+        digest, content_digest: those of the pack file that was exported.
+        providers: onnxruntime's execution providers in use, in the order of preference.
         device: ``cpu`` or ``cuda``, where images are made.
     """
 
@@ -51,17 +51,18 @@ class OnnxPack:
 
         Args:
             where: an ``.onnx`` file that ``dsetpack.onnx.export`` wrote, or its bytes.
-            providers: onnxruntime's execution providers, as it takes them; by default CUDA (in full float32) where
-                onnxruntime-gpu is installed and works, else the CPU.
-            threads: CPU threads of one call; onnxruntime's own choice if left out.
+            providers: onnxruntime's execution providers, in its own form; by default CUDA (in full float32) if
+                onnxruntime-gpu is installed and works, otherwise the CPU.
+            threads: CPU threads of one call; by default onnxruntime's own choice.
             verify: compare the file with its checksum. False opens a model that another tool has rewritten.
 
         Raises:
-            IntegrityError: the file is cut short or damaged.
-            FormatError: it is no pack's model, or has tensors in other files; VersionError: it is a later version's.
-            LimitError: so many pairs that their order, 8 bytes each, is more than ``Limits().total``.
-            DsetpackError: onnxruntime is missing, or cannot use the providers asked for.
-            OSError: not readable.
+            IntegrityError: if the file is cut short or damaged.
+            FormatError: if it is not the model of a pack, or has tensors in other files.
+            VersionError: if it was written by a later version.
+            LimitError: if there are so many pairs that their order, 8 bytes each, takes more than ``Limits().total``.
+            DsetpackError: if onnxruntime is missing, or cannot use the providers asked for.
+            OSError: if the file cannot be read.
         """
         self._runtime = need("onnxruntime", "onnx")
         name, data = ("<bytes>", where) if isinstance(where, bytes) else (os.fspath(where), Path(where).read_bytes())
@@ -92,14 +93,14 @@ class OnnxPack:
 
     @property
     def space(self) -> SpaceModel:
-        """The pixel space of the images: the card's, or raw where the model was exported so."""
+        """The pixel space of the images: the card's, or raw if the model was exported with ``space="raw"``."""
         return RawSpace() if self._info.space == "raw" else self.card.space
 
     @property
     def labels(self) -> Labels:
         """The label of every pair: int64 [len], or float32 [len, classes].
 
-        The first call decodes one image of each source, because labels are only in the graph.
+        The first call decodes one image per source, because labels are only in the graph.
         """
         if self._labels is None:
             self._labels = np.concatenate([self._labels_of(number) for number in range(len(self.table.parts))])
@@ -109,14 +110,14 @@ class OnnxPack:
         """Decode any pairs in one batched call.
 
         Args:
-            pair_ids: B pair numbers in 0..len-1, in any order, repeats allowed.
-            seed, epoch: which noise a generator draws; others ignore them.
+            pair_ids: B numbers in 0..len-1, in any order, repeats allowed.
+            seed, epoch: choose the noise of ``generator`` parts; other kinds ignore them.
 
         Returns:
             images float32 [B, C, H, W] in ``space``, and labels int64 [B] or float32 [B, classes].
 
         Raises:
-            IndexError: a number that is no pair.
+            IndexError: if a pair does not exist, or if ``pair_ids`` is not one-dimensional.
         """
         inputs = self._inputs(pair_ids, seed, epoch)
         if not len(inputs["index"]):
@@ -128,14 +129,14 @@ class OnnxPack:
         return x, y
 
     def decode_on_device(self, pair_ids: ArrayLike, *, seed: int = 0, epoch: int = 0) -> tuple[Any, Any]:
-        """As ``decode``, but onnxruntime's ``OrtValue``s that stay where they were made (``device``).
+        """Decode as ``decode`` does, into onnxruntime's ``OrtValue``s that stay on ``device``.
 
-        Frameworks take them over without a copy: ``torch.from_dlpack(value)``.
+        Frameworks can use them without a copy: ``torch.from_dlpack(value)``.
         """
         return self._bound(self._inputs(pair_ids, seed, epoch))
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
-        """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
+        """Make a sampler of batches of pair_ids by ``rule`` (by default the card's); see ``PairSampler``."""
         return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
 
     def stream(
@@ -149,7 +150,7 @@ class OnnxPack:
         rank: int | None = None,
         world: int | None = None,
     ) -> OnnxStream:
-        """The batches of one epoch an iteration, in the order of ``Pack.stream``; see ``OnnxStream``."""
+        """Make a stream of batches, one epoch per iteration, in the order of ``Pack.stream``; see ``OnnxStream``."""
         sampler = self.sampler(batch_size, seed=seed, rule=rule, drop_last=drop_last, rank=rank, world=world)
         return OnnxStream(self, sampler, transform)
 
@@ -177,7 +178,7 @@ class OnnxPack:
         return x, y
 
     def _nothing(self) -> tuple[Floats, Labels]:
-        """An empty batch, which some operators refuse."""
+        """Make an empty batch, which some operators refuse."""
         soft = self.card.labels.kind == "soft"
         y = np.empty((0, len(self.card.classes)), np.float32) if soft else np.empty(0, np.int64)
         return np.empty((0, *self.card.shape), np.float32), y
@@ -194,7 +195,7 @@ class OnnxPack:
         return of_each.repeat(part.slots, axis=0)
 
     def _check_interface(self) -> None:
-        """The graph has the inputs and outputs that its metadata promises, and no more pairs than memory may take."""
+        """Check that the graph has the inputs and outputs that its metadata promises, and not too many pairs."""
         if 8 * len(self) > (limit := Limits().total):
             raise LimitError(f"{len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
         drawn = [part for part in self._info.parts if part.drawn]
@@ -211,10 +212,10 @@ class OnnxPack:
 
 
 class OnnxStream:
-    """Decoded batches of one epoch an iteration, the same as ``Pack.stream`` gives.
+    """Decoded batches, one epoch per iteration, the same as those of ``Pack.stream``.
 
-    Epochs, ranks and resume are those of ``PairSampler``, and a state is good for either: what a ``PackStream`` saved
-    an ``OnnxStream`` loads, and the other way round.
+    Epochs, ranks and resume are those of ``PairSampler``. An ``OnnxStream`` can load the state of a ``PackStream``, and
+    the other way round.
 
     Yields:
         (x, y): x float32 [B, C, H, W] in ``pack.space``, after ``transform``; y int64 [B], or float32 [B, classes].
@@ -224,7 +225,7 @@ class OnnxStream:
         self.pack, self.sampler, self.transform = pack, sampler, transform
 
     def __len__(self) -> int:
-        """Batches of a whole epoch on this rank."""
+        """The number of batches in a whole epoch on this rank."""
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[tuple[Any, Labels]]:
@@ -235,7 +236,7 @@ class OnnxStream:
 
     @property
     def epoch(self) -> int:
-        """The epoch that is running, or the next one where none has begun or the last one has ended."""
+        """The running epoch, or the next one if none has begun or the last one has ended."""
         return self.sampler.epoch
 
     def set_epoch(self, epoch: int) -> None:
@@ -243,11 +244,11 @@ class OnnxStream:
         self.sampler.set_epoch(epoch)
 
     def state_dict(self, consumed: int | None = None) -> dict[str, int | str]:
-        """Where all ranks stand; see ``PairSampler``."""
+        """The position of all ranks; see ``PairSampler``."""
         return self.sampler.state_dict(consumed)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration give the rest of the epoch from where the state was taken."""
+        """Make the next iteration give the rest of the epoch, from where the state was taken."""
         self.sampler.load_state_dict(state)
 
 
@@ -259,12 +260,12 @@ def _session(runtime: Any, data: bytes, providers: Sequence[Any] | None, threads
     if missing := [p for p in wanted if p not in available]:
         raise DsetpackError(
             f"no {missing[0]} in this onnxruntime, which has {', '.join(available)}; CUDA comes with the extra "
-            "'dsetpack[onnx-gpu]' in place of 'dsetpack[onnx]'"
+            "'dsetpack[onnx-gpu]' instead of 'dsetpack[onnx]'"
         )
     options = runtime.SessionOptions()
     options.log_severity_level = 3
-    options.add_session_config_entry("session.load_model_format", "ONNX")  # the one that was looked into
-    options.add_session_config_entry("session.disable_quant_qdq", "1")  # else weights are widened at every call
+    options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that external.refuse checked
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # otherwise weights are widened at every call
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -1,4 +1,4 @@
-"""Pixel spaces in a graph: from raw images into the pack's space, and back."""
+"""Pixel spaces in a graph: from raw images to the pack's space, and back."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dsetpack.onnx.tensors import Stored, stored
 
 Floats = NDArray[np.float32]
 MEAN, MATRIX, INVERSE = "space/mean", "space/matrix", "/space/inverse"
-"""No tensor of a file has such a name."""
+"""Names that no tensor of a file has."""
 
 
 class SpaceGraph:
     """The pixel space of a pack.
 
     Args:
-        card: names it.
-        reader: holds the tensors of an embedded ZCA.
-        refitted: mean [D] and matrix [D, D] of a ZCA that the file keeps only a recipe of, where they are known.
+        card: the card that names the space.
+        reader: the reader of the pack's file, which holds the tensors of an embedded ZCA.
+        refitted: mean [D] and matrix [D, D] of a refitted ZCA, if the file keeps only its recipe.
     """
 
     def __init__(self, card: Card, reader: Reader, refitted: tuple[Floats, Floats] | None) -> None:
@@ -32,7 +32,7 @@ class SpaceGraph:
         self._inverted: Floats | None = None
 
     def apply(self, graph: Graph, raw: Value) -> Value:
-        """Raw images in [0, 1] into the space."""
+        """Map raw images in [0, 1] into the space."""
         model = self._model
         if isinstance(model, NormalizedSpace):
             return _into(graph, raw, model.mean, model.std)
@@ -45,7 +45,7 @@ class SpaceGraph:
         return graph("Reshape", graph("MatMul", graph("Sub", flat, mean), matrix), ints(0, *self._shape))
 
     def invert(self, graph: Graph, x: Value) -> Value:
-        """Images of the space back to raw values."""
+        """Map images of the space back to raw values."""
         model = self._model
         if isinstance(model, NormalizedSpace):
             return _outof(graph, x, model.mean, model.std)
@@ -74,7 +74,7 @@ class SpaceGraph:
         return mean, matrix
 
     def _zca(self, graph: Graph, model: ZcaSpace) -> tuple[Stored, Stored]:
-        """Mean and matrix as they are stored, in the graph."""
+        """Add mean and matrix to the graph, as they are stored."""
         mean, matrix = self._floats(model)
         if self._refitted is not None or model.mean is None or model.matrix is None:
             both = Stored(MEAN, mean), Stored(MATRIX, matrix)

@@ -1,4 +1,4 @@
-"""A pack's tensors in a graph, in the precision that the pack stores."""
+"""The tensors of a pack in a graph, in the precision that the pack stores."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Stored:
     """A tensor as the graph keeps it.
 
     Attributes:
-        name: in the pack.
+        name: the tensor's name in the pack.
         values: uint8 codes, 16-bit floats, float32, or the integers of hard labels.
-        bfloat16: ``values`` are uint16 that hold the bits of bfloat16.
-        scale, offset: of codes: float32, one a block; None for values that are no codes.
-        block: size of a block along each axis.
+        bfloat16: whether ``values`` are uint16 that hold the bits of bfloat16.
+        scale, offset: float32 scales and offsets of codes, one per block; None if the values are not codes.
+        block: the size of a block along each axis.
     """
 
     name: str
@@ -39,16 +39,16 @@ class Stored:
     block: tuple[int, ...] = ()
 
     def add(self, graph: Graph) -> None:
-        """Put the values into the graph; once, before ``take`` and ``whole``."""
+        """Add the values to the graph; call it once, before ``take`` and ``whole``."""
         graph.tensor(self.value, self.values, BFLOAT16 if self.bfloat16 else None)
 
     @property
     def value(self) -> Value:
-        """Its name in the graph, which no other value has."""
+        """The tensor's name in the graph, which no other value has."""
         return f"/{self.name}"
 
     def take(self, graph: Graph, rows: Value) -> Value:
-        """The rows with these numbers, int64 [N], as float32 [N, ...] (integers stay what they are)."""
+        """The rows with these numbers, int64 [N], as float32 [N, ...] (integers stay integers)."""
         return self._floats(graph, graph("Gather", self.value, rows), rows)
 
     def whole(self, graph: Graph) -> Value:
@@ -69,7 +69,7 @@ class Stored:
         return graph("Add", graph("Mul", graph("Cast", stored, to=FLOAT), scale), offset)
 
     def _axis(self, rows: Value | None) -> int | None:
-        """The axis that alone has a scale for each of its elements, where DequantizeLinear can use it."""
+        """The only axis with several scales, if each of its elements has its own and DequantizeLinear can use it."""
         assert self.scale is not None
         axes = [axis for axis, blocks in enumerate(self.scale.shape) if blocks > 1]
         if len(axes) != 1 or self.block[axes[0]] != 1 or (axes[0] == 0 and rows is not None):
@@ -77,7 +77,7 @@ class Stored:
         return axes[0]
 
     def _spread(self, graph: Graph, blocks: Array, rows: Value | None) -> Value:
-        """A number a block, repeated until it broadcasts against the values."""
+        """Repeat one number per block so that it broadcasts against the values."""
         spread = graph.constant(blocks)
         for axis, (count, size, length) in enumerate(zip(blocks.shape, self.block, self.values.shape, strict=True)):
             if count == 1:
@@ -91,7 +91,7 @@ class Stored:
 
 
 def stored(reader: Reader, name: str) -> Stored:
-    """A tensor of a pack file; float64 becomes float32, as in a pack in memory."""
+    """Read a tensor of a pack file; float64 becomes float32, as in a pack in memory."""
     entry = reader.manifest.tensors[name]
     steps = array_codecs(entry)
     if not steps:

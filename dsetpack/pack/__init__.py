@@ -1,1 +1,1 @@
-"""The pack in memory: its parts, its pairs, and what is read from and written to its file."""
+"""The pack in memory: its parts, its pairs, and how its file is read and written."""

@@ -1,4 +1,4 @@
-"""People's own arrays, checked, as what a pack holds: images, labels and codes."""
+"""The user's own arrays, checked and converted to what a pack holds: images, labels and codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, as_space
 
 LOWEST, HIGHEST = -2.0, 3.0
-"""Learned raw images may lie somewhat outside [0, 1]; beyond these values they are something else."""
+"""The range of learned raw images: somewhat outside [0, 1] is allowed, but not beyond these values."""
 
 
 def images_contents(
@@ -30,7 +30,7 @@ def images_contents(
     title: str = "images",
     **card: Any,
 ) -> tuple[Card, Part, Space]:
-    """Card, part and space of a pack of kind ``images``; see ``Pack.from_arrays``."""
+    """Make the card, part and space of a pack of kind ``images``; see ``Pack.from_arrays``."""
     pixel_space = Raw() if space is None else as_space(space)
     x = as_images(_copy(images))
     y = as_labels(labels).to(x.device)
@@ -51,19 +51,23 @@ def images_contents(
 
 
 def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
-    """The names of classes; of so many classes their numbers.
+    """The class names as a tuple; if only the number of classes is given, their numbers are the names.
 
     Raises:
-        FormatError: no class, or one name in place of a list.
+        FormatError: if there are no classes, or if ``classes`` is a string or a bool.
     """
     names = tuple(map(str, range(classes))) if isinstance(classes, int | np.integer) else tuple(classes)
     if not names or isinstance(classes, bool | str):
-        raise FormatError(f"classes={classes!r}: a list of names expected, or how many, at least one")
+        raise FormatError(f"classes={classes!r}: expected a list of names or a number of classes, at least one")
     return names
 
 
 def as_images(images: NDArray[Any] | Tensor) -> Tensor:
-    """Images as float32 [N, C, H, W]; uint8 is multiplied by float32(1/255), so that it is stored back exactly."""
+    """Convert images to float32 [N, C, H, W]; uint8 is multiplied by float32(1/255), so it can be stored exactly.
+
+    Raises:
+        FormatError: if the shape or dtype does not fit.
+    """
     x = torch.as_tensor(images)
     if x.ndim == 3:
         x = x[:, None]
@@ -77,10 +81,10 @@ def as_images(images: NDArray[Any] | Tensor) -> Tensor:
 
 
 def as_labels(labels: ArrayLike | Tensor) -> Tensor:
-    """Labels in memory of their own: int64 [N] from integers [N] or [N, 1], float32 from floats [N, classes].
+    """Copy labels: integers [N] or [N, 1] become int64 [N], floats [N, classes] become float32.
 
     Raises:
-        FormatError: anything else.
+        FormatError: if the labels are neither.
     """
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu()
@@ -95,10 +99,10 @@ def as_labels(labels: ArrayLike | Tensor) -> Tensor:
 
 
 def as_codes(codes: ArrayLike | Tensor) -> Tensor:
-    """Sources as float32 on the CPU, in memory of their own.
+    """Copy sources as float32 to the CPU.
 
     Raises:
-        FormatError: no numbers.
+        FormatError: if they are not numbers.
     """
     if isinstance(codes, Tensor):
         return codes.detach().to("cpu", torch.float32, copy=True)
@@ -109,7 +113,7 @@ def as_codes(codes: ArrayLike | Tensor) -> Tensor:
 
 
 def _copy(images: ArrayLike | Tensor) -> Tensor:
-    """The caller's images in memory of their own."""
+    """Copy the caller's images."""
     if isinstance(images, Tensor):
         return images.detach().clone()
     x = np.asarray(images)

@@ -1,4 +1,4 @@
-"""What packs made of packs hold: some of one, or several as one."""
+"""The contents of packs made from other packs: a selection of one, or several merged into one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dsetpack.pack.part import Part
 
 Which = SupportsIndex | str
 ALIKE = ("shape", "classes", "space", "labels", "epoch_rule", "per_class")
-"""What the cards of packs that are merged must agree on."""
+"""The card fields that must be equal in packs that are merged."""
 
 
 def select(
@@ -23,7 +23,7 @@ def select(
     classes: Which | Iterable[Which] | None,
     part_ids: Which | Iterable[Which] | None,
 ) -> tuple[Card, list[Part]]:
-    """Card and parts of a selection; see ``Pack.select``."""
+    """Make the card and parts of a selection; see ``Pack.select``."""
     kept = list(parts)
     if part_ids is not None:
         kept = [part for which in _listed(part_ids, "parts") for part in _parts(parts, which)]
@@ -37,13 +37,13 @@ def select(
 
 
 def merge(packs: Sequence[tuple[Card, Sequence[Part]]], changes: dict[str, Any]) -> tuple[Card, list[Part]]:
-    """Card and parts of several packs, all on one device, as one; see ``Pack.merge``."""
+    """Make the card and parts of one pack from several, all on one device; see ``Pack.merge``."""
     first, parts, stage = packs[0][0], list[Part](), 0
     for number, (card, theirs) in enumerate(packs):
         for name in ALIKE:
             found, expected = getattr(card, name), getattr(first, name)
             if name not in changes and found != expected:
-                what = f"{found!r} found, {expected!r} expected as in pack 0"
+                what = f"{found!r} found, {expected!r} expected, as in pack 0"
                 raise FormatError(f"pack {number} differs in {name}: {printable(what)}")
         parts += [replace(part, stage=stage + part.stage) for part in theirs]
         stage = 1 + max(part.stage for part in parts)
@@ -52,12 +52,12 @@ def merge(packs: Sequence[tuple[Card, Sequence[Part]]], changes: dict[str, Any])
 
 
 def unmeasured(card: Card) -> Card:
-    """The card without what was measured and counted on other contents."""
+    """The card without its metrics and budget, which describe other contents."""
     return card.replace(metrics=(), provenance=card.provenance.model_copy(update={"budget_floats": None}))
 
 
 def _listed(which: Which | Iterable[Which], what: str) -> list[Which]:
-    """One or several as a list."""
+    """Make a list from one choice or several."""
     if isinstance(which, str) or not isinstance(which, Iterable) or getattr(which, "ndim", 1) == 0:
         return [which]  # type: ignore[list-item]
     found = list(which)
@@ -67,7 +67,7 @@ def _listed(which: Which | Iterable[Which], what: str) -> list[Which]:
 
 
 def _index(which: SupportsIndex) -> int:
-    """A whole number, or -1 for what is none."""
+    """The value as a whole number, or -1 if it is not one."""
     try:
         return operator.index(which)
     except TypeError:
@@ -75,7 +75,7 @@ def _index(which: SupportsIndex) -> int:
 
 
 def _class(card: Card, which: Which) -> int:
-    """The number of a class, given by number or name."""
+    """The number of a class that is given by number or name."""
     names = card.classes
     if isinstance(which, str):
         if which in names:
@@ -87,7 +87,7 @@ def _class(card: Card, which: Which) -> int:
 
 
 def _parts(parts: Sequence[Part], which: Which) -> list[Part]:
-    """The part of a number, or all parts of a name."""
+    """The part with a number, or all parts with a name."""
     if isinstance(which, str):
         if found := [part for part in parts if part.name == which]:
             return found

@@ -1,4 +1,4 @@
-"""What a pack holds beside its card: the parts and the pixel space. Checked against the card before a pack takes it."""
+"""The contents of a pack besides its card: parts and pixel space, checked against the card before a pack takes them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PackContents(Protocol):
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """For each part the number of sources and the number of slots; read nothing for it."""
+        """The number of sources and of slots of each part, without reading anything."""
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -31,7 +31,7 @@ class PackContents(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """The label of every pair: int64 [len], or float32 [len, classes]; read no images for it."""
+        """The label of every pair, without reading images: int64 [len], or float32 [len, classes]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Loaded:
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
-        """For each part the number of sources and the number of slots."""
+        """The number of sources and of slots of each part."""
         return [(len(part), part.slots) for part in self.parts]
 
     @property
@@ -59,7 +59,7 @@ def check_contents(contents: Loaded, card: Card) -> None:
         FormatError: if there are no parts, or if a part or the space does not fit the card.
     """
     if contents.space.model != card.space:
-        raise FormatError(f"the card's space is another than {contents.space!r}: make it with space=space.model")
+        raise FormatError(f"the card's space is another than {contents.space!r}: make the card with space=space.model")
     if not contents.parts:
         raise FormatError("a pack needs at least one part")
     for number, part in enumerate(contents.parts):

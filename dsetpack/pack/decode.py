@@ -1,4 +1,4 @@
-"""One batch of pairs from any parts: parts that share a bank are decoded by one call."""
+"""Decoding of one batch of pairs from any parts: parts that share a bank are decoded in one call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dsetpack.spaces import Raw, Space
 
 Ids = NDArray[np.integer[Any]]
 Run = list[tuple[Part, NDArray[np.intp]]]
-"""Parts that one call decodes, and where in the batch each one's pairs stand."""
+"""The parts that one call decodes, each with the positions of its pairs in the batch."""
 
 
 def decode_pairs(
@@ -29,8 +29,8 @@ def decode_pairs(
         parts: all parts of the pack.
         space: the pack's pixel space, into which raw images are mapped.
         pair_ids: [B].
-        where: what the pack's table says of these pairs.
-        draw: seed and epoch of a generator's noise.
+        where: part, source and slot of each pair, from the pack's table.
+        draw: seed and epoch of the noise of ``generator`` parts.
 
     Returns:
         images float32 [B, C, H, W] in the pack's space, and labels int64 [B] or float32 [B, classes].
@@ -77,7 +77,7 @@ def _decode_run(run: Run, space: Space, pair_ids: Ids, where: Located, draw: tup
 
 
 def _drawn(part: Part, pair_ids: Ids, labels: Tensor, draw: tuple[int, int]) -> Tensor:
-    """The sources of a generator's pairs: noise that depends on seed, epoch and pair alone, marked with the label."""
+    """Draw a generator's sources: noise that depends only on seed, epoch and pair, conditioned on the label."""
     size = part.config.source_shape(part.decoder.image)[0]
     noise = philox.noise(*draw, pair_ids.astype(np.int64), size)
     return part.decoder.condition(torch.from_numpy(noise).to(labels.device), labels)

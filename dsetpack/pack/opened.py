@@ -1,4 +1,4 @@
-"""``open_pack``: a pack from its file, whose tensors are read, checked and decoded when first used."""
+"""``open_pack``: a pack from its file. Its tensors are read, checked and decoded when they are first used."""
 
 from __future__ import annotations
 
@@ -39,17 +39,18 @@ def open_pack(
 
     Args:
         where: path, bytes, binary file object or fsspec URL.
-        verify: ``touched`` checks header, manifest and every chunk read; ``all`` checks every byte of the file.
+        verify: ``touched`` checks the header, the manifest and every chunk that is read; ``all`` checks every byte of
+            the file.
         limits: how much the file may declare.
         device: where to decode.
-        per_class: images a class and epoch for a generator, instead of the card's.
-        digest: the file must have this ``digest``, ``sha256:...``: it is then the very file that was pinned.
-        trusted_keys: one of these Ed25519 public keys must have signed the file. Each is 32 bytes, or 64 hexadecimal
-            digits, or the path of a file with the digits or with PEM. Needs ``dsetpack[sign]``.
+        per_class: images per class and epoch of a ``generator`` part, instead of the card's number.
+        digest: the ``digest`` that the file must have, ``sha256:...``, to open exactly the file that was pinned.
+        trusted_keys: Ed25519 public keys, one of which must have signed the file. Each is 32 bytes, 64 hexadecimal
+            digits, or the path of a file with the digits or with PEM. This needs ``dsetpack[sign]``.
 
     Raises:
         FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
-        OSError: if it cannot be read.
+        OSError: if the file cannot be read.
         DsetpackError: if torch cannot use the device here.
     """
     chosen = usable(device)
@@ -66,14 +67,15 @@ def open_pack(
 
 
 DRAWS = 6
-"""Images of each class that are shown of a generator whose card says no number."""
+"""How many images per class are shown of a generator whose card gives no number."""
 
 
 def open_to_show(where: Readable, digest: str | None = None, per_class: int = DRAWS) -> Pack:
-    """Open a pack to look at; a generator that does not say how many images it makes makes ``per_class`` of each class.
+    """Open a pack to look at it; a generator whose card gives no number makes ``per_class`` images per class.
 
     Raises:
-        as ``open_pack``.
+        FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
+        OSError: if the file cannot be read.
     """
     with Reader(where, digest=digest) as reader:
         digest, manifest = reader.digest, reader.manifest
@@ -82,7 +84,7 @@ def open_to_show(where: Readable, digest: str | None = None, per_class: int = DR
 
 
 def _origin(where: Readable) -> str | bytes | None:
-    """What opens the same file later, from any folder."""
+    """The argument that opens the same file later from any folder, or None."""
     if isinstance(where, str) and "://" in where:
         return where
     if isinstance(where, str | os.PathLike):
@@ -91,9 +93,9 @@ def _origin(where: Readable) -> str | bytes | None:
 
 
 class Stored:
-    """What a pack's file holds: read, checked and decoded when first used, by one thread for all.
+    """Contents that are still in a pack's file: one thread reads, checks and decodes them when they are first used.
 
-    Pickling or copying it (for worker processes) reads everything first, so that no file handle travels.
+    Pickling or copying them (for worker processes) reads everything first, so no file handle is passed on.
     """
 
     def __init__(self, reader: Reader, card: Card) -> None:
@@ -114,7 +116,7 @@ class Stored:
 
     @property
     def labels(self) -> Tensor:
-        """The label of every pair; reads no images."""
+        """The label of every pair, without reading images."""
         with self._lock:
             source = self._source
             if isinstance(source, Loaded):
@@ -143,7 +145,7 @@ def _read(reader: Reader, card: Card) -> Loaded:
 
 
 def _labels_of(reader: Reader, number: int, card: Card) -> Tensor:
-    """The label of every source; of a generator's, ``per_class`` images of each class in turn."""
+    """The label of every source; for a generator, the classes in turn, ``per_class`` times each."""
     if "labels" not in reader.manifest.parts[number].tensors:
         return drawn_labels(card, card.per_class or 0)
     labels = torch.from_numpy(reader.role(number, "labels"))

@@ -1,4 +1,4 @@
-"""The pack: a factorized dataset in memory, which decodes (source, decoder) pairs on the fly."""
+"""The pack: a factorized dataset in memory that decodes (source, decoder) pairs on the fly."""
 
 from __future__ import annotations
 
@@ -41,22 +41,23 @@ class Pack:
     """A factorized dataset: parts of sources × decoders, with the card that says how to use them.
 
     Attributes:
-        card: what the pack is.
-        table: which pair number is which (part, source, slot).
-        digest: ``sha256:...`` of the file it was opened from; None for a pack made in memory.
-        origin: that file, where it can be opened again: absolute path, URL or bytes; else None.
+        card: the description of the pack.
+        table: the (part, source, slot) of each pair.
+        digest: ``sha256:...`` of the file that the pack was opened from; None for a pack made in memory.
+        origin: that file if it can be opened again, as an absolute path, URL or bytes; otherwise None.
     """
 
     def __init__(self, card: Card, parts: Iterable[Part], space: Space | None = None, digest: str | None = None):
         """Put a pack together.
 
         Args:
-            card: what it is; class count, image shape and label kind must fit the parts.
-            parts: at least one.
-            space: the pixel space, where the card alone cannot make it (an embedded ZCA).
+            card: the description of the pack; class count, image shape and label kind must fit the parts.
+            parts: at least one part.
+            space: the pixel space; needed only if the card alone cannot make it (an embedded ZCA).
+            digest: the digest of the file that the pack comes from, if any.
 
         Raises:
-            FormatError: a part or the space does not fit the card.
+            FormatError: if a part or the space does not fit the card.
         """
         contents = Loaded(tuple(parts), space_from_card(card.space, {}) if space is None else as_space(space))
         check_contents(contents, card)
@@ -64,7 +65,7 @@ class Pack:
 
     @classmethod
     def of_contents(cls, card: Card, contents: PackContents, digest: str | None, origin: str | bytes | None) -> Pack:
-        """A pack of what fits its card already, such as a file that was checked; its contents may be read later."""
+        """Make a pack of contents that fit the card already, such as a checked file; they may be read later."""
         pack = cls.__new__(cls)
         pack._hold(card, contents, digest, origin)
         return pack
@@ -77,7 +78,7 @@ class Pack:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The parts; read and checked when first used where the pack was opened from a file."""
+        """The parts; if the pack was opened from a file, they are read and checked when first used."""
         return self._contents.parts
 
     @property
@@ -87,12 +88,12 @@ class Pack:
 
     @property
     def labels(self) -> Tensor:
-        """The label of every pair: int64 [len], or float32 [len, classes]; reads no images."""
+        """The label of every pair, without reading images: int64 [len], or float32 [len, classes]."""
         return self._contents.labels
 
     @property
     def device(self) -> torch.device:
-        """Where it decodes."""
+        """The device that the pack is on and decodes on."""
         return self.parts[0].labels.device
 
     @classmethod
@@ -105,33 +106,36 @@ class Pack:
         space: Space | None = None,
         **card: Any,
     ) -> Pack:
-        """A pack of plain images. The arrays are copied.
+        """Make a pack of plain images. The arrays are copied.
 
         Args:
             images: uint8 in 0..255 or floats in the pack's space, [N, C, H, W] or [N, H, W]. Raw floats are in [0, 1];
                 learned ones may lie in [-2, 3].
             labels: hard integers [N] or [N, 1], or soft floats [N, classes].
-            classes: class names, or how many; by default as many as the labels say.
+            classes: class names, or the number of classes; by default the largest hard label plus one, or the number
+                of soft label columns.
             space: the pixel space of float images, such as ``Normalized.fit(images)``; by default raw.
             **card: further fields of the card (``title``, ``recipe``, ...).
 
         Raises:
-            FormatError: shapes, dtypes or values that do not fit, labels outside the classes, or unknown fields.
+            FormatError: if shapes, dtypes or values do not fit, if a label is outside the classes, or if a card field
+                is unknown.
         """
         made, part, pixel_space = images_contents(images, labels, classes=classes, space=space, **card)
         return Pack(made, [part], pixel_space)
 
     @staticmethod
     def merge(*packs: Pack, **card: Any) -> Pack:
-        """Several packs as one, on the first one's device: their parts one after another.
+        """Merge several packs into one, on the device of the first: their parts follow one another.
 
         Args:
-            *packs: of the same image shape, classes, pixel space, label kind and epoch rule. Stages are numbered on:
-                those of a pack follow those of the packs before it.
-            **card: fields in which the new card differs from the first pack's; it has no metrics.
+            *packs: packs with the same card fields ``shape``, ``classes``, ``space``, ``labels``, ``epoch_rule`` and
+                ``per_class``, except those given in ``card``. The stages of each pack are renumbered to follow those of
+                the packs before it.
+            **card: fields in which the new card differs from the first pack's. The new card has no metrics.
 
         Raises:
-            FormatError: no packs, or packs that do not go together; names the field.
+            FormatError: if no packs are given, or if packs differ in such a field (the message names it).
         """
         if not packs:
             raise FormatError("nothing to merge: at least one pack expected")
@@ -147,17 +151,17 @@ class Pack:
         return f"Pack({self.card.title!r}, {kinds} = {len(self)} images {list(self.card.shape)})"
 
     def decode(self, pair_ids: PairIds, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Decode any pairs in one batched call, differentiable in sources and banks.
+        """Decode any pairs in one batched call; the images are differentiable in sources and banks.
 
         Args:
-            pair_ids: B pair numbers in 0..len-1, in any order, repeats allowed.
-            seed, epoch: which noise a generator draws; others ignore them.
+            pair_ids: B numbers in 0..len-1, in any order, repeats allowed.
+            seed, epoch: choose the noise of ``generator`` parts; other kinds ignore them.
 
         Returns:
             images float32 [B, C, H, W] in the pack's space, and labels int64 [B] or float32 [B, classes].
 
         Raises:
-            IndexError: a number that is no pair.
+            IndexError: if a pair does not exist, or if ``pair_ids`` is not one-dimensional.
         """
         pairs = np.asarray(pair_ids.cpu() if isinstance(pair_ids, Tensor) else pair_ids)
         if pairs.ndim != 1:
@@ -170,44 +174,45 @@ class Pack:
         return images[at_pairs], labels[at_pairs]
 
     def dataset(self, transform: Transform | None = None, *, seed: int = 0) -> PackDataset:
-        """A map-style dataset over all pairs, for any stock ``DataLoader``."""
+        """Make a map-style dataset over all pairs, for any stock ``DataLoader``; see ``PackDataset``."""
         return PackDataset(self, transform=transform, seed=seed)
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
-        """Batches of pair numbers by ``rule`` (by default the card's); see ``PairSampler`` for the options."""
+        """Make a sampler of batches of pair_ids by ``rule`` (by default the card's); see ``PairSampler``."""
         return PairSampler(self.table, batch_size, rule=rule or self.card.epoch_rule, **options)
 
     def loader(self, batch_size: int, **options: Any) -> PackLoader:
-        """Batches (images, labels) decoded on the pack's device, exactly resumable; see ``PackLoader``.
+        """Make a loader of batches (images, labels), decoded on the pack's device; see ``PackLoader`` for the options.
 
-        Images come as they are; ``Dsa(pack.card.augmentation)(x, generator)`` augments a batch as ``train`` does.
+        It can be resumed exactly. Images are not augmented; ``Dsa(pack.card.augmentation)(x, generator)`` augments a
+        batch as ``train`` does.
         """
         return PackLoader(self, batch_size, **options)
 
     def stream(self, batch_size: int, **options: Any) -> PackStream:
-        """An iterable dataset of whole batches for ``DataLoader(..., batch_size=None)``; see ``PackStream``."""
+        """Make an iterable dataset of whole batches for ``DataLoader(..., batch_size=None)``; see ``PackStream``."""
         return PackStream(self, batch_size, **options)
 
     def select(
         self, *, classes: Which | Iterable[Which] | None = None, parts: Which | Iterable[Which] | None = None
     ) -> Pack:
-        """Some of it; its card has no metrics, which were measured on the whole.
+        """Select some classes or parts as a new pack. Its card has no metrics: they were measured on the whole pack.
 
         Args:
-            classes: keep only sources of these classes, by number or name; class numbers stay as they are.
+            classes: keep only sources of these classes, by number or name; the class list and labels do not change.
             parts: keep only these parts, by number or name.
 
         Raises:
-            FormatError: nothing is left, or no such class or part.
+            FormatError: if nothing is left, or if a class or part does not exist.
         """
         card, kept = select(self.card, self.parts, classes, parts)
         return Pack(card, kept, self.space)
 
     def to(self, device: torch.device | str) -> Pack:
-        """The pack on a device; the one it is called on stays where it is.
+        """Copy the pack to a device; the original stays where it is. A pack that is already there returns itself.
 
         Raises:
-            DsetpackError: torch cannot use the device here.
+            DsetpackError: if torch cannot use the device here.
         """
         device = usable(device)
         if device == self.device:
@@ -223,9 +228,9 @@ class Pack:
         return moved
 
     def materialize(self, device: torch.device | str | None = None) -> Pack:
-        """The same pack with all images decoded once and kept: faster epochs for ``len × C × H × W × 4`` bytes.
+        """Decode all images once and keep them: faster epochs for ``len × C × H × W × 4`` bytes of memory.
 
-        A generator's images are those of seed 0, epoch 0, the same every epoch.
+        The images of ``generator`` parts are those of seed 0 and epoch 0, the same in every epoch.
         """
         made = copy.copy(self.to(device or self.device))
         batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // MATERIALIZE_BATCH)))
@@ -245,23 +250,24 @@ class Pack:
         steps: int | None = None,
         progress: Progress | None = None,
     ) -> Report:
-        """Train a network on the pack, in place, by the card's own recipe and augmentation or by others.
+        """Train a network in place on the pack, by the card's recipe and augmentation or by others.
 
         Args:
-            model: images [B, C, H, W] in the pack's space to logits [B, classes].
-            seed: of order and augmentation.
-            recipe: by default the card's.
-            augmentation: by default the card's; None for none.
+            model: maps images [B, C, H, W] in the pack's space to logits [B, classes].
+            seed: seed of order, augmentation, CutMix and dropout.
+            recipe: the training recipe; by default the card's.
+            augmentation: by default the card's; None trains without augmentation.
             device: where to train; by default where the pack is.
             steps: optimiser steps instead of the recipe's length.
-            progress: called now and then with steps done, all steps, and the mean loss since the last call.
+            progress: called regularly with the number of steps done, the number of all steps, and the mean loss since
+                the last call.
 
         Returns:
             ``loss`` (mean of at most the last 25 steps), ``steps`` and ``seconds``.
 
         Raises:
-            FormatError: the card has no recipe and none is given, or the labels do not fit model or loss.
-            DsetpackError: the loss became NaN or infinite, or torch cannot use the device here.
+            FormatError: if the card has no recipe and none is given, or if the labels do not fit the model or the loss.
+            DsetpackError: if the loss becomes NaN or infinite, or if torch cannot use the device here.
         """
         recipe = recipe or self.card.recipe
         if recipe is None:
@@ -279,10 +285,10 @@ class Pack:
         )
 
     def save(self, path: str | os.PathLike[str], encoding: EncodingChoice = "exact") -> int:
-        """Write the pack in one step; an existing file is replaced whole or not at all.
+        """Write the pack to a file; an existing file is replaced completely or not at all.
 
         Args:
-            path: a ``.dpk`` file.
+            path: the ``.dpk`` file.
             encoding: ``exact``, ``f16``, ``int8``, ``int4``, or choices by tensor name or role.
 
         Returns:
@@ -291,30 +297,30 @@ class Pack:
         return write(path, *stored(self.card, self.parts, self.space), encoding=encoding)
 
     def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
-        """The bytes that ``save`` writes."""
+        """Encode the pack as the bytes that ``save`` writes."""
         return encode(*stored(self.card, self.parts, self.space), encoding=encoding)
 
     def to_onnx(self, path: str | os.PathLike[str], **options: Any) -> int:
-        """Write an ONNX model that decodes without torch and dsetpack; see ``dsetpack.onnx.export``."""
+        """Write an ONNX model that decodes without torch or dsetpack; see ``dsetpack.onnx.export``."""
         from dsetpack.onnx import export
 
         return export(self, path, **options)
 
     def replace_card(self, **changes: Any) -> Pack:
-        """The same pack with some fields of its card changed.
+        """Make the same pack with some fields of its card changed.
 
         Raises:
-            FormatError: unknown fields, or values that fit neither the card nor the pack.
+            FormatError: if a field is unknown, or if a value does not fit the card or the pack.
         """
         with at("card"):
             card = self.card.replace(**changes)
         return Pack(card, self.parts, self.space)
 
     def with_space(self, space: Space) -> Pack:
-        """The same pack with its own pixel space given: from ``Zca.refit``, or to be stored in another way.
+        """Give the pack its own pixel space, made by ``Zca.refit`` or to be stored in another way.
 
         Raises:
-            FormatError: another space than the pack's.
+            FormatError: if ``space`` is not the pack's space.
         """
         if not same_space(as_space(space).model, self.card.space):
             raise FormatError(f"the pack's images are not in the space {space!r}, but in {self.space!r}")

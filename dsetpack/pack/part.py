@@ -16,17 +16,18 @@ from dsetpack.formats.kinds import KindConfig
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part of a pack, in memory. Parts may hold the same ``decoder`` object: then they share its bank.
+    """One part of a pack, in memory. Parts that hold the same ``decoder`` object share its bank.
 
     Attributes:
         kind, config: the decoder kind and its settings.
         decoder: the bank as a differentiable module.
         sources: float32 [N, *source shape]; None for a kind that draws them (``generator``).
-        labels: hard int64 [N] or soft float32 [N, classes]. A generator's are int64 [N]: the class of each image of an
-            epoch.
-        stage: the stage of a continual learner in which it was made.
-        name: what people call it (``train``, ``test``).
-        class_decoders: for each class the decoders that its sources may use, equally many for each; None for all.
+        labels: hard int64 [N] or soft float32 [N, classes]. A generator's labels are int64 [N]: the class of each
+            image of an epoch.
+        stage: the stage of a continual learner in which the part was made.
+        name: a name for people (``train``, ``test``).
+        class_decoders: for each class the decoder_ids that its sources may use, the same number for each class; None
+            for all.
 
     Raises:
         FormatError: if there is not one label per source, or if ``class_decoders`` come with soft labels.
@@ -57,34 +58,34 @@ class Part:
 
     @property
     def slots(self) -> int:
-        """In how many ways each source can be decoded."""
+        """The number of ways in which each source can be decoded."""
         return len(self.class_decoders[0]) if self.class_decoders else self.config.bank_size()
 
     def decode(self, sources: Tensor, slot_ids: Tensor, labels: Tensor, source_ids: Tensor | None = None) -> Tensor:
-        """Decode sources of these labels by the decoders in these slots into images [B, C, H, W].
+        """Decode sources with these labels by the decoders in these slots into images [B, C, H, W].
 
         Args:
-            sources: [B, ...], or any number of them where ``source_ids`` says which ones.
-            slot_ids: int64 [B]; on the CPU the decoder checks them without waiting for a GPU.
-            labels: int64 [B], or soft.
-            source_ids: int64 [B], which sources; all in order if left out.
+            sources: [B, ...], or any number of sources if ``source_ids`` selects from them.
+            slot_ids: int64 [B]; if they are on the CPU, the decoder checks them without waiting for a GPU.
+            labels: int64 [B], or soft float32 [B, classes].
+            source_ids: int64 [B], the sources to take; by default all, in order.
         """
         decoder_ids = slot_ids if self._allowed is None else self._allowed[labels, slot_ids.to(labels.device)]
         images: Tensor = self.decoder(sources, decoder_ids, source_ids)
         return images
 
     def to(self, device: torch.device | str, decoder: Decoder) -> Part:
-        """The part on a device, with its decoder already there."""
+        """Copy the part to a device, with its decoder already there."""
         sources = None if self.sources is None else self.sources.to(device)
         return replace(self, decoder=decoder, sources=sources, labels=self.labels.to(device))
 
     def take(self, chosen: Tensor) -> Part:
-        """The part with only the chosen sources (bool [N] or int64 indices)."""
+        """Keep only the chosen sources (bool [N] or int64 indices)."""
         sources = None if self.sources is None else self.sources[chosen]
         return replace(self, sources=sources, labels=self.labels[chosen])
 
     def by_class(self, classes: Sequence[int]) -> Part:
-        """The part with only the sources of some classes (soft labels: by their largest entry)."""
+        """Keep only the sources of some classes (the class of a soft label is its largest entry)."""
         hard = self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
         return self.take(torch.isin(hard, torch.tensor(list(classes), device=hard.device)))
 

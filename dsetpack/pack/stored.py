@@ -1,4 +1,4 @@
-"""From a pack in memory to what its file says and holds."""
+"""The way from a pack in memory to the contents of its file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def stored(card: Card, parts: Sequence[Part], space: Space) -> tuple[Card, list[PartEntry], Arrays]:
-    """What a pack's file says and holds: the arguments of ``formats.write``.
+    """Make the card, part entries and arrays of a pack's file: the arguments of ``formats.write``.
 
     Raises:
-        FormatError: if a generator's labels cannot be said in a file.
+        FormatError: if a generator's labels cannot be stored in a file.
     """
-    if isinstance(space, Zca) and space.tensors():  # under our names: another writer's may be those of sources
+    # Use our own tensor names: those of another writer may collide with the names of sources.
+    if isinstance(space, Zca) and space.tensors():
         space = space.stored("embed")
         card = card.replace(space=space.model)
     tensors: Arrays = {name: _array(t) for name, t in space.tensors().items()}
@@ -48,7 +49,7 @@ def stored(card: Card, parts: Sequence[Part], space: Space) -> tuple[Card, list[
 
 
 def _check_drawn(number: int, part: Part, card: Card) -> None:
-    """A file says of a generator's images only how many there are of each class."""
+    """Check a generator's labels: a file can only store how many images there are per class."""
     classes = len(card.classes)
     per_class = card.per_class or max(1, len(part.labels) // classes)
     if not torch.equal(part.labels.cpu(), drawn_labels(card, per_class)):
@@ -75,6 +76,6 @@ def _array(tensor: Tensor) -> NDArray[Any]:
 
 
 def _labels(labels: Tensor, classes: int) -> NDArray[Any]:
-    """Hard labels in the fewest bytes."""
+    """Store hard labels in the smallest fitting dtype; soft labels as they are."""
     values = _array(labels)
     return values.astype(np.min_scalar_type(classes - 1)) if values.ndim == 1 else values

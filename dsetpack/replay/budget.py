@@ -1,8 +1,8 @@
-"""What a memory costs: the bytes of its file, counted without writing it.
+"""The cost of a memory: the bytes of its file, counted without writing it.
 
-Each part's sources and labels are datasets of their own, so their bytes add up; they are measured once, when the part
-comes in, and a part that loses sources later counts in proportion (within a few percent, since sources differ in how
-well they compress; ``save`` measures again). A bank counts once, however many parts share it. All the rest, the
+Each part's sources and labels are datasets of their own, so their bytes add up. They are measured once, when the part
+is added. A part that loses sources later counts in proportion (right within a few percent, since sources compress
+differently well; ``save`` measures again). A bank counts once, however many parts share it. The rest, which is the
 manifest and the file's structure, is measured on a file of the same parts with one source each and empty banks.
 """
 
@@ -28,9 +28,9 @@ from dsetpack.pack.part import Part
 from dsetpack.pack.stored import stored
 
 CHUNK = 80
-"""Bytes that a further chunk of a dataset costs in manifest and structure."""
+"""Bytes that each further chunk of a dataset costs in the manifest and the file's structure."""
 NUMBERS = 16
-"""Bytes a part by which larger numbers may lengthen the compressed manifest."""
+"""Bytes per part by which larger numbers may lengthen the compressed manifest."""
 DIGEST = re.compile(rb"\b[0-9a-f]{64}\b")
 OWN = ("sources", "labels")
 """The roles that have datasets of their own."""
@@ -38,7 +38,7 @@ OWN = ("sources", "labels")
 
 @dataclass(frozen=True)
 class Size:
-    """Stored bytes of a part's sources and labels, measured for so many sources."""
+    """Stored bytes of a part's sources and labels, measured for this number of sources."""
 
     sources: int
     stored: int
@@ -49,13 +49,13 @@ class Size:
         return self.stored / self.sources
 
     def of(self, sources: int) -> int:
-        """Bytes of so many of them."""
+        """Bytes of a number of sources with their labels."""
         return math.ceil(self.stored * sources / self.sources)
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a pack's file holds: its parts, its banks in the order of ``distinct``, and its pixel space, in bytes."""
+    """The stored bytes of a pack's file: of its parts, its banks in the order of ``distinct``, and its pixel space."""
 
     parts: tuple[Size, ...]
     banks: tuple[int, ...]
@@ -63,12 +63,12 @@ class Sizes:
 
 
 def distinct(parts: Sequence[Part]) -> list[Decoder]:
-    """The decoders of some parts, each once, in order."""
+    """The decoders of the parts, each listed once, in order."""
     return list({id(part.decoder): part.decoder for part in parts}.values())
 
 
 def measure(pack: Pack, data: bytes) -> Sizes:
-    """The sizes in a pack's file; ``data`` are its bytes."""
+    """Measure the sizes in a pack's file, whose bytes are ``data``."""
     with Reader(data) as reader:
         manifest = reader.manifest
     parts = tuple(_part(manifest, number) for number in range(len(manifest.parts)))
@@ -80,7 +80,7 @@ def measure(pack: Pack, data: bytes) -> Sizes:
 
 
 def overhead(pack: Pack, encoding: EncodingChoice) -> int:
-    """Bytes of a pack's file that are no stored values; takes no time that grows with the number of sources."""
+    """Count the bytes of a pack's file besides stored values, in time that does not grow with the number of sources."""
     small = Pack(pack.card, [part.take(torch.zeros(1, dtype=torch.int64)) for part in pack.parts], pack.space)
     card, entries, tensors = stored(small.card, small.parts, small.space)
     kept = {name for entry in entries for role, name in entry.tensors.items() if role in OWN}
@@ -88,13 +88,13 @@ def overhead(pack: Pack, encoding: EncodingChoice) -> int:
     data = encode(card, entries, tensors, encoding)
     with Reader(data) as reader:
         block, manifest = reader.header.user_block, reader.manifest
-    # The manifest's room is a power of two: counted as the next one where the whole file may come to need it.
+    # The manifest's room is a power of two: count the next one if the whole file may need it.
     room = user_block_size(_frame(manifest) + NUMBERS * (1 + len(entries)))
     return len(data) - _payload(manifest) - block + room
 
 
 def _frame(manifest: Manifest) -> int:
-    """The length of the compressed manifest, where no two chunks are alike: equal digests would compress to nothing."""
+    """The length of the compressed manifest if no two chunks are equal: equal digests would compress to nothing."""
     numbers = itertools.count()
     plain = DIGEST.sub(lambda _: hashlib.sha256(b"%d" % next(numbers)).hexdigest().encode(), manifest.dump())
     return len(compress(plain))

@@ -1,4 +1,4 @@
-"""Whether a pack fits a memory, and the pack as one of the memory's pixel space."""
+"""Checks that a pack fits a memory, and the pack's conversion to the memory's pixel space."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ BATCH = 1024
 
 
 def check_classes(found: Sequence[str], expected: Sequence[str] | None) -> None:
-    """Refuse another list of classes.
+    """Check that the classes are the expected ones; None accepts any.
 
     Raises:
-        FormatError: so it is.
+        FormatError: if they differ.
     """
     if expected is not None and tuple(found) != tuple(expected):
         raise FormatError(
             printable(
-                f"the pack has the classes {_few(found)}, the memory {_few(expected)}: a label is a place in one list "
-                "that all tasks share; make each pack with the whole list, and sources of some"
+                f"the pack has the classes {_few(found)}, the memory {_few(expected)}: a label is an index into one "
+                "list that all tasks share; make each pack with the whole list, and with sources of some classes"
             )
         )
 
 
 def check_stored(kinds: Iterable[str]) -> None:
-    """Refuse parts that draw their images: there is nothing that could be dropped one by one.
+    """Check that all parts store their sources: a part that draws its images has no sources that could be dropped.
 
     Raises:
-        FormatError: one of these kinds of parts does.
+        FormatError: if a part's kind draws its images.
     """
     for number, kind in enumerate(kinds):
         if not kind_config(kind).has_sources:
@@ -51,10 +51,10 @@ def check_stored(kinds: Iterable[str]) -> None:
 
 
 def with_sources(pack: Pack) -> Pack:
-    """The pack without parts that are empty, on the CPU.
+    """Copy the pack to the CPU without its empty parts.
 
     Raises:
-        FormatError: nothing is left, or a part draws its images.
+        FormatError: if nothing is left, or if a part draws its images.
     """
     check_stored(part.kind for part in pack.parts)
     kept = [part for part in pack.to("cpu").parts if len(part)]
@@ -64,10 +64,10 @@ def with_sources(pack: Pack) -> Pack:
 
 
 def check_alike(pack: Pack, card: Card) -> None:
-    """Refuse a pack whose images or labels are others than those of a memory with this card.
+    """Check that a pack's images and labels are like those of a memory with this card.
 
     Raises:
-        FormatError: another image shape or kind of labels, or values that need not be finite.
+        FormatError: if the image shape or the kind of labels differs, or if only the memory promises finite values.
     """
     if pack.card.shape != card.shape:
         raise FormatError(f"the pack has images of {list(pack.card.shape)}, the memory of {list(card.shape)}")
@@ -80,10 +80,10 @@ def check_alike(pack: Pack, card: Card) -> None:
 
 
 def epoch_rule(parts: Sequence[Part], rule: Rule, more: Sequence[Part], other: Rule) -> Rule:
-    """The rule of an epoch over ``parts`` and ``more``: theirs, where each source makes several images.
+    """The epoch rule of ``parts`` and ``more`` together: the rule of those whose sources make several images each.
 
     Raises:
-        FormatError: both do, by different rules.
+        FormatError: if sources of both make several images each, and their rules differ.
     """
     several = [any(part.slots > 1 for part in some) for some in (parts, more)]
     if all(several) and rule != other:
@@ -98,13 +98,13 @@ Rule = Literal["paired", "product"]
 
 
 def in_space(pack: Pack, space: Space) -> Pack:
-    """The pack with the same raw images, in another pixel space.
+    """Convert the pack to another pixel space, with the same raw images.
 
-    Images are converted, and so are small ones that are enlarged, where both spaces shift and scale channels and no
-    patch is padded; decoders that make raw images stay as they are.
+    Parts of kind ``images`` are converted. So are parts of kind ``upsample``, if both spaces only shift and scale
+    channels and no patch is padded. Decoders that make raw images stay as they are.
 
     Raises:
-        FormatError: a part's decoders work in the values of the pack's own space.
+        FormatError: if the decoders of a part work in the pack's own space and cannot be converted.
     """
     if same_space(pack.card.space, space.model):
         return pack if pack.card.space == space.model else Pack(_moved(pack, space), pack.parts, space)
@@ -130,7 +130,7 @@ def _converted(number: int, part: Part, pack: Pack, space: Space) -> Part:
 
 
 def _commutes(part: Part, pack: Pack, space: Space) -> bool:
-    """Whether enlarging small images and changing the space may change places."""
+    """Whether enlarging small images and changing the space commute."""
     config, (_, height, width) = part.config, pack.card.shape
     if not isinstance(config, UpsampleConfig) or height % config.factor or width % config.factor:
         return False

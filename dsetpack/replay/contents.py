@@ -1,4 +1,4 @@
-"""``Contents``: what a memory holds, as an immutable value: tasks, their parts and sizes, and banks that they share."""
+"""``Contents``: all that a memory holds, as an immutable value: tasks, their parts and sizes, and shared banks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from dsetpack.replay.shrink import Balance, Group, shrink
 from dsetpack.spaces import Space
 
 ROUNDING = 2e-6
-"""Of a decoder's largest value; see ``same_bank``."""
+"""A tolerance, as a share of a decoder's largest value; see ``same_bank``."""
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Decoders that the memory holds, and their bytes in the file."""
+    """A bank of decoders that the memory holds, and its bytes in the file."""
 
     decoder: Decoder
     stored: int
@@ -41,14 +41,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Contents:
-    """What a memory holds.
+    """All that a memory holds.
 
     Attributes:
-        card: of the pack that all stages make together.
-        space: its pixel space; ``space_bytes`` are what its tensors cost.
-        stages: task by task; the parts of task n have stage n.
-        banks: all decoders.
-        fixed: bytes of the file that are neither values nor labels, once counted; see ``counted``.
+        card: the card of the pack that all stages make together.
+        space: the pixel space of that pack.
+        space_bytes: the bytes of the space's tensors in the file.
+        stages: one per task; the parts of task n have stage n.
+        banks: all banks of decoders.
+        fixed: bytes of the file besides sources and labels, once counted; see ``counted``.
     """
 
     card: Card
@@ -70,15 +71,15 @@ class Contents:
 
     @property
     def bytes(self) -> int:
-        """What the file is counted to have."""
+        """The counted bytes of the file."""
         return self.fixed + sum(size.of(len(part)) for part, size in zip(self.parts, self.sizes, strict=True))
 
     def pack(self) -> Pack:
-        """All of it as one pack."""
+        """All contents as one pack."""
         return Pack(self.card, self.parts, self.space)
 
     def without(self, task: str) -> Contents | None:
-        """The same without a task and the banks that it alone uses; None where it is the only one."""
+        """The same contents without a task and the banks that it alone uses; None if it is the only task."""
         gone = next(number for number, stage in enumerate(self.stages) if stage.task == task)
         left = [*self.stages[:gone], *self.stages[gone + 1 :]]
         stages = tuple(
@@ -91,12 +92,12 @@ class Contents:
         return replace(self, card=card, stages=stages, banks=banks) if stages else None
 
     def counted(self, encoding: EncodingChoice) -> Contents:
-        """The same, with ``fixed`` counted."""
+        """The same contents, with ``fixed`` counted."""
         banks = sum(bank.stored for bank in self.banks)
         return replace(self, fixed=overhead(self.pack(), encoding) + banks + self.space_bytes)
 
     def remeasured(self, sizes: Sizes, length: int) -> Contents:
-        """The same with what its own file of ``length`` bytes was found to hold."""
+        """The same contents, with the sizes that were measured in its own file of ``length`` bytes."""
         found = iter(sizes.parts)
         stages = tuple(replace(stage, sizes=tuple(next(found) for _ in stage.parts)) for stage in self.stages)
         stored = {id(bank): size for bank, size in zip(distinct(self.parts), sizes.banks, strict=True)}
@@ -105,10 +106,10 @@ class Contents:
         return replace(self, stages=stages, banks=banks, space_bytes=sizes.space, fixed=fixed)
 
     def within(self, limit: int, balance: Balance) -> Contents:
-        """As much as ``limit`` bytes hold; sources go as ``shrink`` says.
+        """Drop sources, as ``shrink`` chooses them, until the file takes at most ``limit`` bytes.
 
         Raises:
-            FormatError: one source of each class of each task is more.
+            FormatError: if one source of each class of each task takes more.
         """
         if self.bytes <= limit:
             return self
@@ -123,10 +124,10 @@ class Contents:
         return kept
 
     def at_most(self, images: int, balance: Balance) -> Contents:
-        """With no more than so many decoded images.
+        """Drop sources until at most ``images`` images can be decoded.
 
         Raises:
-            FormatError: one source of each class of each task makes more.
+            FormatError: if one source of each class of each task makes more.
         """
         if sum(len(part) * part.slots for part in self.parts) <= images:
             return self
@@ -154,7 +155,7 @@ class Contents:
 
 
 def _take(part: Part, places: Sequence[Tensor]) -> Part:
-    """Only the sources in some places, in their order."""
+    """Keep only the sources at some places, in their order."""
     chosen = torch.cat(list(places)).sort().values
     return part if len(chosen) == len(part) else part.take(chosen)
 
@@ -165,7 +166,7 @@ def _values(part: Part) -> int:
 
 
 def _without_record(card: Card, number: int, stages: int) -> Card:
-    """The card without what it records of one distilled stage, where it has a record of each."""
+    """The card without its record of one distilled stage, if it has one record per stage."""
     settings = dict(card.provenance.settings)
     records = settings.get("stages")
     if not isinstance(records, list) or len(records) != stages:
@@ -175,21 +176,22 @@ def _without_record(card: Card, number: int, stages: int) -> Card:
 
 
 def by_class(part: Part) -> dict[int, Tensor]:
-    """The places of each class's sources, int64, in order."""
+    """The places of the sources of each class, int64, in order."""
     labels = hard(part)
     return {label: torch.nonzero(labels == label)[:, 0] for label in sorted(set(labels.tolist()))}
 
 
 def hard(part: Part) -> Tensor:
-    """The class of each source, int64 [N]; of soft labels the largest."""
+    """The class of each source, int64 [N]; the largest entry of a soft label."""
     return part.labels if part.labels.ndim == 1 else part.labels.argmax(1)
 
 
 def same_bank(one: Decoder, other: Decoder, encoding: Preset) -> bool:
-    """Whether two banks, both as their files hold them, are one bank: of equal settings, and with equal values.
+    """Whether two banks, both as their files hold them, have equal settings and equal values.
 
-    Each time that an int8 or int4 tensor is encoded anew, its scales are rounded anew (measured: by 2e-7 of the largest
-    value). Such values are equal here within a small part of an 8-bit step of their decoder, or ``ROUNDING`` of them.
+    Each time an int8 or int4 tensor is encoded again, its scales are rounded again (measured: by 2e-7 of the largest
+    value). So such values count as equal if they differ at most by a small part of an 8-bit step of their decoder plus
+    ``ROUNDING`` times its largest value.
     """
     if (type(one), one.config, one.image, one.classes) != (type(other), other.config, other.image, other.classes):
         return False
@@ -205,9 +207,9 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
-    if one.ndim < 2:  # too small for codes
+    if one.ndim < 2:  # such small tensors are not stored as codes
         return False
-    each, others = one.flatten(1), other.flatten(1)  # [decoders, values]: scales are the decoders' own
+    each, others = one.flatten(1), other.flatten(1)  # [decoders, values]: each decoder has its own scales
     span = others.max(1).values - others.min(1).values
     allowed = span / 255 / 50 + ROUNDING * others.abs().max(1).values
     return bool(((each - others).abs().max(1).values <= allowed).all())

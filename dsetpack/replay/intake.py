@@ -1,4 +1,4 @@
-"""How a pack becomes a stage of a memory: as its file will hold it, on decoders that the memory has already."""
+"""Adding a pack to a memory as a stage: with values as the file will hold them, sharing decoders the memory has."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from dsetpack.replay.contents import Bank, Contents, Stage, same_bank
 
 
 def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, card_of_all: bool) -> Contents:
-    """The contents with a pack as one stage more. Encodes this pack alone; ``fixed`` is still to be counted.
+    """Add a pack as one more stage. Only this pack is encoded; ``fixed`` must be counted afterwards.
 
     Args:
-        before: what there is; stays as it is.
-        pack: in the memory's classes and pixel space, all parts with sources, on the CPU.
-        task: its name.
-        encoding: what its values go through.
-        card_of_all: the pack's card describes what there is as well.
+        before: the contents so far, which stay as they are; None for an empty memory.
+        pack: a pack with the memory's classes and pixel space, on the CPU, whose parts all have sources.
+        task: the name of the task.
+        encoding: the encoding that the pack's values go through.
+        card_of_all: the pack's card describes all contents, not just this stage.
 
     Raises:
-        FormatError: other images, labels or epochs than those there are.
+        FormatError: if the pack's images, labels or epoch rule do not fit the contents so far.
     """
     if before is not None:
         compatible.check_alike(pack, before.card)
@@ -49,7 +49,7 @@ def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, c
 
 
 def reopened(pack: Pack, data: bytes, tasks: Sequence[str]) -> Contents:
-    """The contents of a file: one task for each stage that its pack's parts have."""
+    """The contents of a file: one task for each stage among the parts of its pack."""
     sizes = measure(pack, data)
     order = sorted({part.stage for part in pack.parts})
     found: list[tuple[list[Part], list[Size]]] = [([], []) for _ in order]
@@ -64,7 +64,7 @@ def reopened(pack: Pack, data: bytes, tasks: Sequence[str]) -> Contents:
 
 
 def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank], encoding: Preset) -> dict[int, Decoder]:
-    """The decoders that stand for each of a pack's, by its ``id``; new ones are added to ``held``."""
+    """The memory's decoder for each decoder of a pack, by the latter's ``id``; new ones are added to ``held``."""
     size = {id(bank): stored for bank, stored in zip(distinct(pack.parts), sizes, strict=True)}
     found: dict[int, Decoder] = {}
     for part, kept in zip(pack.parts, stored.parts, strict=True):
@@ -79,7 +79,7 @@ def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank], enc
 
 
 def _card(before: Contents, pack: Pack, card: Card) -> Card:
-    """The card with one stage more; what the first stages did not say of training, the new one may."""
+    """The card with one more stage; recipe and augmentation may come from the new stage if there are none so far."""
     return unmeasured(card).replace(
         epoch_rule=compatible.epoch_rule(before.parts, before.card.epoch_rule, pack.parts, pack.card.epoch_rule),
         recipe=card.recipe or pack.card.recipe,

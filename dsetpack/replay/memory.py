@@ -1,4 +1,4 @@
-"""``ReplayMemory``: what a continual learner keeps of past tasks, within a budget of bytes."""
+"""``ReplayMemory``: the past tasks of a continual learner, within a budget of bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from dsetpack.spaces import Space, as_space
 
 Task = str | int
 FLOAT_BYTES: dict[Preset, float] = {"exact": 4, "f16": 2, "int8": 1, "int4": 0.5}
-"""About what one value costs in each encoding."""
+"""About how many bytes one value costs in each encoding."""
 
 
 class Distillable(Protocol):
@@ -53,31 +53,31 @@ class Distillable(Protocol):
         """The names of all classes."""
 
     def distill_stage(self, pack: Pack | None, recipe: str, **options: Any) -> Pack:
-        """``pack`` with one more stage, learned from these images by a recipe; a new pack where there is none."""
+        """Add to ``pack`` one more stage, learned from these images by a recipe; with None, make a new pack."""
 
 
 class ReplayMemory:
-    """Packs of past tasks, one a task, within a budget of bytes.
+    """Packs of past tasks, one per task, within a budget of bytes.
 
-    The budget counts the bytes of the file that ``save`` writes: sources and labels at the memory's encoding, decoders
-    that tasks share once, the file's structure. When it is full, every task gives: the class that has the most (or the
-    task, as ``balance`` says) drops the source that was picked last, until all fits. Sources stand class by class in
-    the order in which they were picked; see ``dsetpack.replay.shrink``.
+    The budget counts the bytes of the file that ``save`` writes: sources and labels at the memory's encoding, shared
+    decoders once, and the file's structure. When the budget is exceeded, all tasks share the loss: the class with the
+    most values (or the task, if ``balance`` says so) drops the source that was picked last, until everything fits.
+    Within a part, the sources of each class are in the order in which they were picked; see ``dsetpack.replay.shrink``.
 
-    A task's values go through the encoding when they come in. Adding one works on that task's values alone; earlier
-    ones are not encoded again. What fails changes nothing. ``save`` encodes all, and then the memory holds the values
-    of the file, as after ``open``: other ones where dropped sources took the ends of the range of codes with them.
+    A task's values go through the encoding when the task is added; the values of earlier tasks are not encoded again.
+    A call that fails changes nothing. ``save`` encodes everything, and the memory then holds the values of the file, as
+    after ``open``. They can differ from those before, if sources that were dropped had set the range of the codes.
 
     Args:
         budget: bytes, or text such as "2MB" or "1.5MiB".
         encoding: ``exact``, ``f16``, ``int8`` or ``int4``; see ``Pack.save``.
-        classes: the names of all classes of all tasks, or how many; by default those of the first pack.
+        classes: the names of all classes of all tasks, or their number; by default those of the first pack.
         space: the pixel space of the images; by default the first pack's.
-        balance: ``class``: each class has as many values as any other, and shares them out between its tasks; ``task``:
-            each task as many as any other, shared out between its classes.
+        balance: ``class`` gives each class the same number of values, shared between its tasks; ``task`` gives each
+            task the same number, shared between its classes.
 
     Raises:
-        FormatError: an argument that is none of these.
+        FormatError: if an argument is not valid.
     """
 
     def __init__(
@@ -104,35 +104,35 @@ class ReplayMemory:
         return f"ReplayMemory({len(self.tasks)} tasks, {len(self)} images, {self.bytes:,} of {self.budget:,} bytes)"
 
     def __len__(self) -> int:
-        """How many images it makes: (source, decoder) pairs."""
+        """The number of images, which is the number of (source, decoder) pairs."""
         return 0 if self._contents is None else len(self.pack)
 
     @property
     def budget(self) -> int:
-        """Bytes that the file may have."""
+        """The number of bytes that the file may have."""
         return self._budget
 
     @property
     def bytes(self) -> int:
-        """Bytes that the file is counted to have; 0 while the memory is empty."""
+        """The counted bytes of the file; 0 while the memory is empty."""
         return 0 if self._contents is None else self._contents.bytes
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The names of the tasks in the order in which they came."""
+        """The names of the tasks, in the order in which they were added."""
         return () if self._contents is None else tuple(stage.task for stage in self._contents.stages)
 
     @property
     def space(self) -> Space | None:
-        """The pixel space of its images; None where it is empty, and takes the first pack's."""
+        """The pixel space of the images; None if the memory is empty and will take the first pack's."""
         return self._space if self._contents is None else self._contents.space
 
     @property
     def pack(self) -> Pack:
-        """All of it as one pack, which later changes of the memory leave as it is.
+        """The whole memory as one pack, which later changes of the memory do not affect.
 
         Raises:
-            FormatError: the memory is empty.
+            FormatError: if the memory is empty.
         """
         if self._pack is None:
             self._pack = self._held().pack()
@@ -140,16 +140,16 @@ class ReplayMemory:
 
     @property
     def targets(self) -> Tensor:
-        """The label of every image, int64 [len] or float32 [len, classes]; decodes nothing."""
+        """The label of every image, without decoding: int64 [len], or float32 [len, classes]."""
         return self.pack.labels
 
     @property
     def task_of(self) -> Tensor:
-        """The task of every image as a place in ``tasks``, int64 [len]; decodes nothing."""
+        """The task of every image as an index into ``tasks``, without decoding: int64 [len]."""
         return torch.cat([torch.full((len(part) * part.slots,), part.stage) for part in self.pack.parts])
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many sources there are of each class of each task."""
+        """The number of sources per task and class; classes without sources are left out."""
         if self._contents is None:
             return {}
         found, names = dict[str, dict[str, int]](), self._contents.card.classes
@@ -159,16 +159,17 @@ class ReplayMemory:
         return found
 
     def add(self, pack: Pack, task: Task | None = None) -> None:
-        """Keep a pack as one task, all of its parts.
+        """Add a pack, with all of its parts, as one task.
 
         Args:
-            pack: with the memory's classes, image shape and kind of labels. Of another pixel space it is converted
-                where the images stay the same: see ``compatible.in_space``. Decoders that the memory holds are shared.
-            task: its name; by default its number.
+            pack: a pack with the memory's classes, image shape and kind of labels. A pack in another pixel space is
+                converted if its images stay the same (see ``compatible.in_space``). Equal decoders that the memory
+                already holds are shared.
+            task: the name of the task; by default its number.
 
         Raises:
-            FormatError: it does not fit, the task is there already, or the budget does not hold one source of each
-                class of each task.
+            FormatError: if the pack does not fit, if the memory already has the task, or if the budget does not hold
+                one source of each class of each task.
         """
         if not isinstance(pack, Pack):
             raise FormatError(f"pack is a {type(pack).__name__}; a Pack expected, such as dsetpack.open(path)")
@@ -181,22 +182,23 @@ class ReplayMemory:
         task: Task | None = None,
         space: Space | None = None,
     ) -> None:
-        """Keep images as one task; of each class the first ones are kept the longest.
+        """Add images as one task; the first images of each class are kept the longest.
 
         Args:
             images, labels, space: as for ``Pack.from_arrays``.
             task: as for ``add``.
 
         Raises:
-            FormatError: as ``add`` and ``Pack.from_arrays``; or an empty memory does not know the classes of all tasks.
+            FormatError: as for ``add`` and ``Pack.from_arrays``, or if the memory is empty and was not given the
+                classes of all tasks.
         """
         known = self._known_classes()
         if known is None:
-            raise FormatError("which classes will there be in all tasks? say ReplayMemory(..., classes=10), or names")
+            raise FormatError("which classes will there be in all tasks? Say ReplayMemory(..., classes=10), or names")
         self._append(Pack.from_arrays(images, labels, classes=known, space=space), self._free_name(task))
 
     def extend(self, codes: ArrayLike | Tensor, labels: ArrayLike | Tensor, task: Task | None = None) -> None:
-        """Keep a task as sources alone, for the decoders that are there (KFS with frozen decoders).
+        """Add a task as sources alone, for the decoders that the memory has (KFS with frozen decoders).
 
         Args:
             codes: float [N, *shape of a source].
@@ -204,7 +206,7 @@ class ReplayMemory:
             task: as for ``add``.
 
         Raises:
-            FormatError: as ``add``; or the memory has no decoders, or several banks of them.
+            FormatError: as for ``add``, or if the memory does not have exactly one bank of decoders.
         """
         banks = {id(part.decoder): part for part in self.pack.parts if part.decoder.state_dict()}
         if len(banks) != 1:
@@ -222,26 +224,28 @@ class ReplayMemory:
         budget: int | str | None = None,
         **options: Any,
     ) -> None:
-        """Distill the images of a task, and keep the result.
+        """Distill the images of a task, and add the result.
+
+        The call fails at once if the memory's budget is smaller than a file with one blank image. How many bytes a
+        stage takes is only known once it is distilled. With ``folder``, the stage is not lost if the memory's budget
+        turns out to be too small: call ``resize``, and add the stage again with ``resume=True``. (``remove`` would
+        change the stage's number, and with it its seed.)
 
         Args:
-            data: the task's images and no others; its list of classes is the memory's.
-            recipe: its name (``kfs``, ``haba-cpu``, ...). With KFS later tasks keep the first one's decoders.
-                All tasks have one pixel space, of the kind that the recipe names: the memory's, if it was given one,
-                else that of the first task's images.
+            data: the images of the task and no others; its list of classes is the memory's.
+            recipe: the name of the recipe (``kfs``, ``haba-cpu``, ...). With KFS, later tasks keep the decoders of the
+                first. All tasks have one pixel space, of the kind that the recipe names: the memory's if it was given
+                one, otherwise that of the first task's images.
             task: as for ``add``.
-            budget: bytes of this task, about: as many values as they hold at the memory's encoding. By default the
-                recipe's.
-            **options: further ones of ``dsetpack.trainers.stages.add_stage``: ``settings``, ``seed``, ``device``,
+            budget: the approximate bytes of this task: it gets the number of values that they hold at the memory's
+                encoding. By default the recipe's budget.
+            **options: further options of ``dsetpack.trainers.stages.add_stage``: ``settings``, ``seed``, ``device``,
                 ``folder``, ``resume``, ``show`` (progress; by default on a terminal), ...
 
-        A budget that is less than an empty file is refused at once. What else a stage takes is known when it is there:
-        with ``folder`` it is not lost where the memory's budget turns out too small; ``resize``, and add it once more
-        with ``resume=True``. (``remove`` would change its number, with which its seed changes.)
-
         Raises:
-            FormatError: as ``add``; the recipe or the images do not fit the memory, or a class is in another task.
-            DsetpackError: distilling failed.
+            FormatError: as for ``add``, or if the recipe or the images do not fit the memory, or if a class is in
+                another task.
+            DsetpackError: if distilling fails.
         """
         name = self._free_name(task)
         if not hasattr(data, "distill_stage"):
@@ -249,10 +253,10 @@ class ReplayMemory:
                 f"data is a {type(data).__name__}; images that a method can distill expected, such as "
                 "dsetpack.trainers.stages.StageData(data)"
             )
-        compatible.check_classes(data.classes, self._known_classes())  # not after hours of work
+        compatible.check_classes(data.classes, self._known_classes())  # now, not after hours of work
         self._check_begins(data)
         if budget is not None and "ipc" in options:
-            raise FormatError("budget= and ipc= both say how many images a class: give one of them")
+            raise FormatError("budget= and ipc= both set the number of images per class: give one of them")
         if "space" in options:
             raise FormatError("the pixel space is the memory's; settings={'space': kind} changes the recipe's kind")
         if budget is not None:
@@ -265,10 +269,10 @@ class ReplayMemory:
         self._append(Pack(made.card, new, made.space), name, card_of_all=True)
 
     def remove(self, task: Task) -> None:
-        """Forget a task, and the decoders that it alone uses; the memory's only task leaves it empty.
+        """Remove a task and the decoders that it alone uses; without its only task, the memory is empty.
 
         Raises:
-            FormatError: there is no such task.
+            FormatError: if the task does not exist.
         """
         held = self._held()
         if str(task) not in self.tasks:
@@ -281,10 +285,10 @@ class ReplayMemory:
             self._keep(self._noted(left, self._budget).counted(self._encoding))
 
     def resize(self, budget: int | str) -> None:
-        """Another budget; a smaller one drops sources now.
+        """Change the budget; a smaller budget drops sources now.
 
         Raises:
-            FormatError: no such budget, or it does not hold one source of each class of each task.
+            FormatError: if the budget is not valid, or does not hold one source of each class of each task.
         """
         limit = parse_bytes(budget)
         if self._contents is not None:
@@ -292,33 +296,34 @@ class ReplayMemory:
         self._budget = limit
 
     def keep_images(self, images: int) -> None:
-        """Drop sources until at most so many images can be decoded.
+        """Drop sources until at most ``images`` images can be decoded.
 
         Raises:
-            FormatError: one source of each class of each task makes more.
+            FormatError: if one source of each class of each task makes more.
         """
         if self._contents is not None:
             self._keep(self._contents.at_most(images, self._balance))
 
     def loader(self, batch_size: int, **options: Any) -> PackLoader:
-        """Batches of what the memory holds now; see ``Pack.loader``."""
+        """Make a loader of the memory's current contents; see ``Pack.loader``."""
         return self.pack.loader(batch_size, **options)
 
     def mix(self, new: Batches, ratio: float = 1.0, **options: Any) -> MixedLoader:
-        """Batches of new data with rehearsal of what the memory holds now; see ``MixedLoader``."""
+        """Make a loader of new data, mixed with rehearsal of the memory's current contents; see ``MixedLoader``."""
         return MixedLoader(new, self.pack, ratio, **options)
 
     def save(self, path: str | os.PathLike[str]) -> int:
-        """Write the memory as one pack, whose stages are its tasks; an existing file is replaced whole or not at all.
+        """Write the memory as one pack whose stages are its tasks.
 
-        The file is never larger than the budget: where sources compress worse than counted, further ones are dropped.
+        An existing file is replaced completely or not at all. The file is never larger than the budget: if sources
+        compress worse than counted, more of them are dropped.
 
         Returns:
             the file's size in bytes.
 
         Raises:
-            FormatError: the memory is empty, or the budget does not hold one source of each class of each task.
-            OSError: the file cannot be written. Memory and file are then as before.
+            FormatError: if the memory is empty, or if the budget does not hold one source of each class of each task.
+            OSError: if the file cannot be written. Memory and file are then as before.
         """
         pack, contents = self.pack, self._held()
         while len(data := pack.to_bytes(self._encoding)) > self._budget:
@@ -338,17 +343,20 @@ class ReplayMemory:
         encoding: Preset | None = None,
         limits: Limits | None = None,
     ) -> Self:
-        """The memory in a file, every byte checked.
+        """Open the memory in a file, and check every byte of it.
 
         Args:
-            where: path, bytes, binary file object or fsspec URL; any pack whose parts have sources is good.
-            budget, encoding: by default the file's; a file that no memory wrote names no budget, and is ``int8``. A
-                pack that was selected or merged from memories has other stages than its notes say: with a budget its
-                tasks are called by their stages.
+            where: path, bytes, binary file object or fsspec URL of any pack whose parts all have sources.
+            budget, encoding: by default the file's. A file that no memory wrote names no budget, and its encoding is
+                ``int8`` by default. A pack that was selected or merged from memories has other stages than its notes
+                say; with a budget, its tasks are named by their stages.
             limits: how much the file may declare.
 
         Raises:
-            FormatError: no budget, or it does not hold the file, or a part has no sources; and as ``dsetpack.open``.
+            FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
+            FormatError: if there is no budget, if the budget does not hold one source of each class of each task, or if
+                a part has no sources.
+            OSError: if the file cannot be read.
         """
         with Reader(where, verify="all", limits=limits) as reader:
             compatible.check_stored([part.kind for part in reader.manifest.parts])
@@ -364,7 +372,7 @@ class ReplayMemory:
         return made
 
     def _append(self, pack: Pack, name: str, *, card_of_all: bool = False) -> None:
-        """Add a task. All is computed before anything changes."""
+        """Add a task. Everything is computed before anything changes."""
         compatible.check_classes(pack.card.classes, self._known_classes())
         pack = compatible.in_space(compatible.with_sources(pack), self.space or pack.space)
         contents = appended(self._contents, pack, name, self._encoding, card_of_all)
@@ -372,7 +380,7 @@ class ReplayMemory:
         self._keep(contents.within(self._budget, self._balance))
 
     def _noted(self, contents: Contents, budget: int) -> Contents:
-        """With what ``open`` has to know in the card."""
+        """Write what ``open`` needs to know into the card."""
         tasks = tuple(stage.task for stage in contents.stages)
         with at("what the memory's file says"):
             kept = notes.Notes(
@@ -393,11 +401,15 @@ class ReplayMemory:
         return self._classes if self._contents is None else self._contents.card.classes
 
     def _check_begins(self, data: Distillable) -> None:
-        """Raise a FormatError where the budget does not even hold an image without content."""
+        """Check that the budget holds at least one blank image.
+
+        Raises:
+            FormatError: if it does not.
+        """
         blank = Pack.from_arrays(torch.zeros(1, *data.shape), [0], classes=data.classes)
         if (least := len(blank.to_bytes(self._encoding))) > self._budget:
             raise FormatError(
-                f"a budget of {self._budget:,} bytes does not hold a file, which takes {least:,} at least"
+                f"a budget of {self._budget:,} bytes does not hold a file, which takes at least {least:,}"
             )
 
     def _free_name(self, task: Task | None) -> str:
@@ -411,7 +423,7 @@ class ReplayMemory:
         return str(task)
 
     def _images_a_class(self, data: Distillable, budget: int | str) -> int:
-        """How many images a class have as many values as a budget of bytes."""
+        """The number of images per class that have the same number of values as a budget of bytes."""
         size = math.prod(data.shape) * FLOAT_BYTES[self._encoding] * len(set(data.labels.tolist()))
         if not (count := int(parse_bytes(budget) / size)):
             raise FormatError(

@@ -1,4 +1,4 @@
-"""``MixedLoader``: each batch of new data with some of what the memory holds, exactly resumable."""
+"""``MixedLoader``: batches of new data, each with some images of the memory, exactly resumable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATE_VERSION = 3
 class Batches(Protocol):
     """Batches of new data: ``pack.loader(...)``, torchdata's ``StatefulDataLoader``, or any loader.
 
-    To be resumed it needs ``state_dict`` and ``load_state_dict``, too.
+    Resuming also needs ``state_dict`` and ``load_state_dict``.
     """
 
     def __iter__(self) -> Iterator[Any]: ...
@@ -35,24 +35,24 @@ class MixedLoader:
     """Batches (x, y) of new data, each followed by rehearsed images.
 
     A batch of n new samples is followed by about n · ratio rehearsed ones: after s new samples, floor(s · ratio), in
-    double precision, have been rehearsed. These run through the memory epoch by epoch by its own rule, on and on over
-    the epochs of the new data: what comes when is a function of (seed, number of new samples) alone. One iteration is
-    one of ``new``.
+    double precision, have been rehearsed. Rehearsal runs through the memory epoch by epoch by the memory's own rule,
+    and continues across the epochs of the new data, so each rehearsed sample depends only on the seed and the number of
+    new samples so far. One iteration of this loader is one iteration of ``new``.
 
     Args:
         new: batches (x, y): x float [n, C, H, W] in the memory's pixel space (``memory.pack.space.apply``), y int64
-            [n], or float [n, classes] where the memory's labels are soft.
-        memory: a pack, such as ``ReplayMemory.pack``, on the device that is to decode it (``pack.to("cuda")``).
-        ratio: rehearsed samples for each new one, > 0.
-        seed: of the rehearsal's order, 0 <= seed < 2**64.
-        rank, world: this process among those that share the rehearsal: each takes every ``world``-th sample. By default
-            those of ``torch.distributed`` where it is initialised. ``new`` shares its own batches out.
+            [n], or float [n, classes] if the memory's labels are soft.
+        memory: a pack, such as ``ReplayMemory.pack``, on the device that should decode it (``pack.to("cuda")``).
+        ratio: rehearsed samples per new sample, > 0.
+        seed: seed of the rehearsal's order, 0 <= seed < 2**64.
+        rank, world: this process and how many share the rehearsal: each takes every ``world``-th sample. By default
+            those of ``torch.distributed`` if it is initialised. ``new`` must divide its own batches between processes.
 
     Yields:
-        (x, y): the new samples first; all on the device of the new ones, images of their dtype.
+        (x, y): the new samples first; all on the device of the new samples, images in their dtype.
 
     Raises:
-        FormatError: an argument out of its range; from an iteration: batches that do not fit the memory.
+        FormatError: if an argument is out of range, or, from an iteration, if a batch does not fit the memory.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class MixedLoader:
         self._seen = 0  # new samples given so far, over all epochs
 
     def __len__(self) -> int:
-        """Batches of one iteration, where ``new`` has a length."""
+        """The number of batches in one iteration, if ``new`` has a length."""
         return len(self.new)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Batch]:
@@ -87,27 +87,27 @@ class MixedLoader:
 
     @property
     def resumable(self) -> bool:
-        """Whether ``new`` can say where it stands."""
+        """Whether ``new`` can save and restore its position."""
         return all(hasattr(self.new, name) for name in ("state_dict", "load_state_dict"))
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this rank stands after the batches received so far: plain values if those of ``new`` are.
+        """The position of this rank after the batches received so far: plain values if those of ``new`` are plain.
 
         It is the same on all ranks as long as their batches have equal sizes.
 
         Raises:
-            FormatError: ``new`` cannot say where it stands.
+            FormatError: if ``new`` cannot save its position.
         """
         return {**self._state(), "seen": self._seen, "new": self._resumable().state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Make the next iteration go on from where the state was taken.
+        """Make the next iteration continue from where the state was taken.
 
-        A memory that was saved since holds the values of its file: save it before it is mixed.
+        Save a memory before you mix it: saving changes its values to those of the file.
 
         Raises:
-            FormatError: it belongs to a memory of other values, another ratio, seed or number of ranks, or it is
-                damaged, or ``new`` cannot go on. Then nothing has changed.
+            FormatError: if the state belongs to a memory of other values, or to another ratio, seed or number of ranks,
+                if it is damaged, or if ``new`` cannot restore its position. Then this loader has not changed.
         """
         expected = self._state()
         if (version := state.get("version", STATE_VERSION)) != STATE_VERSION:
@@ -119,7 +119,7 @@ class MixedLoader:
                 raise FormatError(f"the state has {key} {state[key]!r}, here it is {value!r}: make an equal loader")
         if state["contents"] != expected["contents"]:
             raise FormatError(
-                "the state belongs to a memory of other values: saving encodes them anew, so save a memory before it "
+                "the state belongs to a memory of other values: saving encodes them again, so save a memory before it "
                 "is mixed, and open that file to go on"
             )
         seen = state["seen"]
@@ -143,7 +143,7 @@ class MixedLoader:
 
     @cached_property
     def _contents(self) -> str:
-        """SHA-256 over labels, sources and decoders; of a source of pairs that is no pack over the labels."""
+        """SHA-256 over labels, sources and decoders; over the labels alone if the memory is not a pack."""
         tensors, found = [self.memory.labels], hashlib.sha256()
         for part in getattr(self.memory, "parts", ()):
             found.update(f"{part.kind} {part.config!r}".encode())
@@ -162,7 +162,7 @@ class MixedLoader:
         return self.new
 
     def _runs(self, first: int, last: int) -> Iterator[tuple[int, slice]]:
-        """The places ``first`` to ``last`` of this rank's rehearsal: epochs, and places in their orders."""
+        """Samples ``first`` to ``last`` of this rank's rehearsal, as epochs and positions in their orders."""
         plan, rank, step = self._plan, self._plan.sampling.rank, self._plan.sampling.world
         start, stop = first * step + rank, last * step + rank
         while start < stop:

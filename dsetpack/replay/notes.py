@@ -1,4 +1,4 @@
-"""What a memory's file says beside its tensors, in the card's ``extra``: budget, encoding, balance, names of tasks."""
+"""The notes that a memory keeps in its card's ``extra``: budget, encoding, balance and the names of tasks."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from dsetpack.replay.contents import hard
 from dsetpack.replay.units import parse_bytes
 
 KEY = "replay"
-"""In ``card.extra``."""
+"""The key of the notes in ``card.extra``."""
 
 
 class Notes(Model):
-    """What ``ReplayMemory.open`` has to know.
+    """What ``ReplayMemory.open`` needs to know.
 
     Attributes:
-        budget: in bytes.
+        budget: the budget in bytes.
         encoding, balance: as for ``ReplayMemory``.
         tasks: the name of each stage.
-        classes: a digest of the classes that each stage has, by which the notes know their own pack; shrinking keeps
-            every class of every task.
+        classes: a digest of the classes of each stage, which shows whether the notes belong to the pack. Shrinking does
+            not change it, since it keeps every class of every task.
     """
 
     budget: Positive
@@ -41,20 +41,21 @@ class Notes(Model):
 
 
 def write(card: Card, notes: Notes) -> Card:
-    """The card with the notes."""
+    """Write the notes into the card."""
     return card.replace(extra={**card.extra, KEY: json.loads(notes.model_dump_json())})
 
 
 def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | None) -> Notes:
-    """The notes in a pack's card; of a pack that no memory wrote, tasks are called by their stages.
+    """Read the notes in a pack's card; if no memory wrote the pack, tasks are named by their stages.
 
     Args:
-        pack: from the file ``name``.
-        budget, encoding: in place of the file's. With a budget the notes of a memory of other stages do not matter:
-            they are left over where a memory's pack was selected from or merged.
+        pack: the pack from the file ``name``.
+        name: the file's name, for messages.
+        budget, encoding: used instead of the file's. With a budget, notes that do not match the stages are ignored:
+            such notes are left over after a selection or merge of a memory's pack.
 
     Raises:
-        FormatError: no budget, damaged notes, or not one task a stage.
+        FormatError: if there is no budget, if the notes are damaged, or if they do not match the stages.
     """
     stages = sorted({part.stage for part in pack.parts})
     found = pack.card.extra.get(KEY)

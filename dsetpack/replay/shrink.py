@@ -1,10 +1,10 @@
-"""Which sources go when a memory is too large: the last picked of whoever has the most.
+"""The choice of sources to drop when a memory is too large: the last picked ones, where there are most.
 
-Sources stand in each part class by class in the order in which they were picked: herding and k-center put the most
-useful first. Sources that were learned together have no such order; of them the last go, too. So a group, the sources
-of one class in one part, loses its last ones. Groups are shared out between *units*, the classes or the tasks: the unit
-with the most values loses next, in it the group with the most. Every group keeps one source: no class of any task is
-forgotten.
+In each part, the sources of a class are in the order in which they were picked: herding and k-center put the most
+useful first. Sources that were learned together have no such order; of them, too, the last are dropped. So each group,
+which is the sources of one class in one part, loses its last sources. Groups belong to *units*, which are the classes
+or the tasks: the unit with the most values loses next, and in it the group with the most values. Every group keeps one
+source, so no class of any task is forgotten.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Group:
     """The sources of one class in one part.
 
     Attributes:
-        task, label: numbers of task and class.
-        count: how many sources.
-        values: numbers that one source holds; units are balanced by these, so that small sources may be more.
-        cost: what one source costs: bytes, or images.
+        task, label: the numbers of the task and the class.
+        count: the number of sources.
+        values: how many values one source holds. Units are balanced by values, so small sources may be more in number.
+        cost: the cost of one source, in bytes or images.
     """
 
     task: int
@@ -38,15 +38,16 @@ class Group:
 
 
 def shrink(groups: Sequence[Group], balance: Balance, limit: float) -> list[int]:
-    """How many sources each group keeps so that all of them cost at most ``limit``.
+    """Choose how many sources each group keeps, so that all of them together cost at most ``limit``.
 
     Args:
-        groups: in the order of parts; of equal ones the later loses first.
-        balance: ``class`` shares out between classes, and what a class has between its tasks; ``task`` the other way.
-        limit: in the unit of ``cost``.
+        groups: the groups in the order of parts; of equal groups, the later one loses first.
+        balance: ``class`` shares between classes, and within a class between its tasks; ``task`` the other way round.
+        limit: the limit, in the unit of ``cost``.
 
     Returns:
-        a count for each group, 1 at least where it has any. They may cost more than ``limit`` where nothing can go.
+        a count for each group, at least 1 unless the group is empty. The total cost may exceed ``limit`` if no group
+        can lose more.
     """
     kept = [group.count for group in groups]
     total = sum(group.count * group.cost for group in groups)
@@ -58,7 +59,7 @@ def shrink(groups: Sequence[Group], balance: Balance, limit: float) -> list[int]
 
 
 class _Units:
-    """Heaps of groups, one a unit, in a heap of units; the largest first, of equal ones the last."""
+    """Heaps of groups, one per unit, in a heap of units: the largest first, and the last of equal ones."""
 
     def __init__(self, groups: Sequence[Group], balance: Balance) -> None:
         self._groups = groups
@@ -75,7 +76,7 @@ class _Units:
         heapq.heapify(self._outer)
 
     def next(self) -> int | None:
-        """The number of the group that loses its last source; None where every group is down to one."""
+        """The number of the group that loses its last source; None if every group is down to one."""
         if not self._outer:
             return None
         negative, unit = self._outer[0]

@@ -1,4 +1,4 @@
-"""Numbers of bytes as people write them."""
+"""Parsing of byte counts as people write them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ UNITS = {"b": 1, "": 1} | {
     for power, prefix in enumerate("kmg", 1)
     for infix, base in (("", 1000), ("i", 1024))
 }
-"""Decimal (kB, MB, GB) and binary (KiB, MiB, GiB) ones, in small letters."""
+"""Decimal units (kB, MB, GB) and binary units (KiB, MiB, GiB), in lower case."""
 _TEXT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
 def parse_bytes(budget: int | str) -> int:
-    """A number of bytes: 2000000, "2MB", "1.5 MiB".
+    """Parse a number of bytes: 2000000, "2MB", "1.5 MiB".
 
     Raises:
-        FormatError: neither, or less than one byte.
+        FormatError: if it is not a number of bytes, or less than one byte.
     """
     found = _bytes(budget)
     if found is None or found < 1:

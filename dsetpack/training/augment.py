@@ -1,20 +1,22 @@
 """DSA: differentiable Siamese augmentation (Zhao & Bilen, ICML 2021, arXiv 2102.08259).
 
-What the paper leaves open follows the authors' released code (VICO-UoE/DatasetCondensation), even where that surprises:
+Where the paper leaves details open, this follows the authors' released code (VICO-UoE/DatasetCondensation), even where
+that code is surprising:
 
-- One operation is drawn for each *batch*, not for each image; its parameters are drawn for each image, or once for the
-  batch when ``siamese``. ``color`` counts as one operation: brightness, then saturation, then contrast.
-- All arithmetic is on the images as given, normalised or whitened; the zeros that crop, cutout, scale and rotate fill
-  in are mean pixels there, black only in raw space. Nothing is clipped.
-- Brightness *adds* one offset to all channels. Saturation pulls towards the mean over channels, so it leaves 1-channel
-  images as they are. Contrast pulls towards the mean over the whole image.
-- Crop is a shift by whole pixels. Cutout's centre is drawn over the whole image, so at the border less is cut.
-- Scale draws height and width apart: the aspect ratio changes. Rotation happens in coordinates that run from -1 to 1
-  along each side, so it shears images that are not square.
+- One operation is drawn per *batch*, not per image. Its parameters are drawn per image, or once per batch if
+  ``siamese``. ``color`` counts as one operation: brightness, then saturation, then contrast.
+- All arithmetic is on the images as given, normalised or whitened. The zeros that crop, cutout, scale and rotate fill
+  in are mean pixels there; they are black only in raw space. Nothing is clipped.
+- Brightness *adds* one offset to all channels. Saturation scales the distance to the mean over channels, so it leaves
+  1-channel images as they are. Contrast scales the distance to the mean over the whole image.
+- Crop is a shift by whole pixels. Cutout's centre is drawn over the whole image, so less is cut at the border.
+- Scale draws height and width separately, so the aspect ratio changes. Rotation happens in coordinates that run from
+  -1 to 1 along each side, so it shears images that are not square.
 
-Two things differ from the release on purpose. It reseeds the global generator before each Siamese draw; here all draws
-come from the generator given, in a fixed order, so the same seed gives other (equally distributed) parameters. It also
-draws a value for each image and then uses the first for all; here one is drawn, whatever the batch size.
+Two things differ from the release on purpose. The release reseeds the global generator before each Siamese draw; here
+all draws come from the generator given, in a fixed order, so the same seed gives different (equally distributed)
+parameters. The release also draws a value per image and then uses the first for all; here one value is drawn, for any
+batch size.
 """
 
 from __future__ import annotations
@@ -35,10 +37,10 @@ HALF = (torch.float16, torch.bfloat16)
 
 
 def augmentation_of(card: Card, choice: Augmentation | Literal["card"] | None) -> Augmentation | None:
-    """What ``"card"`` means; another choice is itself.
+    """Replace ``"card"`` by the card's augmentation; return any other choice as it is.
 
     Raises:
-        FormatError: neither ``"card"`` nor an ``Augmentation`` nor None.
+        FormatError: if the choice is not ``"card"``, an ``Augmentation`` or None.
     """
     if choice is not None and choice != "card" and not isinstance(choice, Augmentation):
         raise FormatError(f"augmentation is {choice!r}; expected 'card', None, or a dsetpack.Augmentation")
@@ -46,26 +48,27 @@ def augmentation_of(card: Card, choice: Augmentation | Literal["card"] | None) -
 
 
 class Dsa:
-    """Augments batches by a card's ``Augmentation``. Holds no state: every draw comes from the generator.
+    """DSA of batches, by a card's ``Augmentation``. It holds no state: every draw comes from the generator.
 
-    The draws are made on the generator's own device (small tensors, then moved), so a CPU generator gives the same
-    parameters wherever the images live; with mode ``one``, a CUDA generator costs a synchronisation for each batch.
+    The draws are made on the generator's own device (as small tensors, then moved), so a CPU generator gives the same
+    parameters on whichever device the images are. With mode ``one``, a CUDA generator costs one synchronisation per
+    batch.
     """
 
     def __init__(self, spec: Augmentation) -> None:
         self.spec = spec
 
     def __call__(self, x: Tensor, generator: torch.Generator | int, siamese: bool = False) -> Tensor:
-        """Augmented images [N, C, H, W], differentiable with respect to ``x``, in its dtype, on its device.
+        """Augment images [N, C, H, W]; the result is differentiable in ``x`` and has its dtype and device.
 
         Args:
             x: float [N, C, H, W].
-            generator: source of all draws, or a seed for a new CPU generator.
-            siamese: one draw for the whole batch instead of one for each image. Calls with the same seed (or with
-                generators in the same state) then treat batches of any sizes alike: real and synthetic images.
+            generator: the generator of all draws, or a seed for a new CPU generator.
+            siamese: draw once for the whole batch instead of once per image. Calls with the same seed (or with
+                generators in the same state) then treat batches of any size alike, such as real and synthetic images.
 
         Raises:
-            FormatError: not a batch of float images.
+            FormatError: if ``x`` is not a batch of float images.
         """
         if x.ndim != 4 or not x.is_floating_point():
             raise FormatError(f"DSA takes float images [N, C, H, W]; found {x.dtype} {list(x.shape)}")
@@ -74,7 +77,7 @@ class Dsa:
         if not len(x):
             return x
         dtype = x.dtype
-        x = x.float() if dtype in HALF else x  # in 8 or 11 bits, places in an image are pixels off
+        x = x.float() if dtype in HALF else x  # with 8 or 11 bits, coordinates in an image would be pixels off
         draw = _Draw(generator, 1 if siamese else len(x), x)
         ops = self.spec.ops
         if self.spec.mode == "one":
@@ -85,29 +88,29 @@ class Dsa:
 
 
 class _Draw:
-    """Draws ``count`` parameters at a time, in float32 whatever the images' dtype, and brings them to the images."""
+    """Draws of ``count`` parameters at a time, always in float32, moved to the images' dtype and device."""
 
     def __init__(self, generator: torch.Generator, count: int, like: Tensor) -> None:
         self._generator, self._count, self._like = generator, count, like
 
     def uniform(self, low: float, high: float) -> Tensor:
-        """[count], from low to high, in the images' dtype."""
+        """Draw [count] numbers from low to high, in the images' dtype."""
         unit = torch.rand(self._count, generator=self._generator, device=self._generator.device)
         return unit.to(self._like) * (high - low) + low
 
     def integer(self, low: int, high: int) -> Tensor:
-        """[count] int64, from low to high, both included."""
+        """Draw [count] int64 from low to high, both included."""
         device = self._generator.device
         values = torch.randint(low, high + 1, (self._count,), generator=self._generator, device=device)
         return values.to(self._like.device)
 
     def choice(self, count: int) -> int:
-        """A number from 0 to count - 1."""
+        """Draw a number from 0 to count - 1."""
         return int(torch.randint(count, (1,), generator=self._generator, device=self._generator.device))
 
 
 def brightness(x: Tensor, offset: Tensor) -> Tensor:
-    """``x + offset``; offset [N] or [1]."""
+    """Add an offset to each image; offset [N] or [1]."""
     return x + offset.view(-1, 1, 1, 1)
 
 
@@ -134,7 +137,7 @@ def shift(x: Tensor, down: Tensor, right: Tensor) -> Tensor:
 
 
 def cut(x: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """Zero in a rectangle, clipped at the border; top, left int64 [N] or [1]."""
+    """Set a rectangle to zero, clipped at the border; top, left int64 [N] or [1]."""
     rows = _between(torch.arange(x.shape[2], device=x.device) - top.view(-1, 1), 0, height)
     columns = _between(torch.arange(x.shape[3], device=x.device) - left.view(-1, 1), 0, width)
     return torch.where(rows[:, None, :, None] & columns[:, None, None, :], 0, x)
@@ -146,17 +149,17 @@ def flip(x: Tensor, chosen: Tensor) -> Tensor:
 
 
 def warp(x: Tensor, matrix: Tensor, align_corners: bool = False) -> Tensor:
-    """Sample bilinearly at ``matrix @ (column, row)``, coordinates from -1 to 1, zero outside; matrix [N|1, 2, 2]."""
+    """Sample bilinearly at ``matrix @ (column, row)``: coordinates -1 to 1, zero outside; matrix [N or 1, 2, 2]."""
     theta = F.pad(matrix, (0, 1))
     grid = F.affine_grid(theta, [len(theta), *x.shape[1:]], align_corners=align_corners)
     grid = grid.expand(len(x), -1, -1, -1)
     if x.is_cuda and x.requires_grad and torch.are_deterministic_algorithms_enabled():
-        return bilinear(x, grid, align_corners)  # the backward of grid_sample adds in any order on CUDA
+        return bilinear(x, grid, align_corners)  # on CUDA, the backward pass of grid_sample adds in any order
     return F.grid_sample(x, grid, align_corners=align_corners)
 
 
 def bilinear(x: Tensor, grid: Tensor, align_corners: bool = False) -> Tensor:
-    """What ``grid_sample`` computes, but its backward can be made deterministic on CUDA; grid [N, H, W, 2]."""
+    """Compute ``grid_sample`` so that its backward pass can be deterministic on CUDA; grid [N, H, W, 2]."""
     n, c, h, w = x.shape
     size = x.new_tensor((w, h))
     at = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
@@ -178,7 +181,7 @@ def _between(values: Tensor, low: int, end: int) -> Tensor:
 
 
 def _pick(x: Tensor, index: Tensor) -> Tensor:
-    """[N, C, P]: the pixels that index [N or 1, P] numbers, row by row."""
+    """Take the pixels [N, C, P] at index [N or 1, P], which counts pixels row by row."""
     return x.flatten(2).gather(2, index[:, None].expand(x.shape[0], x.shape[1], -1))
 
 
@@ -196,7 +199,7 @@ def _crop(x: Tensor, spec: Augmentation, draw: _Draw) -> Tensor:
 
 def _cutout(x: Tensor, spec: Augmentation, draw: _Draw) -> Tensor:
     height, width = (_pixels(side, spec.cutout) for side in x.shape[2:])
-    # an even length has its centre between two pixels: one more place than there are pixels
+    # the centre of an even length lies between pixels or at an edge: one more position than there are pixels
     top = draw.integer(0, x.shape[2] - height % 2) - height // 2
     left = draw.integer(0, x.shape[3] - width % 2) - width // 2
     return cut(x, top, left, height, width)
@@ -220,7 +223,7 @@ def _rotate(x: Tensor, spec: Augmentation, draw: _Draw) -> Tensor:
 
 
 def _pixels(side: int, share: float) -> int:
-    """A share of a side in whole pixels, halves rounded up."""
+    """Convert a share of a side to whole pixels, with halves rounded up."""
     return int(side * share + 0.5)
 
 

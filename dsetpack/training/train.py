@@ -20,28 +20,34 @@ from dsetpack.training.augment import Dsa
 from dsetpack.training.cutmix import Mix, draw_mix
 
 CHECK_EVERY = 25
-"""Steps between two looks at the loss: on a GPU each look waits for the device."""
+"""Steps between two checks of the loss: on a GPU, each check waits for the device."""
 
 _EMPTY = "the loader gives no batches: the pack is empty, or drop_last drops all of it"
 
 Progress = Callable[[int, int, float], None]
-"""Called with the steps done, all steps, and the mean loss since the last call."""
+"""Called with the number of steps done, the number of all steps, and the mean loss since the last call."""
 After = Callable[[int, int], None]
-"""Called with the steps done and all steps."""
+"""Called with the number of steps done and the number of all steps."""
 
 
 class Loadable(Protocol):
-    """What ``train`` needs of a pack."""
+    """What ``train`` needs from a pack."""
 
     def loader(self, *, batch_size: int, seed: int, device: torch.device) -> Iterable[tuple[Tensor, Tensor]]:
         """Batches of images [B, C, H, W] and labels, int64 [B] or float [B, classes]; each iteration is the next epoch.
 
-        Has a length (batches an epoch) if the recipe counts epochs.
+        The loader needs a length (batches per epoch) if the recipe counts epochs.
         """
 
 
 class Report(TypedDict):
-    """What a training run was: mean loss of the last steps (at most ``CHECK_EVERY``), steps, wall time in seconds."""
+    """Report on a training run.
+
+    Attributes:
+        loss: mean loss of the last steps (at most ``CHECK_EVERY``).
+        steps: the number of optimiser steps.
+        seconds: wall time.
+    """
 
     loss: float
     steps: int
@@ -62,27 +68,29 @@ def train(
 ) -> Report:
     """Train ``model`` in place on the batches of a pack.
 
-    The order of samples, augmentation, CutMix and dropout depend on ``seed`` alone; the caller's random state is put
-    back afterwards. The model's initial weights are the caller's. Augmentation is DSA with parameters for each image.
+    The order of samples, augmentation, CutMix and dropout depend on ``seed`` alone; the caller's random state is
+    restored afterwards. The caller chooses the model's initial weights. Augmentation is DSA with parameters drawn per
+    image.
 
     Args:
-        model: images [B, C, H, W] to logits [B, classes]. Moved to ``device``, trained in training mode, and put back
-            into the mode it was in.
-        pack_like: a pack, or anything with its ``loader``.
-        recipe: optimiser, learning rates, CutMix, loss, length. Cross-entropy takes hard labels and probabilities.
-            ``mse`` is half the squared error, summed over classes, averaged over the batch (FRePo); hard labels become
-            one-hot. ``momentum`` is SGD's; Adam keeps torch's betas.
-        augmentation: None trains on the images as they are.
+        model: maps images [B, C, H, W] to logits [B, classes]. It is moved to ``device``, trained in training mode,
+            and put back into its previous mode.
+        pack_like: a pack, or any object with such a ``loader``.
+        recipe: optimiser, learning rates, CutMix, loss and length. Cross-entropy takes hard labels or probabilities.
+            ``mse`` is half the squared error, summed over classes and averaged over the batch (FRePo); hard labels
+            become one-hot. ``momentum`` is for SGD; Adam keeps torch's betas.
+        augmentation: the augmentation of each batch; None trains on the images as they are.
         seed: 0 <= seed < 2**64.
         device: where to train.
-        steps: optimiser steps in place of the recipe's length; milestones keep their shares.
+        steps: optimiser steps instead of the recipe's length; milestones keep their shares.
         progress: called every ``CHECK_EVERY`` steps and at the end.
-        after: called after every step; it may look at the model, and must leave it and its mode as they are.
+        after: called after every step; it may look at the model, but must not change it or its mode.
 
     Raises:
-        DsetpackError: the loss is NaN or infinite (names the step), or no such device.
-        FormatError: labels that do not fit the loss or the model, a loader without batches, or without length where the
-            recipe counts epochs.
+        DsetpackError: if the loss is NaN or infinite (the message names the step), if the last step leaves weights
+            that are not finite, or if torch cannot use the device.
+        FormatError: if ``steps`` or ``seed`` is out of range, if the labels do not fit the loss or the model, if the
+            loader has no batches, or if it has no length and the recipe counts epochs.
     """
     if steps is not None and steps < 1:
         raise FormatError(f"steps is {steps}; expected at least 1")
@@ -104,8 +112,9 @@ def train(
 def learning_rates(recipe: Recipe, total: int) -> Iterator[float]:
     """The learning rate of each step 0 ... total - 1.
 
-    It is ``lr`` times ``gamma`` for each milestone from step ``round(milestone · total)`` on, and times step / warmup
-    in the warm-up, after it times half a cosine from 1 at its end to ``final`` at step ``total`` (FRePo's evaluation).
+    It starts from ``lr``, and each milestone multiplies it by ``gamma`` from step ``round(milestone · total)`` on.
+    During the warm-up it is also multiplied by step / warmup. After the warm-up it is multiplied by a half cosine,
+    which falls from 1 at the end of the warm-up to ``final`` at step ``total`` (FRePo's evaluation).
     """
     drops = [int(milestone * total + 0.5) for milestone in recipe.milestones]
     for step in range(total):
@@ -114,16 +123,16 @@ def learning_rates(recipe: Recipe, total: int) -> Iterator[float]:
 
 
 def _fall(recipe: Recipe, step: int, total: int) -> float:
-    """The half cosine from 1 to ``final`` at a step after the warm-up; 1 where ``final`` is 1."""
+    """The half cosine from 1 to ``final`` at a step after the warm-up; always 1 if ``final`` is 1."""
     done = (step - recipe.warmup) / max(1, total - recipe.warmup)
     return recipe.final + (1 - recipe.final) * (1 + math.cos(math.pi * done)) / 2
 
 
 def length(loader: Iterable[tuple[Tensor, Tensor]], recipe: Recipe) -> int:
-    """How many steps the recipe trains.
+    """The number of steps that the recipe trains.
 
     Raises:
-        FormatError: it counts epochs, and the loader has no length or no batches.
+        FormatError: if the recipe counts epochs, and the loader has no length or no batches.
     """
     if recipe.steps is not None:
         return recipe.steps
@@ -143,7 +152,7 @@ def prepared(
     seed: int,
     device: torch.device,
 ) -> Generator[tuple[Tensor, Tensor, Mix | None], None, None]:
-    """Batches without end, as a network sees them: images augmented and mixed, labels as stored, how it was mixed."""
+    """Endless batches as a network sees them: augmented and mixed images, labels as stored, and the mix."""
     augment = None if augmentation is None else Dsa(augmentation)
     generator = torch.Generator().manual_seed(seed)
     with closing(_endless(loader)) as batches:
@@ -179,7 +188,7 @@ def _run(
 
 
 def descend(optimizer: torch.optim.Optimizer, rate: float, loss: Tensor) -> None:
-    """One step down the gradient of a scalar."""
+    """Take one optimiser step on a scalar loss."""
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad()
@@ -188,10 +197,10 @@ def descend(optimizer: torch.optim.Optimizer, rate: float, loss: Tensor) -> None
 
 
 class Watch:
-    """Looks at the losses every ``CHECK_EVERY`` steps and at the end, and tells ``progress``.
+    """A watch on the losses: it checks them every ``CHECK_EVERY`` steps and at the end, and calls ``progress``.
 
     Attributes:
-        mean: of the losses between the last two looks.
+        mean: the mean of the losses between the last two checks.
     """
 
     def __init__(self, recipe: Recipe, total: int, progress: Progress | None) -> None:
@@ -201,10 +210,10 @@ class Watch:
         self._done = 0
 
     def add(self, loss: Tensor) -> None:
-        """The loss of the next step: a scalar, or one for each of several networks.
+        """Add the loss of the next step: a scalar, or one value for each of several networks.
 
         Raises:
-            DsetpackError: one of those since the last look is NaN or infinite.
+            DsetpackError: if a loss since the last check is NaN or infinite.
         """
         self._pending.append(loss.detach())
         self._done += 1
@@ -215,7 +224,7 @@ class Watch:
                 self._progress(self._done, self._total, self.mean)
 
     def _look(self) -> float:
-        """The mean of what is pending; one synchronisation."""
+        """Check the pending losses, with one synchronisation, and return their mean."""
         values = torch.stack(self._pending).float().cpu().flatten()
         bad = (~values.isfinite()).nonzero().flatten().tolist()
         if bad:
@@ -230,9 +239,9 @@ class Watch:
 
 @contextmanager
 def _own_random_state(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed torch's generators for ``device`` (dropout draws from them), and put them back at the end."""
+    """Seed torch's generators for ``device`` (dropout draws from them), and restore them at the end."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        # not torch.manual_seed: that would also reseed devices that are not put back
+        # not torch.manual_seed: it would also reseed devices that fork_rng does not restore
         torch.default_generator.manual_seed(seed)
         if device.type == "cuda":
             with torch.cuda.device(device):
@@ -257,7 +266,7 @@ def optimizer_for(parameters: list[Tensor], recipe: Recipe) -> torch.optim.Optim
 
 
 def loss_of(logits: Tensor, y: Tensor, kind: str) -> Tensor:
-    """The recipe's loss, a scalar, of logits [B, classes] and labels, int64 [B] or float [B, classes]."""
+    """The recipe's loss, a scalar, for logits [B, classes] and labels, int64 [B] or float [B, classes]."""
     if kind == "cross_entropy":
         return F.cross_entropy(logits, y)
     target = y if y.is_floating_point() else F.one_hot(y, logits.shape[1])
@@ -265,10 +274,10 @@ def loss_of(logits: Tensor, y: Tensor, kind: str) -> Tensor:
 
 
 def check_labels(y: Tensor, logits: Tensor, kind: str) -> None:
-    """Say at the first batch what would otherwise end as a device assertion, or silently train on nonsense.
+    """Check the labels of the first batch, which could otherwise cause a device assertion or train on nonsense.
 
     Raises:
-        FormatError: the labels fit neither the logits nor the loss.
+        FormatError: if the labels do not fit the logits or the loss.
     """
     classes = logits.shape[1]
     if not y.is_floating_point():
@@ -287,6 +296,10 @@ def check_labels(y: Tensor, logits: Tensor, kind: str) -> None:
 
 
 def check_weights(model: nn.Module, total: int) -> None:
-    """Raise a DsetpackError where the last of ``total`` steps left weights that are not finite."""
+    """Check that the last of ``total`` steps left finite weights.
+
+    Raises:
+        DsetpackError: if a weight is not finite.
+    """
     if not all(bool(p.isfinite().all()) for p in model.parameters()):
         raise DsetpackError(f"the last of {total} steps left weights that are not finite: lower recipe.lr")

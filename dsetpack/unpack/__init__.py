@@ -1,9 +1,9 @@
-"""Packs as plain files for other tools: one form a file, found by its name.
+"""Packs as plain files for other tools: one form per module, found by its name.
 
     from dsetpack.unpack import unpack
     unpack(pack, "folder", as_="png")
 
-``dsetpack.convert`` reads ``png`` and ``safetensors`` back: the former to 8 bits, the latter exactly.
+``dsetpack.convert`` reads ``png`` and ``safetensors`` back: the former with 8 bits, the latter exactly.
 """
 
 from __future__ import annotations
@@ -31,19 +31,20 @@ def unpack(
     """Write every decoded image of a pack, with its label, as plain files.
 
     Args:
-        pack: any pack; of a generator, the images of seed 0 and epoch 0.
-        folder: a new or empty folder, filled beside and renamed, so that it is whole or not there.
+        pack: any pack; the images of ``generator`` parts are those of seed 0 and epoch 0.
+        folder: a new or empty folder. The files are written into a temporary folder beside it, which is then renamed,
+            so the folder is complete or absent.
         as_: ``png`` (8-bit files and ``labels.csv``), ``safetensors`` (floats) or ``hf`` (a Parquet table).
-        space: of ``safetensors``: the pack's own (the default), or raw values.
+        space: only for ``safetensors``: ``pack`` for the pack's own space (the default), or ``raw``.
 
     Returns:
         the folder.
 
     Raises:
-        FormatError: no such form, or images that it cannot hold.
-        DsetpackError: the folder is not empty; the pack keeps only the recipe of its ZCA and raw values are asked for
-            (pass ``pack.with_space(Zca.refit(...))``); an optional package is missing.
-        OSError: the folder cannot be written.
+        FormatError: if the form does not exist, or if it cannot hold the images.
+        DsetpackError: if the folder is not empty, if raw values are needed and the pack keeps only the recipe of its
+            ZCA (pass ``pack.with_space(Zca.refit(...))``), or if an optional package is missing.
+        OSError: if the folder cannot be written.
     """
     write = chosen(by_name(__name__, "FORM"), as_, "form")
     if space is not None and as_ != "safetensors":

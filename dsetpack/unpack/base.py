@@ -1,4 +1,4 @@
-"""What all forms of unpacking share: decoded images in batches, the card of what is written, and the folder itself."""
+"""Code that all forms of unpacking share: batches of decoded images, the card of the unpacked images, the folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.pack.pack import Pack
 
 CARD = "dsetpack.card"
-"""The metadata key of a card's JSON in a safetensors file."""
+"""The metadata key of the card's JSON in a safetensors file."""
 CARD_FILE, LABELS_FILE = "card.json", "labels.csv"
 BATCH = 256
 
@@ -29,7 +29,7 @@ BATCH = 256
 def batches(pack: Pack) -> Iterator[Tensor]:
     """All images in the order of pairs, float32 [<= 256, C, H, W] in the pack's space, on the CPU.
 
-    A generator's are those of seed 0, epoch 0.
+    The images of ``generator`` parts are those of seed 0 and epoch 0.
     """
     for start in range(0, len(pack), BATCH):
         with torch.no_grad():
@@ -37,10 +37,10 @@ def batches(pack: Pack) -> Iterator[Tensor]:
 
 
 def raw_batches(pack: Pack) -> Iterator[Tensor]:
-    """The same in raw space. Not clipped: learned images may lie outside [0, 1].
+    """The images of ``batches`` in raw space. They are not clipped: learned images may lie outside [0, 1].
 
     Raises:
-        DsetpackError: the pack keeps only the recipe of its ZCA.
+        DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
     for images in batches(pack):
         with torch.no_grad():
@@ -51,7 +51,8 @@ def pictures(pack: Pack) -> Iterator[Image.Image]:
     """All images as 8-bit pictures, grey or RGB: raw values clipped to [0, 1], times 255, rounded.
 
     Raises:
-        FormatError: neither 1 nor 3 channels.
+        FormatError: if the images have neither 1 nor 3 channels.
+        DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
     if pack.card.shape[0] not in (1, 3):
         raise FormatError(f"images have {pack.card.shape[0]} channels; a picture has 1 or 3: unpack as safetensors")
@@ -68,9 +69,9 @@ def labels(pack: Pack) -> NDArray[np.int64] | NDArray[np.float32]:
 
 
 def unpacked_card(pack: Pack, *, raw: bool) -> Card:
-    """The card of the unpacked images: each a source of its own, nothing measured on them.
+    """The card of the unpacked images: each image is a source of its own, and there are no metrics.
 
-    Where an epoch took each source once and not every image, the recipe's length becomes as many steps.
+    If an epoch of the pack does not take every image, a recipe's length in epochs becomes the same number of steps.
     """
     card = pack.card
     provenance = card.provenance.model_copy(update={"budget_floats": None})
@@ -94,13 +95,13 @@ def _same_length(recipe: Recipe, pack: Pack) -> Recipe:
 
 @contextmanager
 def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A folder to fill, which takes the name ``path`` in one step at the end; after an error nothing is left.
+    """A folder to fill, which takes the name ``path`` in one step at the end; after an error, nothing is left.
 
     Raises:
-        DsetpackError: ``path`` is there and is not an empty folder; nothing is ever overwritten.
-        OSError: its parent is not there, or cannot be written; names ``path``.
+        DsetpackError: if ``path`` exists and is not an empty folder; nothing is ever overwritten.
+        OSError: if its parent does not exist or cannot be written; the error names ``path``.
     """
-    target = Path(os.path.abspath(path))  # noqa: PTH100  (a link to a folder stays one)
+    target = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() would follow links)
     _check_free(target)
     filling = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}{SUFFIX}")
     try:
@@ -111,7 +112,7 @@ def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield filling
         _check_free(target)
         if target.exists():
-            target.rmdir()  # empty, and not every system renames onto it
+            target.rmdir()  # it is empty, and not every system can rename onto a folder
         filling.rename(target)
     except BaseException:
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""``hf``: a table that the Hugging Face ``datasets`` library loads, as one Parquet file of pictures and labels."""
+"""``hf``: one Parquet file of pictures and labels, which the Hugging Face ``datasets`` library loads."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _ROWS = 1000
 
 
 def write(pack: Pack, folder: Path) -> None:
-    """``data/train-00000-of-00001.parquet``, columns ``image`` and ``label``; ``datasets.load_dataset(DIR)`` reads it.
+    """Write ``data/train-00000-of-00001.parquet`` with columns ``image`` and ``label``.
 
-    Images are 8-bit PNG of the raw values. Hard labels are a ``ClassLabel`` with the class names, soft ones a list of
-    float32. The schema's metadata says so in the library's own terms, so that it needs no other file.
+    ``datasets.load_dataset(DIR)`` reads it. Images are 8-bit PNG of the raw values. Hard labels are a ``ClassLabel``
+    with the class names, soft labels a list of float32. The schema's metadata describes this in the library's own
+    terms, so no other file is needed.
     """
     arrow, parquet = need("pyarrow", "hf"), need("pyarrow.parquet", "hf")
     schema = _schema(arrow, pack)

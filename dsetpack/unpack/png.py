@@ -1,4 +1,4 @@
-"""``png``: an 8-bit PNG an image, ``labels.csv`` and ``card.json``."""
+"""``png``: one 8-bit PNG per image, ``labels.csv`` and ``card.json``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from dsetpack.unpack.base import CARD_FILE, LABELS_FILE, labels, pictures, unpac
 
 
 def write(pack: Pack, folder: Path) -> None:
-    """``images/000000.png``, ...; ``labels.csv`` with columns ``file, label, class``, or ``file`` and a column a class.
+    """Write ``images/000000.png``, ..., ``labels.csv`` and ``card.json``.
 
-    Soft labels are written with as many digits as float32 needs, so they come back exactly.
+    The columns of ``labels.csv`` are ``file, label, class`` for hard labels, or ``file`` and one column per class for
+    soft labels. Soft labels have all the digits that float32 needs, so they can be read back exactly.
     """
     (folder / "images").mkdir()
     digits = max(6, len(str(len(pack) - 1)))
@@ -30,7 +31,8 @@ def _rows(pack: Pack, names: list[str]) -> list[list[str]]:
     if found.ndim == 1:
         rows = [[name, str(label), classes[label]] for name, label in zip(names, found.tolist(), strict=True)]
         return [["file", "label", "class"], *rows]
-    columns = ["file", *(f"{name} " if name == "label" else name for name in classes)]  # 'label' would mean hard ones
+    # A class named 'label' gets a space: a column 'label' would mean hard labels.
+    columns = ["file", *(f"{name} " if name == "label" else name for name in classes)]
     return [columns, *([name, *map(str, row)] for name, row in zip(names, found, strict=True))]
 
 

@@ -1,4 +1,4 @@
-"""``safetensors``: all images as one float32 tensor, the labels as another, the card in the metadata."""
+"""``safetensors``: all images as one float32 tensor, the labels as another, and the card in the metadata."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = "images.safetensors"
 
 
 def write(pack: Pack, folder: Path, *, space: Literal["pack", "raw"] = "pack") -> None:
-    """``images.safetensors``: ``images`` float32 [N, C, H, W], ``labels``, an embedded ZCA, and the card as JSON."""
+    """Write ``images.safetensors``: ``images`` float32 [N, C, H, W], ``labels``, an embedded ZCA, the card as JSON."""
     library: Any = need("safetensors.torch", "convert")
     raw = space == "raw"
     tensors: dict[str, Tensor] = {

@@ -9,7 +9,7 @@ from dsetpack.onnx.kinds.base import DecoderGraph
 
 
 def decoder_graph(kind: str, config: KindConfig, image: tuple[int, int, int], classes: int) -> DecoderGraph:
-    """What adds the decoders of a part to a graph.
+    """Make the object that adds the decoders of a part to a graph.
 
     Raises:
         FormatError: if the kind has no ONNX form.

@@ -1,4 +1,4 @@
-"""Convolutions of a bank whose output channels are few, in a form that CPUs run about 1.7 times faster."""
+"""Convolutions of a bank with few output channels, in a form that CPUs run about 1.7 times faster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from dsetpack.onnx.graph import Graph, Value, ints
 
-VECTOR = 16  # floats in the vector registers that the CPU's convolutions compute output channels in
+VECTOR = 16  # floats in the vector registers in which the CPU's convolutions compute output channels
 LONGEST = 8  # rows of a strip
 KERNEL = 3
 
@@ -17,7 +17,8 @@ KERNEL = 3
 class Strips:
     """A 3×3 convolution of stride 1 whose output has these channels, height and width.
 
-    ``rows`` rows of the output become channels: a kernel tall enough for a strip of rows, once for each of its rows.
+    Strips of ``rows`` output rows are computed as channels: the kernel is tall enough for a strip, and there is one
+    copy of it for each row of the strip.
     """
 
     channels: int
@@ -26,12 +27,12 @@ class Strips:
 
     @property
     def rows(self) -> int:
-        """Rows of a strip; 1 where none fits."""
+        """The number of rows in a strip; 1 if no larger number fits."""
         longest = min(LONGEST, VECTOR // self.channels)
         return next((rows for rows in range(longest, 1, -1) if self.height % rows == 0), 1)
 
     def weights(self, graph: Graph, weight: Value, bias: Value, inward: int) -> tuple[Value, Value]:
-        """Weights [D, out, in, 3, 3] and biases [D, out] of a bank, for ``run``."""
+        """Convert weights [D, out, in, 3, 3] and biases [D, out] of a bank for ``run``."""
         rows, tall = self.rows, KERNEL + self.rows - 1
         if rows == 1:
             return weight, bias
@@ -43,7 +44,7 @@ class Strips:
         return weight, graph("Gather", bias, np.arange(self.channels).repeat(rows).astype(np.int32), axis=1)
 
     def run(self, graph: Graph, x: Value, weight: Value, bias: Value, padding: int) -> Value:
-        """The convolution of one network: [N, out, height, width]."""
+        """Add the convolution of one network: [N, out, height, width]."""
         rows = self.rows
         kernel = [KERNEL + rows - 1, KERNEL]
         y = graph("Conv", x, weight, bias, kernel_shape=kernel, strides=[rows, 1], pads=[padding] * 4)

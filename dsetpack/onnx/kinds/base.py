@@ -1,9 +1,9 @@
-"""What the ONNX form of every decoder kind does.
+"""The interface of the ONNX form of every decoder kind.
 
-Where decoders have weights of their own, the pairs come sorted by decoder, and each decoder runs once, on its own
-pairs. Measured in onnxruntime on a batch of 256 pairs, that beats running all decoders side by side and choosing
-afterwards, and gathering weights for each pair. A decoder that no pair asks for runs on zero rows, which is free. The
-decoder is one function of the model, called once for each, so that its operators are stored once.
+If decoders have weights of their own, the pairs come sorted by decoder, and each decoder runs once, on its own pairs.
+Measured in onnxruntime on a batch of 256 pairs, that is faster than running all decoders side by side and choosing
+afterwards, and faster than gathering weights for each pair. A decoder without pairs runs on zero rows, which is free.
+The decoder is one function of the model, called once for each set of weights, so its operators are stored once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Weights = Mapping[str, Value]
 
 
 class DecoderGraph(ABC):
-    """The decoders of one part, or of several that share them.
+    """The decoders of one part, or of several parts that share them.
 
     Attributes:
-        networks: how many networks with weights of their own there are; with several, pairs come sorted by network.
+        networks: the number of networks with weights of their own; if there are several, pairs come sorted by network.
     """
 
     config: KindConfig
@@ -34,25 +34,25 @@ class DecoderGraph(ABC):
         self.config, self.image, self.classes = config, image, classes
 
     def network(self, graph: Graph, decoder: Value) -> Value:  # noqa: ARG002
-        """The network of each decoder number, int64 [N]."""
+        """The network of each decoder_id, int64 [N]."""
         return decoder
 
     @abstractmethod
     def decode(
         self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
     ) -> Value:
-        """Images [N, C, H, W] of pairs.
+        """Decode pairs into images [N, C, H, W].
 
         Args:
-            graph: takes the nodes.
+            graph: the graph to which nodes are added.
             weights: the bank.
             sources: float32 [N, ...].
-            decoder: int64 [N]; None where there is only one.
-            sizes: int64 [networks], how many pairs each network has, in order; None where there is only one.
+            decoder: decoder_ids, int64 [N]; None if there is only one decoder.
+            sizes: int64 [networks], the number of pairs of each network, in order; None if there is only one network.
         """
 
     def label_noise(self, graph: Graph, noise: Value, labels: Value) -> Value:
-        """Sources from noise [N, z] and labels int64 [N]; only for kinds whose sources are drawn."""
+        """Make sources from noise [N, z] and labels int64 [N]; only for kinds whose sources are drawn."""
         raise NotImplementedError
 
 
@@ -65,14 +65,14 @@ def by_network(
     networks: int,
     run: Callable[[Graph, Value, list[Value]], Value],
 ) -> Value:
-    """Run each network on its own run of the sources.
+    """Run each network on its own sources, which are consecutive.
 
     Args:
-        graph: takes the nodes.
-        name: of the function, unique in the model.
+        graph: the graph to which nodes are added.
+        name: the name of the function, unique in the model.
         weights: [networks, ...] each.
         sources, sizes: as in ``DecoderGraph.decode``.
-        networks: how many.
+        networks: the number of networks.
         run: adds one network, given a graph, its sources and its weights without their first axis.
     """
     if sizes is None:

@@ -13,7 +13,7 @@ EPSILON = 1e-5
 
 
 class GeneratorGraph(DecoderGraph):
-    """Linear layer, convolutions with batch norms of running statistics, tanh."""
+    """A linear layer, convolutions, batch norms with running statistics, and a tanh."""
 
     config: GeneratorConfig
 
@@ -42,7 +42,7 @@ class GeneratorGraph(DecoderGraph):
     def label_noise(self, graph: Graph, noise: Value, labels: Value) -> Value:
         start, stop = ints(self.classes), ints(self.config.noise)
         rest = graph("Slice", noise, start, stop, ints(1))
-        # Not OneHot: of an empty batch, onnxruntime's dies with a floating point exception (seen in 1.20 to 1.26).
+        # Not OneHot: onnxruntime crashes on an empty batch with a floating point exception (seen in 1.20 to 1.26).
         hot = graph("Equal", graph("Unsqueeze", labels, ints(1)), np.arange(self.classes, dtype=np.int64))
         return graph("Concat", graph("Cast", hot, to=FLOAT), rest, axis=1)
 

@@ -15,7 +15,7 @@ from dsetpack.onnx.kinds.upsample import enlarge
 
 
 class HabaGraph(DecoderGraph):
-    """Encoder, scale and shift, decoder. Hallucinators that share their convolutions are one network."""
+    """An encoder, a scale and shift, and a decoder. Hallucinators that share their convolutions are one network."""
 
     config: HabaConfig
 
@@ -24,7 +24,7 @@ class HabaGraph(DecoderGraph):
         self.networks = 1 if config.shared or config.depth == 0 else config.decoders
         self.released = config.form == "released"
         channels, height, width = image
-        side = 2 if self.released else 0  # what a convolution without padding takes away
+        side = 2 if self.released else 0  # pixels that a convolution without padding loses
         self.inward = Strips(config.widths(image)[min(config.depth, 1)], height - side, width - side)
         self.outward = Strips(channels, height, width)
 
@@ -52,14 +52,14 @@ class HabaGraph(DecoderGraph):
         return by_network(graph, name, every, sources, sizes, self.networks, self._run)
 
     def _layers(self, graph: Graph, weights: Weights) -> list[Value]:
-        """Weight and bias of each convolution of the whole bank, as ``_run`` wants them."""
+        """Weight and bias of each convolution of the whole bank, in the form that ``_run`` takes."""
         depth, wide = self.config.depth, self.config.widths(self.image)
         layers = [(weights[f"{half}.{i}.weight"], weights[f"{half}.{i}.bias"])
                   for half in ("encoder", "decoder") for i in range(depth)]  # fmt: skip
         if not layers:
             return []
         (first, first_bias), (last, last_bias) = layers[0], layers[-1]
-        if self.released:  # a transposed convolution of stride 1 is a convolution with the kernel turned round
+        if self.released:  # a transposed convolution of stride 1 is a convolution with the kernel reversed
             last = graph("Transpose", last, perm=[0, 2, 1, 3, 4])
             last = graph("Slice", last, ints(-1, -1), ints(-4, -4), ints(3, 4), ints(-1, -1))
         layers[0] = self.inward.weights(graph, first, first_bias, wide[0])
@@ -67,7 +67,7 @@ class HabaGraph(DecoderGraph):
         return [value for layer in layers for value in layer]
 
     def _run(self, graph: Graph, x: Value, values: Sequence[Value]) -> Value:
-        """One hallucinator, or one network whose ``sigma`` and ``mu`` are each pair's own."""
+        """Add one hallucinator, or one network with separate ``sigma`` and ``mu`` for each pair."""
         (sigma, mu), depth = values[:2], self.config.depth
         layers = list(zip(values[2::2], values[3::2], strict=True))
         for i, (weight, bias) in enumerate(layers[:depth]):
@@ -85,7 +85,7 @@ class HabaGraph(DecoderGraph):
         return self.outward.run(graph, x, *layers[-1], 2 if self.released else 1) if layers else x
 
     def _surplus(self, layer: int) -> list[int]:
-        """The rows and columns that restore the size which the mirrored encoder layer halved, rounding up."""
+        """The extra rows and columns that restore the size, which the mirrored encoder layer halved, rounding up."""
         halved = 2 ** (self.config.depth - 2 - layer)
         return [(-(-side // halved) + 1) % 2 for side in self.image[1:]]
 

@@ -9,7 +9,7 @@ from dsetpack.onnx.kinds.base import DecoderGraph, Weights
 
 
 class ImagesGraph(DecoderGraph):
-    """Sources are the images."""
+    """The identity: sources are the images."""
 
     @override
     def decode(

@@ -10,7 +10,7 @@ from dsetpack.onnx.kinds.base import DecoderGraph, Weights, by_network
 
 
 class KfsGraph(DecoderGraph):
-    """A chain of transposed convolutions, the centre of what it makes, a sigmoid."""
+    """A chain of transposed convolutions, a crop to the centre, and a sigmoid."""
 
     config: KfsConfig
 

@@ -14,7 +14,7 @@ PADDING = 0.5
 
 
 class UpsampleGraph(DecoderGraph):
-    """Each pair's patch, then two matrix products: one enlarges its lines, one its columns."""
+    """The patch of each pair, then two matrix products: one enlarges its rows, the other its columns."""
 
     config: UpsampleConfig
 
@@ -27,7 +27,7 @@ class UpsampleGraph(DecoderGraph):
 
 
 def enlarge(graph: Graph, config: UpsampleConfig, image: tuple[int, int, int], sources: Value, patch: Value) -> Value:
-    """Patch int64 [N] of each of the sources [N, C, H, W], enlarged to the size of a source."""
+    """Enlarge one patch, int64 [N], of each of the sources [N, C, H, W] to the size of a source."""
     (channels, height, width), f = image, config.factor
     h, w = config.patch_size(image)
     if f * h > height or f * w > width:
