@@ -17,7 +17,7 @@ from dsetpack.decoders import decoder
 from dsetpack.formats import Reader, encode
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.kinds import kind_config
-from dsetpack.pack.store import contents
+from dsetpack.pack.stored import stored
 from dsetpack.spaces import Normalized, Raw, Zca
 
 CLASSES = ("a", "b", "c")
@@ -344,7 +344,7 @@ def test_a_space_to_be_refit_is_given_to_the_pack():
 @pytest.mark.parametrize("names", [("sources", "labels"), ("labels", "space.mean"), ("space.matrix", "space.mean")])
 def test_another_writers_names_of_the_whitening_are_not_ours(names):
     pack, images = whitened("embed")
-    card, entries, tensors = contents(pack)
+    card, entries, tensors = stored(pack.card, pack.parts, pack.space)
     space = dict(zip(names, (tensors.pop("space.mean"), tensors.pop("space.matrix")), strict=True))
     roles = {"sources": "a", "labels": "b"}
     tensors = {roles[role]: tensors[role] for role in roles} | space
