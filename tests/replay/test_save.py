@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import dsetpack
 from dsetpack import DsetpackError, FormatError, Pack, Zca
 from dsetpack.replay import ReplayMemory
-from tests.replay.test_memory import arrays, generator, haba, kfs, memory_of, state
 from tests.support.processes import python
+from tests.support.replay_packs import arrays, generator, haba, kfs, memory_of, state
 
 MAKERS = {
     "kfs": lambda labels, seed: kfs(labels),
@@ -210,7 +210,7 @@ import json, sys, pathlib
 import kill, torch
 torch.set_num_threads(1)
 from dsetpack.replay import ReplayMemory
-from tests.replay.test_memory import arrays
+from tests.support.replay_packs import arrays
 memories = []
 for version in range(2):
     memory = ReplayMemory("1MB", classes=4)
