@@ -16,6 +16,7 @@ from tests.support.audit_cases import RECIPE
 sklearn = pytest.importorskip("sklearn", reason="the extra 'audit' is not installed")
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     path = tmp_path / "sample.npz"
     splits = (load("fashion-sample", split=split) for split in ("train", "test"))

@@ -47,6 +47,7 @@ def small(sample, tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_the_command_on_the_shipped_sample(sample, small, tmp_path):
     options = ["score", str(small), "--data", str(sample), "--seeds", "2", "--real-steps", "40", "--rate", "0.05"]
     options += ["--results", str(tmp_path / "found.json")]

@@ -221,6 +221,7 @@ print(json.dumps(kill.kill_test(save, 12, pathlib.Path(sys.argv[1]))))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_in_the_middle_of_a_save_leaves_the_old_file_or_the_new_one(tmp_path):
     (tmp_path / "memory").mkdir()

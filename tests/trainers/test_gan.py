@@ -95,6 +95,7 @@ def test_the_generator_learns_what_the_critic_judges():
         assert torch.allclose(a.grad, b.grad, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_stage_1_learns_classes():
     history = []
     made = TINY.build(context())

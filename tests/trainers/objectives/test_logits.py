@@ -121,7 +121,9 @@ def test_weights_of_the_matching():
     assert LogitsSettings(matching="features", weight=0.2).share == 0.2
 
 
-@pytest.mark.parametrize("matching", ["logits", "log-softmax", "features", "gradients"])
+@pytest.mark.parametrize(
+    "matching", ["logits", "log-softmax", "features", pytest.param("gradients", marks=pytest.mark.slow)]
+)
 def test_stage_2_lowers_its_loss(matching, monkeypatch):
     """On all real images and as many drawn ones, with a network that knows the classes and stays as it is."""
     where = context(space=NORMALIZED)
