@@ -255,7 +255,7 @@ def with_record(card: Card, data: ImageData, chosen: DistillRecipe, record: dict
     if recipe is not None and rates:
         recipe = recipe.model_copy(update={"lr": math.fsum(rates) / len(rates)})
     return card.replace(
-        title=f"{data.name}, {chosen.method}, {_many(chosen.ipc, 'image')} a class, {_many(len(records), 'stage')}",
+        title=f"{data.name}, {chosen.method}, {_many(chosen.ipc, 'image')} per class, {_many(len(records), 'stage')}",
         classes=data.classes,
         recipe=recipe,
         provenance=provenance.model_copy(

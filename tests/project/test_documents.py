@@ -58,7 +58,7 @@ def test_a_page_that_is_wrong_fails(tmp_path, monkeypatch):
         "```sh\npip install x && dsetpack unknown x  # y\n```\n": AssertionError,
         "```sh\ndsetpack distill --recipe x --root DATA --no-such-option\n```\n": Exception,
         "```python\nx = 1\n```\n\n```python\nprint(x)\n```\n": NameError,
-        "```python\n# formats/kinds/kfs.py\n```\n": AssertionError,
+        "```python\n# dsetpack/formats/kinds/kfs.py\n```\n": AssertionError,
     }
     for number, (text, error) in enumerate(wrong.items()):
         page = tmp_path / f"{number}.md"
@@ -76,7 +76,7 @@ def test_what_a_page_adds_to_the_package_leaves_with_it(tmp_path, monkeypatch):
     before = kinds.kind_names(), encodings.encoding_names()
     page = tmp_path / "x.md"
     page.write_text(
-        "```python\n# formats/kinds/mine.py\nfrom dsetpack.formats.kinds.images import Config\n```\n"
+        "```python\n# dsetpack/formats/kinds/mine.py\nfrom dsetpack.formats.kinds.images import ImagesConfig\nCONFIG = ImagesConfig\n```\n"
         "```python\nfrom dsetpack.formats.kinds import kind_names\nassert 'mine' in kind_names()\n```\n"
     )
     run_page(page, _made(tmp_path / "here"), monkeypatch)

@@ -1,7 +1,7 @@
 """Runs the code of a Markdown page as a reader would, block by block, in a folder with a ``demo.dpk``.
 
-- ``python``: executed, each block by itself. One that begins with ``# formats/...py``, ``# dsetpack/...py`` or
-  ``# trainers/...py`` is a file of the package: it is put where a reader would put it.
+- ``python``: executed, each block by itself. One that begins with ``# dsetpack/...py`` is a
+  file of the package: it is put where a reader would put it.
 - ``toml``: one that begins with ``# NAME.toml`` is a file in the folder.
 - ``sh``: its ``dsetpack`` commands are run; those that need minutes, a GPU or whole data sets are only parsed, so that
   every option they name is there. Other programs are left out.
@@ -120,11 +120,11 @@ def _shorter(command: click.Command, name: str, rest: list[str]) -> list[str]:
 def overlay(folder: Path) -> Iterator[Any]:
     """Files of a page become modules of the package, and leave with the page."""
     packages = {
-        "formats/kinds": "dsetpack.formats.kinds",
-        "formats/encodings": "dsetpack.formats.encodings",
+        "dsetpack/formats/kinds": "dsetpack.formats.kinds",
+        "dsetpack/formats/encodings": "dsetpack.formats.encodings",
         "dsetpack/decoders": "dsetpack.decoders",
-        "trainers/objectives": "dsetpack.trainers.objectives",
-        "trainers/parameterizations": "dsetpack.trainers.parameterizations",
+        "dsetpack/trainers/objectives": "dsetpack.trainers.objectives",
+        "dsetpack/trainers/parameterizations": "dsetpack.trainers.parameterizations",
     }
     modules = {where: importlib.import_module(name) for where, name in packages.items()}
 
