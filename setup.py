@@ -9,12 +9,10 @@ FOLDERS = (
     "cards", "cli", "convert", "data", "decoders", "formats", "integrations", "loading", "onnx", "order", "pack",
     "preview", "replay", "spaces", "trainers", "training", "unpack",
 )  # fmt: skip
-"""Every folder of ``dsetpack/``. Without a list, setuptools builds whatever it finds and says nothing."""
+"""Every folder of ``dsetpack/``. Without this list, setuptools builds what it finds, and says nothing of the rest."""
 
-missing = [name for name in FOLDERS if not any((ROOT / "dsetpack" / name).glob("*.*"))]
+missing = [f"dsetpack/{name}" for name in FOLDERS if not any((ROOT / "dsetpack" / name).glob("*.*"))]
 if missing:
-    raise SystemExit(
-        f"dsetpack cannot be built: {', '.join(f'dsetpack/{name}' for name in missing)} missing; get a whole checkout"
-    )
+    raise SystemExit(f"dsetpack cannot be built: no code in {', '.join(missing)}; get a whole checkout, or the wheel")
 
 setup()

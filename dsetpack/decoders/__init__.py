@@ -31,6 +31,6 @@ def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int,
     if isinstance(config, Mapping):
         config = model.model_validate(config)
     if not isinstance(config, model):
-        raise FormatError(f"kind {kind!r}: a {type(config).__name__} found; {model.__name__} expected")
+        raise FormatError(f"kind {kind!r}: {type(config).__name__} found; {model.__name__} expected")
     made: Decoder = by_name(__name__, "DECODER")[kind](config, image, classes)
     return made
