@@ -85,7 +85,7 @@ def test_label_noise_overwrites_the_first_entries() -> None:
     bank = decoder("generator", {"width": 2, "noise": 14}, MNIST, 10)
     noise, labels = torch.randn(3, 14), torch.tensor([0, 9, 4])
     kept = noise.clone()
-    made = bank.label_noise(noise, labels)
+    made = bank.condition(noise, labels)
     assert torch.equal(made[:, :10], torch.eye(10)[labels])
     assert torch.equal(made[:, 10:], noise[:, 10:])
     assert torch.equal(noise, kept)

@@ -275,12 +275,12 @@ def test_every_member_of_the_models_is_in_the_specification():
 
 def test_defaults_are_those_of_the_specification():
     """Tables state defaults; the content digest depends on some of them."""
-    from dsetpack.formats.manifest import Dataset, Part, Tensor
+    from dsetpack.formats.manifest import Dataset, PartEntry, Tensor
 
     def defaults(model):
         return {name: field.default for name, field in model.model_fields.items() if not field.is_required()}
 
-    assert defaults(Part) == {"config": {}, "stage": 0, "name": None, "class_decoders": None}
+    assert defaults(PartEntry) == {"config": {}, "stage": 0, "name": None, "class_decoders": None}
     assert defaults(Tensor) == {"encodings": (), "dataset": None, "start": 0}
     assert defaults(Dataset) == {"encodings": ()}
     limits = formats.Limits()

@@ -76,7 +76,8 @@ def test_what_a_page_adds_to_the_package_leaves_with_it(tmp_path, monkeypatch):
     before = kinds.kind_names(), encodings.encoding_names()
     page = tmp_path / "x.md"
     page.write_text(
-        "```python\n# dsetpack/formats/kinds/mine.py\nfrom dsetpack.formats.kinds.images import ImagesConfig\nCONFIG = ImagesConfig\n```\n"
+        "```python\n# dsetpack/formats/kinds/mine.py\n"
+        "from dsetpack.formats.kinds.images import ImagesConfig\nCONFIG = ImagesConfig\n```\n"
         "```python\nfrom dsetpack.formats.kinds import kind_names\nassert 'mine' in kind_names()\n```\n"
     )
     run_page(page, _made(tmp_path / "here"), monkeypatch)

@@ -126,10 +126,10 @@ def test_progress_is_shown(own, options, capsys):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "kfs-cqu"}, "no recipe 'kfs-cqu'"),
+        ({"recipe": "kfs-cqu"}, "no recipe 'kfs-cqu'"),
         ({"task": "first"}, "'first' is in the memory already"),
         ({"budget": 200}, "less than one image a class, 512 bytes"),
-        ({"method": "dim-cpu", "settings": {}}, "generator"),
+        ({"recipe": "dim-cpu", "settings": {}}, "generator"),
         ({"data": 0}, "is in stage 0 already"),
         ({"settings": {**SMALL, "parameterization.decoders": 3}}, "the pack's decoders are"),
         ({"settings": {**SMALL, "space": "raw"}}, "pixel space"),

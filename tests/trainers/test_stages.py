@@ -91,7 +91,7 @@ def test_the_first_stage_is_an_ordinary_distillation_with_the_papers_milestones(
     assert (schedule["milestones"], schedule["gamma"]) == ([0.25, 0.75], 0.2)
     assert load_recipe("kfs", {"schedule.milestones": (0.25, 0.75)}).schedule.steps == 20_000
     for asked in (by.model_copy(update={"schedule": by.schedule.model_copy(update={"milestones": (0.5,)})}), None):
-        options = {"settings": SMALL | {"schedule.milestones": (0.5,)}} if asked is None else {"by": asked}
+        options = {"settings": SMALL | {"schedule.milestones": (0.5,)}} if asked is None else {"recipe": asked}
         pack = distill_stages(data, STAGES[:1], cache=cache, **options)
         assert pack.card.provenance.settings["schedule"]["milestones"] == [0.5]
 
@@ -208,7 +208,7 @@ def test_decoders_count_once(made):
     assert made.card.provenance.budget_floats == stored + 262
     assert [s["over_parameterisation"] for s in stages] == [round(454 / 512 - 1, 6), round(480 / 512 - 1, 6)]
     assert "sources" not in made.card.provenance.settings
-    assert made.card.title == "noise, kfs, 1 image a class, 2 stages"
+    assert made.card.title == "noise, kfs, 1 image per class, 2 stages"
 
 
 def test_equally_many_codes_on_request(data, cache):
@@ -316,9 +316,9 @@ def test_nothing_is_computed_before_all_is_checked(data, cache, tmp_path):
 
 def test_what_does_not_fit_a_pack_is_refused(data, cache, made, tmp_path):
     def add(pack=made, found=data, classes=(2,), **options):
-        changes = SMALL | options.pop("settings", {})
-        by = options.pop("by", None)
-        return add_stage(pack, found, classes, **({"by": by} if by else {"settings": changes}), cache=cache, **options)
+        if "recipe" not in options:
+            options["settings"] = SMALL | options.get("settings", {})
+        return add_stage(pack, found, classes, cache=cache, **options)
 
     assert [part.stage for part in add().parts] == [0, 1, 2]
     for classes, message in (
@@ -342,7 +342,7 @@ def test_what_does_not_fit_a_pack_is_refused(data, cache, made, tmp_path):
     with pytest.raises(FormatError, match="no decoders of kind kfs to learn codes for, only parts of images"):
         add(pack=plain)
     with pytest.raises(FormatError, match="epoch rule paired, the pack has hard ones and product"):
-        add(by=tiny(tmp_path, "dm", "haba"))
+        add(recipe=tiny(tmp_path, "dm", "haba"))
 
 
 def test_a_stored_pack_takes_a_stage(data, cache, made, tmp_path):

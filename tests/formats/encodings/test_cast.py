@@ -45,7 +45,7 @@ def test_cast_of_float64_and_of_nothing_else():
 
 @pytest.mark.parametrize(("dtype", "value"), [("float16", 65520.0), ("float16", -1e30), ("bfloat16", 3.4e38)])
 def test_cast_refuses_to_make_infinities(dtype, value):
-    with pytest.raises(FormatError, match=f"'x': .* does not fit {dtype}"):
+    with pytest.raises(FormatError, match=f"does not fit {dtype}"):
         Cast(dtype=dtype).encode(np.array([1.0, value], np.float32), "x")
     finite = np.array([1.0, math.inf, math.nan], np.float32)
     _, restored, _ = through(Cast(dtype=dtype), finite)

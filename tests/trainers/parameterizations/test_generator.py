@@ -67,7 +67,7 @@ def test_drawing_uses_batch_statistics_and_moves_the_running_ones():
     assert first.shape == (4, *IMAGE)
     assert first.requires_grad
     norm = made.bank.fc_norm
-    before = made.bank.fc(made.bank.label_noise(torch.randn(4, 8, generator=drawn()), labels))
+    before = made.bank.fc(made.bank.condition(torch.randn(4, 8, generator=drawn()), labels))
     assert torch.allclose(norm.running_mean, 0.1 * before.mean(0), atol=1e-6)
     assert torch.equal(made.draw(labels, drawn()), first)  # the running ones do not count while training
     assert torch.allclose((first * 0.25 + 0.5), made.raw(labels, drawn()), atol=1e-6)
@@ -84,7 +84,7 @@ def test_a_pack_decodes_what_the_generator_makes_of_its_running_statistics():
     assert y.tolist() == [1, 0, 1]
     noise = torch.from_numpy(philox.noise(7, 2, [4, 0, 5], 8))
     state = {key: value.clone() for key, value in made.state_dict().items()}
-    expected = made.eval().bank.one(made.bank.label_noise(noise, y), 0)
+    expected = made.eval().bank.unchecked_one(made.bank.condition(noise, y), 0)
     assert torch.allclose(x, (expected - 0.5) / 0.25, atol=1e-5)
     made.train()
     assert torch.allclose(made.images(torch.tensor([4, 0, 5])), pack.decode([4, 0, 5])[0], atol=1e-5)

@@ -116,7 +116,7 @@ def test_momentum_is_the_groups_own_or_the_schedules(tmp_path):
 
 def test_parts_are_copies_in_single_precision(tmp_path):
     given = context(tmp_path)
-    for settings in (plain.ImagesSettings(labels="learned"), upsample.Settings()):
+    for settings in (plain.ImagesSettings(labels="learned"), upsample.UpsampleSettings()):
         made = settings.build(given).double()
         part = made.parts()[0]
         kept = part.sources.clone()
@@ -131,7 +131,7 @@ def test_parts_are_copies_in_single_precision(tmp_path):
 
 
 def test_settings_refuse_what_they_do_not_know():
-    for settings in (plain.ImagesSettings, upsample.Settings):
+    for settings in (plain.ImagesSettings, upsample.UpsampleSettings):
         assert settings().name == settings.__module__.rpartition(".")[2]
         with pytest.raises(ValidationError, match="init"):
             settings(init="zeros")

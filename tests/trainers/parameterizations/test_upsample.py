@@ -31,13 +31,13 @@ def slow_tiles(x: np.ndarray, factor: int) -> np.ndarray:
 def test_patches_start_from_shrunk_real_images(tmp_path, image, factor):
     data = noise(per_class=20, image=image)
     given = context(tmp_path, data=data)
-    made = upsample.Settings(factor=factor).build(given)
+    made = upsample.UpsampleSettings(factor=factor).build(given)
     count = 2 * factor**2
     index = selections.select("random", given, count)
     assert np.array_equal(made.sources.detach().numpy(), slow_tiles(given.real[index].numpy(), factor))
     assert made.get_buffer("source_labels").tolist() == [0, 0, 1, 1]
     assert torch.equal(made.labels, data.labels[index])
-    assert torch.equal(made.sources, upsample.Settings(factor=factor).build(given).sources)
+    assert torch.equal(made.sources, upsample.UpsampleSettings(factor=factor).build(given).sources)
 
 
 @pytest.mark.parametrize("resize", ["bilinear", "area"])
@@ -58,7 +58,7 @@ def test_each_patch_decodes_to_its_own_image(tmp_path, resize):
 @pytest.mark.parametrize("rule", ["paired", "product"])
 def test_upsample_pairs_are_those_of_the_pack(tmp_path, rule):
     given = context(tmp_path)
-    made = upsample.Settings(init="herding", selection=SMALL, epoch_rule=rule).build(given)
+    made = upsample.UpsampleSettings(init="herding", selection=SMALL, epoch_rule=rule).build(given)
     everything = made.images()
     assert everything.shape == (16, *IMAGE)
     pairs = torch.tensor([0, 7, 15, 4, 7])
@@ -81,7 +81,7 @@ def test_upsample_pairs_are_those_of_the_pack(tmp_path, rule):
 
 
 def test_upsample_costs_whole_images(tmp_path):
-    settings = upsample.Settings()
+    settings = upsample.UpsampleSettings()
     budget = settings.budget(IMAGE, 2, 3)
     made = settings.build(context(tmp_path, ipc=3))
     assert budget.sources == 3
@@ -93,12 +93,12 @@ def test_upsample_costs_whole_images(tmp_path):
     with pytest.raises(FormatError, match="12 images of class 'a'; 16 asked for"):
         settings.build(context(tmp_path, ipc=4))
     with pytest.raises(FormatError, match="factor 4 does not fit"):
-        upsample.Settings(factor=4).build(context(tmp_path, data=noise(image=(1, 9, 9))))
+        upsample.UpsampleSettings(factor=4).build(context(tmp_path, data=noise(image=(1, 9, 9))))
 
 
 def test_upsample_noise_is_raw_noise_in_the_space(tmp_path):
     given = context(tmp_path, ipc=40)
-    made = upsample.Settings(init="noise").build(given)
+    made = upsample.UpsampleSettings(init="noise").build(given)
     raw = given.space.invert(made.sources.detach())
     assert raw.min() > -1e-5
     assert raw.max() < 1 + 1e-5
@@ -113,7 +113,7 @@ def test_clipped_sources_stay_where_pixels_are(tmp_path, optimizer):
     high = given.space.apply(torch.ones(1, 3, 1, 1))
 
     def learned(clip):
-        made = upsample.Settings(clip=clip, lr=3.0).build(given)
+        made = upsample.UpsampleSettings(clip=clip, lr=3.0).build(given)
         optimise(Pull(made), schedule, seed=0)
         return made
 
@@ -127,5 +127,5 @@ def test_clipped_sources_stay_where_pixels_are(tmp_path, optimizer):
     (first.sum() * second.sum()).backward()  # clipping once a step leaves the graph alone
     zca = Zca.fit(given.data.images)
     with pytest.raises(FormatError, match="clip: pixels of a ZCA space have no range"):
-        upsample.Settings(clip=True).build(context(tmp_path, zca))
-    assert upsample.Settings().build(context(tmp_path, zca)).sources.shape == (4, *IMAGE)
+        upsample.UpsampleSettings(clip=True).build(context(tmp_path, zca))
+    assert upsample.UpsampleSettings().build(context(tmp_path, zca)).sources.shape == (4, *IMAGE)
