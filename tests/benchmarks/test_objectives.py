@@ -61,6 +61,7 @@ def test_memory_counts_what_is_live_at_most():
     assert memory.peak() >= 240 << 20
 
 
+@pytest.mark.slow
 def test_what_bfloat16_does_to_the_loss_is_measured():
     whole = load("fashion-sample")
     index = torch.cat([whole.of_class(label)[:5] for label in range(10)])

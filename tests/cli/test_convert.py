@@ -1,4 +1,4 @@
-"""``dsetpack convert`` and ``dsetpack unpack``: what they print, write and refuse."""
+"""``dsetpack convert``: what it prints, writes and refuses."""
 
 from __future__ import annotations
 
@@ -7,24 +7,16 @@ import re
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 import dsetpack
 from dsetpack import Zca
-from dsetpack.cli import main
-from dsetpack.convert import convert, layout_names
+from dsetpack.convert import layout_names
 from tests.support import release_layouts as made
+from tests.support.command_line import run
 from tests.support.paths import DOCS
 from tests.support.paths import KFS as PACK
-from tests.support.preview_packs import generator
 
 NORMALIZED = ("--space", "normalized", "--mean", "0.5,0.4,0.3", "--std", "0.2,0.2,0.2")
-
-
-def run(*arguments, expect=0):
-    done = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert done.exit_code == expect, done.output + repr(done.exception)
-    return done.output
 
 
 @pytest.fixture
@@ -106,26 +98,6 @@ def test_published_statistics_and_names(tmp_path):
     assert (card.title, card.provenance.dataset) == ("Mine", "cifar10")
     assert card.provenance.settings["converted"]["declared"] == {"space": "normalized", "dataset": "cifar10"}
     assert "Declared by the one who converted it, not by the files: space, dataset." in card.description
-
-
-def test_unpack_and_back(tmp_path):
-    assert "280 images as png" in run("unpack", PACK, tmp_path / "png")
-    told = run("convert", tmp_path / "png", "-o", tmp_path / "back.dpk")
-    assert "layout folder; 280 = 280 images 1×28×28, raw space" in told
-    pack, back = dsetpack.open(PACK), dsetpack.open(tmp_path / "back.dpk")
-    raw = pack.space.invert(pack.decode(range(280))[0]).clamp(0, 1)
-    assert (back.decode(range(280))[0] - raw).abs().max() <= 0.5001 / 255
-    assert torch.equal(back.labels, pack.labels)
-    run("unpack", PACK, tmp_path / "st", "--as", "safetensors")
-    assert torch.equal(convert(tmp_path / "st").decode(range(280))[0], pack.decode(range(280))[0])
-    assert "not an empty folder" in run("unpack", PACK, tmp_path / "png", expect=1)
-
-
-def test_unpack_of_a_generator_takes_a_number(tmp_path):
-    path = tmp_path / "g.dpk"
-    path.write_bytes(generator(None))
-    assert "per_class=" in run("unpack", path, tmp_path / "out", expect=1)
-    assert "9 images as png" in run("unpack", path, tmp_path / "out", "--per-class", "3")
 
 
 @pytest.mark.parametrize(

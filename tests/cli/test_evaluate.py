@@ -1,4 +1,4 @@
-"""``dsetpack eval`` and ``dsetpack reproduce``: what they print, record and refuse."""
+"""``dsetpack eval``: what it prints, records and refuses."""
 
 from __future__ import annotations
 
@@ -8,19 +8,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 
 import dsetpack
-from dsetpack import Augmentation, Metric, Recipe, Zca
-from dsetpack.cli import main
-
-RECIPE = Recipe(steps=8, batch_size=8, lr=0.05, width=4)
-
-
-def run(*arguments, expect=0):
-    done = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert done.exit_code == expect, done.output + repr(done.exception)
-    return done.output
+from dsetpack import Augmentation, Recipe, Zca
+from dsetpack.trainers.data import load
+from tests.support.command_line import run
+from tests.support.eval_files import EVAL, RECIPE
 
 
 @pytest.fixture
@@ -38,9 +31,6 @@ def files(tmp_path, monkeypatch):
     dsetpack.Pack.from_arrays(x[:16, None], y[:16], **card).save(tmp_path / "x.dpk")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-EVAL = ("eval", "x.dpk", "--data", "mine.npz")
 
 
 def test_several_networks_make_a_table(files):
@@ -138,54 +128,38 @@ def test_no_network_trains_before_all_are_known_to_fit(files, arguments, message
     assert message in run(*EVAL, *arguments, expect=1)
 
 
-REPRODUCE = ("reproduce", "y.dpk", "--data", "mine.npz")
+def test_eval_can_record_onto_the_file_itself_and_looks_first_where_it_may_write(tmp_path):
+    path = tmp_path / "tiny.dpk"
+    sample = load("fashion-sample", split="train")
+    chosen = sample.take(sample.draw(1, seed=0))
+    recipe = Recipe(steps=2, batch_size=4, width=4)
+    dsetpack.Pack.from_arrays(chosen.images, chosen.labels, classes=chosen.classes, recipe=recipe).save(path)
+    evaluate = ("eval", path, "--data", "fashion-sample", "--seeds", "1")
+    for where, message in (
+        (tmp_path, "directory"),
+        (tmp_path / "none" / "x.dpk", "folder"),
+        ("s3://a/b", "local path"),
+    ):
+        assert message in run(*evaluate, "--set", "steps=100000000", "--record", where, expect=1)
+    run(*evaluate, "--record", path)
+    run(*evaluate, "--record", path, "--no-augment", "--width", "5")
+    metrics = dsetpack.open(path).card.metrics
+    assert [(m.protocol, m.width) for m in metrics] == [("own", 4), ("changed", 5)]
 
 
-def test_reproduce_says_how_far_apart(files):
-    run(*EVAL, "--seeds", 3, "--record", "y.dpk")
-    printed = run(*REPRODUCE, "--seeds", 3).splitlines()
-    (metric,) = dsetpack.open("y.dpk").card.metrics
-    shown = f"{metric.value:.2%} ± {metric.std:.2%} (convnet3 of width 4 on mine, 3 seeds)"
-    assert printed == [
-        f"card:       {shown}",
-        f"here:       {shown}",
-        "difference: +0.00 points, +0.0 standard errors",
-        "reproduced: within 3 standard errors",
-    ]
-    assert "it is taken to have the other's" in run(*REPRODUCE, "--seeds", 1)
-
-
-def with_metric(files, **changes):
-    run(*EVAL, "--seeds", 2, "--record", "y.dpk")
-    pack = dsetpack.open("y.dpk")
-    (metric,) = pack.card.metrics
-    pack.replace_card(metrics=(Metric(**{**metric.model_dump(), **changes}),)).save("y.dpk")
-
-
-def test_reproduce_fails_with_status_1_beyond_three_errors(files):
-    with_metric(files, value=0.01, std=0.01)
-    printed = run(*REPRODUCE, "--seeds", 2, expect=1)
-    assert "not reproduced: more than 3 standard errors apart" in printed
-    assert "difference: +" in printed
-
-
-def test_reproduce_refuses_other_data_and_cards_that_say_too_little(files, monkeypatch):
-    with_metric(files)
-    monkeypatch.setattr("dsetpack.trainers.evaluate.train", None)
-    printed = run("reproduce", "y.dpk", "--data", "other.npz", expect=1)
-    assert printed.startswith("error: other has the digest sha256:")
-    assert "the card was measured on other test data: mine sha256:" in printed
-    assert "no metric in its card" in run("reproduce", "x.dpk", "--data", "mine.npz", expect=1)
-    dsetpack.open("y.dpk").replace_card(recipe=None).save("z.dpk")
-    assert "no recipe in its card" in run("reproduce", "z.dpk", "--data", "mine.npz", expect=1)
-
-
-def test_reproduce_fits_the_zca_of_a_pack_that_keeps_only_how(files):
-    made = dsetpack.trainers.data.load("mine.npz")
-    space = Zca.fit(made.images, storage="refit")
-    pack = dsetpack.Pack.from_arrays(
-        space.apply(made.raw()), made.labels, space=space, recipe=RECIPE, classes=["0", "1"]
-    )
-    pack.save("x.dpk")
-    run(*EVAL, "--seeds", 2, "--record", "y.dpk")
-    assert "+0.0 standard errors" in run(*REPRODUCE, "--seeds", 2)
+def test_eval_refits_the_zca_of_a_pack_that_keeps_only_how(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randint(0, 256, (60, 8, 8), dtype=torch.uint8, generator=g), torch.arange(60) % 2
+    other = x.flip(0)
+    for name, train in (("mine", x), ("others", other)):
+        np.savez(tmp_path / f"{name}.npz", x_train=train, y_train=y, x_test=x[:20], y_test=y[:20])
+    space = Zca.fit(x[:, None], storage="refit")
+    images = space.apply(x[:4, None].float() / 255)
+    pack = dsetpack.Pack.from_arrays(images, y[:4], space=space, recipe=Recipe(steps=2, batch_size=4, width=4))
+    path, recorded = tmp_path / "white.dpk", tmp_path / "recorded.dpk"
+    pack.save(path)
+    printed = run("eval", path, "--data", tmp_path / "mine.npz", "--seeds", "1", "--record", recorded)
+    assert "20 test images" in printed
+    assert dsetpack.open(recorded).card.space == pack.card.space
+    assert dsetpack.open(recorded).card.metrics[0].protocol == "own"
+    assert "same raw training images" in run("eval", path, "--data", tmp_path / "others.npz", expect=1)

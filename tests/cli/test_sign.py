@@ -8,20 +8,13 @@ import subprocess
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 import dsetpack
-from dsetpack.cli import main
 from dsetpack.formats import Reader
 from dsetpack.formats.signature import signer
+from tests.support.command_line import run
 
 pytest.importorskip("cryptography", reason="signatures need dsetpack[sign]")
-
-
-def run(*arguments, expect=0):
-    done = CliRunner().invoke(main, [str(a) for a in arguments])
-    assert done.exit_code == expect, done.output + repr(done.exception)
-    return done.output
 
 
 @pytest.fixture

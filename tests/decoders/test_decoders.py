@@ -207,7 +207,7 @@ def test_unknown_kind_and_foreign_configuration() -> None:
     for kind in ("siren", "base", "_conv", "os"):
         with pytest.raises(VersionError, match=f"unknown decoder kind '{kind}'"):
             decoder(kind, {}, CIFAR, 10)
-    with pytest.raises(FormatError, match=r"kind 'haba' with a dsetpack\.formats\.kinds\.images configuration"):
+    with pytest.raises(FormatError, match="kind 'haba': a ImagesConfig found; HabaConfig expected"):
         decoder("haba", kind_config("images")(), CIFAR, 10)
 
 
@@ -235,5 +235,5 @@ def test_arguments_that_do_not_fit_are_refused(bank: Decoder) -> None:
         bank(sources.expand(-1, 3, -1, -1), index)
     with pytest.raises(FormatError, match="sources are uint8"):
         bank.product(sources.to(torch.uint8))
-    with pytest.raises(DsetpackError, match="haba stores its sources, it draws no noise"):
+    with pytest.raises(DsetpackError, match="HabaDecoder: this kind stores its sources, it draws no noise"):
         bank.condition(torch.rand(2, 100), index)

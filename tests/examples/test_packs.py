@@ -31,6 +31,7 @@ def test_is_sound_and_says_how_it_was_measured(path):
     assert any(m.protocol == "own" and m.seeds >= 3 and m.test_digest and m.std for m in card.metrics)
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.data
 def test_its_accuracy_is_reproduced():

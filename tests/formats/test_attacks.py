@@ -74,6 +74,7 @@ def test_the_files_are_those_of_the_list():
     assert sum(p.stat().st_size for p in (FOLDER / "files").iterdir()) < 1 << 20
 
 
+@pytest.mark.slow
 def test_built_again_they_are_the_same():
     """The same bytes from the same versions of zstd and HDF5; the same list from any."""
     if attack_builder.versions() == json.loads((FOLDER / "versions.json").read_text()):

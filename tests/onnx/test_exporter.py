@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 import pytest
@@ -26,6 +28,7 @@ from tests.support.onnx_packs import (
     KFS,
     LISTS,
     NORMALIZED,
+    assert_as_exact,
     assert_close,
     assert_like_torch,
     exported,
@@ -203,14 +206,18 @@ def test_decoders_alone_like_torch(case, space):
     assert [v.name for v in proto.graph.input] == ["source", "decoder"]
     pack = dsetpack.open(data)
     bank = pack.parts[0].decoder
+    exact = copy.deepcopy(bank).double()
     for size in BATCHES:
         rng = np.random.default_rng(size)
         source = rng.standard_normal((size, *bank.source_shape)).astype(np.float32)
         decoder = rng.integers(0, bank.bank_size, size)
-        expected = bank(torch.from_numpy(source), torch.from_numpy(decoder))
+        made = [bank(torch.from_numpy(source), torch.from_numpy(decoder))]
+        made += [exact(torch.from_numpy(source).double(), torch.from_numpy(decoder))]
         if bank.config.yields != space and (bank.config.yields, space) != ("space", "pack"):
-            expected = pack.space.apply(expected) if space == "pack" else pack.space.invert(expected)
-        assert_close(run.run(["image"], {"source": source, "decoder": decoder})[0], expected.numpy())
+            made = [pack.space.apply(x) if space == "pack" else pack.space.invert(x) for x in made]
+        assert made[1].dtype == torch.float64
+        found = run.run(["image"], {"source": source, "decoder": decoder})[0]
+        assert_as_exact(found, *(x.detach().numpy() for x in made))
         for wrong in (bank.bank_size, -1) if bank.bank_size > 1 else ():
             with pytest.raises(Exception, match="out of|bounds"):
                 run.run(["image"], {"source": source, "decoder": np.append(decoder[1:], wrong)})

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from dsetpack.formats.errors import FormatError, VersionError
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
-from dsetpack.order.sampling import Sampling, rank_and_world
+from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 from tests.support import slow_order
 from tests.support.slow_order import flat
@@ -210,26 +209,3 @@ def test_the_order_of_an_epoch_is_made_once_and_protected():
     assert schedule.order(0) is schedule.order(0)
     with pytest.raises(ValueError, match="read-only"):
         schedule.order(0)[0] = 1
-
-
-def test_rank_and_world_come_from_torch_distributed(tmp_path):
-    import torch.distributed as dist
-
-    assert rank_and_world(None, None) == (0, 1)
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-    try:
-        assert rank_and_world(None, None) == (0, 1)
-        assert rank_and_world(1, 3) == (1, 3)
-    finally:
-        dist.destroy_process_group()
-
-
-def test_rank_and_world_of_an_initialised_group(monkeypatch):
-    class Group:
-        is_available = is_initialized = staticmethod(lambda: True)
-        get_rank = staticmethod(lambda: 2)
-        get_world_size = staticmethod(lambda: 3)
-
-    monkeypatch.setitem(sys.modules, "torch.distributed", Group)
-    sampler = PairSampler(PairTable([(9, 1)]), 1)
-    assert flat(sampler) == slow_order.permutation(9, 0, 0)[2::3]

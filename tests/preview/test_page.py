@@ -11,12 +11,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 import dsetpack
 from dsetpack import Pack, Zca
-from dsetpack.cli import main
 from dsetpack.formats import DsetpackError, Reader
 from dsetpack.preview import pictures
 from dsetpack.preview.page import page
@@ -287,28 +285,3 @@ def test_a_space_that_must_be_fitted_again_is_an_error_that_says_so():
     pack = Pack.from_arrays(space.apply(raw[:4] / 255), [0, 1, 0, 1], space=space)
     with pytest.raises(DsetpackError, match="raw training images"):
         page(pack.to_bytes())
-
-
-def run(*arguments, expect=0):
-    done = CliRunner().invoke(main, ["preview", *(str(a) for a in arguments)])
-    assert done.exit_code == expect, done.output + repr(done.exception)
-    return done.output
-
-
-def test_the_command(tmp_path):
-    out = tmp_path / "x.html"
-    printed = run(KFS, "-o", out, "--rows", "5", "--columns", "3")
-    assert out.read_text(encoding="utf-8") == page(KFS, 5, 3)
-    assert printed == f"{out}: {out.stat().st_size:,} bytes\n"
-    assert ".png or .html" in run(KFS, "-o", tmp_path / "x.pdf", expect=2)
-    before = out.read_bytes()
-    damaged = bytearray(KFS.read_bytes())
-    damaged[-5] ^= 1
-    (tmp_path / "bad.dpk").write_bytes(damaged)
-    assert "changed" in run(tmp_path / "bad.dpk", "-o", out, expect=1)
-    assert "folder does not exist" in run(KFS, "-o", tmp_path / "none" / "x.html", expect=1)
-    assert out.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dpk", "x.html"]
-    (tmp_path / "drawn.dpk").write_bytes(generator(None))  # the card says no number
-    for name in ("drawn.html", "drawn.png"):
-        assert name in run(tmp_path / "drawn.dpk", "-o", tmp_path / name)

@@ -28,7 +28,7 @@ def test_code_runs(name, tmp_path, monkeypatch):
         run_page(page, _made(tmp_path / "here"), monkeypatch)
         return
     pytest.importorskip("huggingface_hub")
-    from hub_stand_in import pointed_at, serving
+    from tests.support.hub_stand_in import pointed_at, serving
 
     with serving() as hub, pointed_at(hub, tmp_path / "hf", monkeypatch):
         run_page(page, _made(tmp_path / "here"), monkeypatch)

@@ -31,6 +31,7 @@ def build(folder, *options):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_files_it_always_held_moved_or_added_by_name(checkout):
     """A new file in ``dsetpack/`` is named in wheel_moves.toml: so none gets in, or gets lost, by accident."""
     done = build(checkout, "--wheel")
@@ -47,6 +48,7 @@ def test_the_wheel_holds_the_files_it_always_held_moved_or_added_by_name(checkou
     assert set(moves["merged"].values()) <= files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["formats", "trainers"])
 def test_half_a_checkout_is_not_built(checkout, folder):
     shutil.rmtree(checkout / "dsetpack" / folder)

@@ -12,8 +12,8 @@ from dsetpack.spaces import Normalized, Raw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Interrupted, Run
 from dsetpack.trainers.stages import StageData, distill_stages
-from tests.replay.test_memory import state
-from tests.trainers.test_stages import NAMES, SMALL, of
+from tests.support.replay_packs import state
+from tests.support.stage_cases import NAMES, SMALL, of
 
 HABA = {
     "parameterization.hallucinators": 2,

@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
 import dsetpack
 from dsetpack import FormatError, Normalized, Pack, Part, Zca
-from dsetpack.decoders import decoder
-from dsetpack.formats.card import Labels
-from dsetpack.formats.kinds import kind_config
 from dsetpack.replay import ReplayMemory
 from tests.support.paths import KFS
-
-SHAPE = (1, 12, 12)
-
-
-def arrays(classes, each, seed=0):
-    """uint8 images, class by class, and their labels."""
-    labels = np.repeat(np.array(classes), each)
-    return np.random.default_rng(seed).integers(0, 256, (len(labels), *SHAPE), dtype=np.uint8), labels
-
-
-def pack_of(kind, settings, labels, classes=4, seed=0, shape=SHAPE, **card):
-    """A pack of random sources and decoders of some kind."""
-    config = kind_config(kind)(**settings)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        bank = decoder(kind, config, shape, classes).requires_grad_(False).eval()
-        sources = torch.randn(len(labels), *config.source_shape(shape))
-    made = dsetpack.Card(title=kind, classes=tuple(map(str, range(classes))), shape=shape, **card)
-    return Pack(made, [Part(kind, config, bank, sources, torch.tensor(labels))])
-
-
-def kfs(labels, **options):
-    return pack_of("kfs", {"decoders": 3, "channels": (2, 3), "kernel": 4}, labels, **options)
-
-
-def many(labels):
-    return pack_of("kfs", {"decoders": 60, "channels": (2, 3), "kernel": 4}, labels)
-
-
-def haba(labels, **options):
-    return pack_of("haba", {"decoders": 2}, labels, epoch_rule="paired", **options)
+from tests.support.replay_packs import SHAPE, arrays, generator, haba, kfs, many, memory_of, pack_of, soft, state
 
 
 @pytest.fixture(scope="module")
 def stages():
     pack = dsetpack.open(KFS)
     return [pack.select(classes=[2 * n, 2 * n + 1]) for n in range(5)]
-
-
-def memory_of(stages, **options):
-    memory = ReplayMemory(**{"budget": "1MB", **options})
-    for number, pack in enumerate(stages):
-        memory.add(pack, task=f"task {number}")
-    return memory
-
-
-def state(memory):
-    """All that a failed change must leave alone."""
-    if not memory.tasks:
-        return ((), 0, memory.budget)
-    return (memory.tasks, memory.bytes, memory.budget, memory.pack, [part.sources for part in memory.pack.parts])
 
 
 def test_stages_of_one_bank_share_it_and_rehearse_all_classes(stages):
@@ -130,7 +81,9 @@ def test_equal_decoders_are_shared_also_where_they_come_from_files(stages):
         assert len({id(part.decoder) for part in again.pack.parts}) == 1
 
 
-@pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
+@pytest.mark.parametrize(
+    "encoding", ["exact", *(pytest.param(name, marks=pytest.mark.slow) for name in ("f16", "int8", "int4"))]
+)
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
     """Scales are rounded anew each time that they are encoded; and of two banks each is its own."""
@@ -233,18 +186,6 @@ class TestSpaces:
         memory = ReplayMemory(space=self.normalized)
         with pytest.raises(FormatError, match="part 0, haba, .* cannot be converted"):
             memory.add(haba([0, 1]))
-
-
-def soft(pack):
-    part = replace(pack.parts[0], labels=torch.eye(4)[pack.parts[0].labels])
-    return Pack(pack.card.replace(labels=Labels(kind="soft")), [part])
-
-
-def generator():
-    config = kind_config("generator")(width=4, noise=8)
-    bank = decoder("generator", config, (1, 8, 8), 4)
-    card = dsetpack.Card(title="g", classes=tuple("0123"), shape=(1, 8, 8), per_class=2)
-    return Pack(card, [Part("generator", config, bank, None, torch.arange(4).repeat_interleave(2))])
 
 
 def may_hold_nan():

@@ -16,7 +16,7 @@ from dsetpack import FormatError, Pack
 from dsetpack.loading.device import moved
 from dsetpack.order.rules import epoch_order
 from dsetpack.replay import MixedLoader, ReplayMemory
-from tests.replay.test_memory import arrays, haba, kfs
+from tests.support.replay_packs import arrays, haba, kfs
 
 
 @pytest.fixture(scope="module")

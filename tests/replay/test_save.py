@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import dsetpack
 from dsetpack import DsetpackError, FormatError, Pack, Zca
 from dsetpack.replay import ReplayMemory
-from tests.replay.test_memory import arrays, generator, haba, kfs, memory_of, state
 from tests.support.processes import python
+from tests.support.replay_packs import arrays, generator, haba, kfs, memory_of, state
 
 MAKERS = {
     "kfs": lambda labels, seed: kfs(labels),
@@ -211,7 +211,7 @@ import torch
 from benchmarks.measure import kill
 torch.set_num_threads(1)
 from dsetpack.replay import ReplayMemory
-from tests.replay.test_memory import arrays
+from tests.support.replay_packs import arrays
 memories = []
 for version in range(2):
     memory = ReplayMemory("1MB", classes=4)
@@ -222,6 +222,7 @@ print(json.dumps(kill.kill_test(save, 12, pathlib.Path(sys.argv[1]))))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_kill_9_in_the_middle_of_a_save_leaves_the_old_file_or_the_new_one(tmp_path):
     (tmp_path / "memory").mkdir()

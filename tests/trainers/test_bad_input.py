@@ -16,7 +16,6 @@ from click.testing import CliRunner
 import dsetpack
 from dsetpack.cli import main
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers import distill as distill_module
 from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.data import data_names, load
 from dsetpack.trainers.distill import distill
@@ -319,7 +318,7 @@ def finite(state: Any) -> bool:
     ],
 )
 def test_a_network_that_there_is_not_is_refused_before_anything_is_learned(on, changes, tmp_path, monkeypatch):
-    monkeypatch.setattr(Job, "learn", lambda *_: pytest.fail("learning began"))
+    monkeypatch.setattr("dsetpack.trainers.job.Job.learn", lambda *_: pytest.fail("learning began"))
     name = {"images": "dm-cpu", "haba": "haba-cpu", "generator": "dim-cpu"}[on]
     with pytest.raises(FormatError, match="no network 'convnet33'; nearest is 'convnet3'"):
         distill(load("fashion-sample"), name, settings=changes, out=tmp_path / "x.dpk")

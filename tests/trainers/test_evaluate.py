@@ -1,9 +1,8 @@
-"""Evaluation and the fair baseline."""
+"""Evaluation."""
 
 import json
 import statistics
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,7 +11,6 @@ import dsetpack
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Normalized, Raw
-from dsetpack.trainers.baselines import images_within, measure_random, random_pack, stored_bytes
 from dsetpack.trainers.batched import train_together
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.evaluate import _share, accuracies, accuracy, evaluate, fresh, measure
@@ -20,18 +18,7 @@ from dsetpack.trainers.predictors import ridge_predictor
 from dsetpack.trainers.protocols import COMMON, COMMON_AUGMENTATION, plan
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.train import train
-
-RECIPE = Recipe(steps=12, batch_size=8, lr=0.05, width=4)
-
-
-def stripes(count: int = 60, seed: int = 0, noise: int = 40) -> ImageData:
-    """Class 0 has rows, class 1 has columns."""
-    g = torch.Generator().manual_seed(seed)
-    y = torch.arange(count) % 2
-    pattern = torch.zeros(2, 1, 16, 16)
-    pattern[0, :, ::4], pattern[1, :, :, ::4] = 180, 180
-    x = pattern[y] + torch.randint(0, noise, (count, 1, 16, 16), generator=g)
-    return ImageData(x.to(torch.uint8), y, ("rows", "columns"), "stripes")
+from tests.support.stripes import RECIPE, stripes
 
 
 def pack(**card) -> dsetpack.Pack:
@@ -243,37 +230,3 @@ def test_the_kernel_ridge_predictor_has_its_own_name():
     expected = _share(ridge_predictor(model, made), test, Raw())
     assert accuracies(made, test, seeds=1, predictor="krr") == [expected]
     assert expected > 0.8
-
-
-def test_random_packs_are_real_images_of_every_class():
-    data = stripes()
-    made = random_pack(data, 3, seed=0)
-    x, y = made.decode(list(range(6)))
-    assert y.tolist() == [0, 0, 0, 1, 1, 1]
-    pixels = {image.tobytes() for image in data.images.numpy()}
-    assert all(image.tobytes() in pixels for image in np.rint(x.numpy() * 255).astype(np.uint8))
-    space = Normalized.fit(data.images)
-    inside = random_pack(data, 3, seed=0, space=space)
-    assert torch.allclose(inside.decode(list(range(6)))[0], space.apply(x), atol=1e-5)
-    assert len(made.to_bytes()) == stored_bytes(data, 3)  # 8-bit pixels, compressed
-    assert len(made.to_bytes()) < len(inside.to_bytes())
-
-
-def test_as_many_images_as_fit():
-    data = stripes(80, noise=256)
-    size = stored_bytes(data, 7)
-    assert images_within(data, size) == 7
-    assert images_within(data, size - 1) == 6
-    assert images_within(data, 10) == 1
-    assert images_within(data, 10**9) == 40
-
-
-def test_the_baseline_takes_its_best_rate():
-    data, test = stripes(), stripes(40, seed=9)
-    found = measure_random(
-        data, test, 2, recipe=RECIPE, augmentation=None, space=Raw(), subsets=2, rates=(1e-6, 1.0), seed=0
-    )
-    assert found.lr == RECIPE.lr
-    assert found.accuracy > 0.6
-    assert (found.per_class, found.subsets) == (2, 2)
-    assert found.bytes == pytest.approx(stored_bytes(data, 2), abs=200)

@@ -1,61 +1,15 @@
-"""The loop: exact resume, Ctrl-C, NaN, checkpoints of other recipes, the log."""
+"""The loop: exact resume, Ctrl-C, NaN, milestones."""
 
 import csv
-import os
 import signal
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.trainers import checkpoint as checkpoints
-from dsetpack.trainers.loop import Interrupted, Run, Schedule, Trainable, optimise
-
-
-class Toy(Trainable):
-    """Pulls a vector to a random target: uses the step's generator, torch's own one, and a buffer of its own."""
-
-    def __init__(self, bad: dict[int, str] | None = None) -> None:
-        self.x = nn.Parameter(torch.linspace(-1, 1, 8))
-        self.y = nn.Parameter(torch.ones(3))
-        self.average = torch.zeros(8)
-        self.bad = bad or {}
-
-    def groups(self):
-        return [{"name": "x", "params": [self.x], "lr": 0.1}, {"name": "y", "params": [self.y], "lr": 0.01}]
-
-    def backward(self, step, generator):
-        target = torch.randn(8, generator=generator) + torch.rand(8)
-        self.average = 0.5 * self.average + 0.5 * target
-        pull, size = (self.x - self.average).square().sum(), self.y.square().sum()
-        if self.bad.get(step) == "loss":
-            pull = pull * float("nan")
-        (pull + size).backward()
-        if self.bad.get(step) == "gradient":
-            self.y.grad[1] = float("inf")
-        return {"pull": pull.detach(), "size": size.detach()}
-
-    def state_dict(self):
-        return {"x": self.x.detach().clone(), "y": self.y.detach().clone(), "average": self.average}
-
-    def load_state_dict(self, state: dict[str, Any]):
-        with torch.no_grad():
-            self.x.copy_(state["x"])
-            self.y.copy_(state["y"])
-        self.average = state["average"]
-
-
-SCHEDULE = Schedule(steps=6, milestones=(0.5,))
-
-
-def at(step: int, act) -> Any:
-    return lambda done, terms: act() if done == step else None
-
-
-def interrupt(number: int = signal.SIGINT) -> None:
-    os.kill(os.getpid(), number)
+from dsetpack.formats.errors import DsetpackError
+from dsetpack.trainers.loop import Interrupted, Run, Schedule, optimise
+from tests.support.toy_loop import SCHEDULE, Toy, at, interrupt
 
 
 def tensors(value: Any, path: str = "") -> dict[str, Any]:
@@ -145,56 +99,6 @@ def test_nan_stops_and_keeps_the_last_good_state(tmp_path, kind, named):
     assert torch.equal(work.y, good.y)
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
-    run = Run(tmp_path, recipe={"ipc": 1, "settings": {"noise": 0.1, "channels": (8, 6)}})
-    optimise(Toy(), SCHEDULE, seed=0, run=run)
-    again = Run(tmp_path, recipe=run.recipe, resume=True)
-    assert optimise(Toy(), SCHEDULE, seed=0, run=again) == {}  # finished: nothing to do
-    other = Run(tmp_path, recipe={"ipc": 1, "settings": {"noise": 0.2, "channels": (8, 6)}}, resume=True)
-    with pytest.raises(FormatError, match=r"settings.noise: 0.1 there, 0.2 here"):
-        optimise(Toy(), SCHEDULE, seed=0, run=other)
-    with pytest.raises(FormatError, match=r"seed: 0 there, 1 here"):
-        optimise(Toy(), SCHEDULE, seed=1, run=again)
-    with pytest.raises(
-        FormatError, match=r"schedule.steps: 6 there, 7 here.*without resume, and with another out or folder"
-    ):
-        optimise(Toy(), Schedule(steps=7, milestones=(0.5,)), seed=0, run=again)
-
-
-def test_an_unfinished_run_is_not_overwritten(tmp_path):
-    with pytest.raises(Interrupted):
-        optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, on_step=at(1, interrupt)))
-    before = (tmp_path / "distill.pt").read_bytes()
-    with pytest.raises(FormatError, match="an unfinished run: resume it"):
-        optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
-    assert (tmp_path / "distill.pt").read_bytes() == before
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, resume=True))
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))  # a finished one may be
-    assert len((tmp_path / "distill.csv").read_text().splitlines()) == 7
-
-
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
-def test_damaged_checkpoints(tmp_path, content):
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
-    path = tmp_path / "distill.pt"
-    path.write_bytes(path.read_bytes()[:-300] if content is None else content)
-    with pytest.raises(FormatError, match="not a readable checkpoint"):
-        optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, resume=True))
-
-
-def test_checkpoints_hold_no_code(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return os.system, ("true",)
-
-    torch.save({"dsetpack": 1, "recipe": {}, "state": Evil()}, tmp_path / "x.pt")
-    with pytest.raises(FormatError, match="not a readable checkpoint"):
-        checkpoints.load_checkpoint(tmp_path / "x.pt", {})
-    torch.save({"a": 1}, tmp_path / "y.pt")
-    with pytest.raises(FormatError, match="not a checkpoint of this version"):
-        checkpoints.load_checkpoint(tmp_path / "y.pt", {})
-
-
 def test_milestones_scale_every_rate():
     schedule = Schedule(steps=10, milestones=(0.3, 0.85), gamma=0.1)
     assert [schedule.factor(s) for s in range(10)] == pytest.approx([1] * 3 + [0.1] * 6 + [0.01])
@@ -211,25 +115,3 @@ def test_milestones_scale_every_rate():
     optimise(work, Schedule(steps=4, optimizer="sgd", milestones=(0.5,), gamma=0.1), seed=0)
     assert seen == pytest.approx([-1, -1.1, -1.2, -1.21])
     assert work.x[0].item() == pytest.approx(-1.22)
-
-
-def test_terms_are_logged_and_summed(tmp_path):
-    last = optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
-    assert last["loss"] == pytest.approx(last["pull"] + last["size"])
-    rows = list(csv.DictReader((tmp_path / "distill.csv").open()))
-    assert list(rows[0]) == ["step", "seconds", "loss", "pull", "size"]
-    assert float(rows[-1]["pull"]) == last["pull"]
-
-
-def test_tensorboard_if_installed(tmp_path):
-    pytest.importorskip("tensorboard")
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, tensorboard=True))
-    assert list(tmp_path.glob("events.out.tfevents.*"))
-
-
-def test_progress_lines_where_there_is_no_terminal(capsys):
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(show=True))
-    assert "distill: 6/6 loss" in capsys.readouterr().err
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(show=False))
-    optimise(Toy(), SCHEDULE, seed=0)
-    assert capsys.readouterr().err == ""

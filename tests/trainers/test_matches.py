@@ -83,7 +83,11 @@ class Judge:
 @pytest.mark.parametrize(
     ("objective", "on", "changes"),
     [
-        pytest.param(*case, id="-".join([*case[:2], *(key.split(".")[-1] for key in case[2]), str(number)]))
+        pytest.param(
+            *case,
+            marks=[pytest.mark.slow] * (case[0] in STEPS),
+            id="-".join([*case[:2], *(key.split(".")[-1] for key in case[2]), str(number)]),
+        )
         for number, case in enumerate(VARIANTS)
     ],
 )

@@ -95,7 +95,7 @@ def same_part(found: Part, expected: Part, atol: float = 1e-5) -> None:
         assert torch.allclose(found.decoder.state_dict()[key], value, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.parametrize("name", ["a", pytest.param("b", marks=pytest.mark.slow)])
 def test_two_processes_give_what_one_gives(name, tmp_path, one_thread):
     out, alone_out = tmp_path / f"{name}.dpk", tmp_path / f"alone-{name}.dpk"
     two_processes("work", out, tmp_path / "cache")
@@ -112,6 +112,7 @@ def test_two_processes_give_what_one_gives(name, tmp_path, one_thread):
     )
 
 
+@pytest.mark.slow
 def test_stages_of_two_processes_are_those_of_one(tmp_path, one_thread):
     """A later stage's encoder learns for decoders that differ in their last digits: a little more is left of that."""
     two_processes("staged", tmp_path / "two.dpk", tmp_path / "cache")
@@ -120,6 +121,7 @@ def test_stages_of_two_processes_are_those_of_one(tmp_path, one_thread):
     same_part(together.parts[1], alone.parts[1], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_torchrun_on_the_command_line(tmp_path):
     out = tmp_path / "x.dpk"
     settings = [

@@ -6,10 +6,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 import dsetpack
-from dsetpack.cli import main
 from dsetpack.formats import Reader
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Normalized, data_digest
@@ -19,23 +17,10 @@ from dsetpack.trainers.loop import Interrupted, Run
 from dsetpack.trainers.parameterizations.images import centred
 from dsetpack.trainers.recipe import load_recipe
 from dsetpack.trainers.stages import add_stage, distill_stages
-from dsetpack.trainers.staging import parse_stages, spread
+from dsetpack.trainers.staging import spread
+from tests.support.stage_cases import NAMES, SMALL, STEPS, of
 from tests.support.tiny_methods import tiny
 
-STEPS = 5
-SMALL = {
-    "parameterization.channels": (3, 2),
-    "parameterization.decoders": 2,
-    "parameterization.pretrain.steps": STEPS,
-    "parameterization.pretrain_batch": 8,
-    "parameterization.encoder_width": 4,
-    "schedule.steps": STEPS,
-    "objective.networks": 3,
-    "objective.width": 4,
-    "evaluation.steps": 4,
-    "evaluation.width": 4,
-}
-NAMES = ("a", "b", "c", "d", "e")
 STAGES = [[3, 0], [4, 1]]
 PAIR = [[0, 3], [1, 4]]
 """The same in order; class 2 is in none."""
@@ -61,10 +46,6 @@ def made(data, cache):
 
 def staged(data, cache, stages=STAGES, **options):
     return distill_stages(data, stages, settings=SMALL | options.pop("settings", {}), cache=cache, **options)
-
-
-def of(data: ImageData, *classes: int) -> torch.Tensor:
-    return torch.isin(data.labels, torch.tensor(classes))
 
 
 def garbled(data: ImageData, *classes: int) -> ImageData:
@@ -227,7 +208,7 @@ def test_decoders_count_once(made):
     assert made.card.provenance.budget_floats == stored + 262
     assert [s["over_parameterisation"] for s in stages] == [round(454 / 512 - 1, 6), round(480 / 512 - 1, 6)]
     assert "sources" not in made.card.provenance.settings
-    assert made.card.title == "noise, kfs, 1 image a class, 2 stages"
+    assert made.card.title == "noise, kfs, 1 image per class, 2 stages"
 
 
 def test_equally_many_codes_on_request(data, cache):
@@ -335,11 +316,9 @@ def test_nothing_is_computed_before_all_is_checked(data, cache, tmp_path):
 
 def test_what_does_not_fit_a_pack_is_refused(data, cache, made, tmp_path):
     def add(pack=made, found=data, classes=(2,), **options):
-        changes = SMALL | options.pop("settings", {})
-        by = options.pop("recipe", None)
-        return add_stage(
-            pack, found, classes, **({"recipe": by} if by else {"settings": changes}), cache=cache, **options
-        )
+        if "recipe" not in options:
+            options["settings"] = SMALL | options.get("settings", {})
+        return add_stage(pack, found, classes, cache=cache, **options)
 
     assert [part.stage for part in add().parts] == [0, 1, 2]
     for classes, message in (
@@ -373,39 +352,3 @@ def test_a_stored_pack_takes_a_stage(data, cache, made, tmp_path):
     assert two.to_bytes() == made.to_bytes()
     assert len(dsetpack.open(tmp_path / "two.dpk").parts) == 2
     assert len(dsetpack.open(tmp_path / "first.dpk").parts) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "stages"),
-    [
-        ("0,1;2,3", [(0, 1), (2, 3)]),
-        (" 0, 1 ; 7 ", [(0, 1), (7,)]),
-        ("3x2", [(0, 1), (2, 3), (4, 5)]),
-        ("0,1;", [(0, 1), ()]),
-    ],
-)
-def test_stages_as_text(text, stages):
-    assert parse_stages(text) == stages
-
-
-@pytest.mark.parametrize("text", ["", "a", "0,b", "5x", "x2", "0x2", "2x0", "2x2x2", "0,,1"])
-def test_text_that_says_no_stages(text):
-    if text == "":
-        assert parse_stages(text) == [()]
-        return
-    with pytest.raises(FormatError, match="expected classes by number, as in '0,1;2,3'"):
-        parse_stages(text)
-
-
-def test_the_command_line(tmp_path):
-    sets = [part for key, value in SMALL.items() for part in ("--set", f"{key}={str(value).strip('()')}")]
-    sets[1] = "parameterization.channels=[3, 2]"
-    base = ["distill", "--data", "fashion-sample", "--out", str(tmp_path / "x.dpk"), *sets]
-    done = CliRunner().invoke(main, [*base, "--stages", "2x2"])
-    assert done.exit_code == 0, done.output
-    assert "2 stages" in done.output
-    assert set(dsetpack.open(tmp_path / "x.dpk").labels.tolist()) == {0, 1, 2, 3}
-    for wrong, message in (("2x9", "class 10 is unknown"), ("0,1;1", "in stage 0 already"), ("two", "'5x2'")):
-        failed = CliRunner().invoke(main, [*base, "--stages", wrong])
-        assert failed.exit_code == 1
-        assert message in " ".join(failed.output.split())

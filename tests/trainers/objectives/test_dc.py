@@ -1,110 +1,28 @@
 """Gradient matching against loops, closed forms and finite differences, in double precision with tiny networks."""
 
 import math
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from dsetpack.formats.card import Augmentation
 from dsetpack.formats.errors import FormatError
-from dsetpack.spaces import Raw
 from dsetpack.trainers.context import Context
-from dsetpack.trainers.data import ImageData
-from dsetpack.trainers.loop import Interrupted, Run, Schedule, optimise
-from dsetpack.trainers.networks import Network
+from dsetpack.trainers.loop import Schedule, optimise
 from dsetpack.trainers.objectives import dc
 from dsetpack.trainers.objectives.base import Distillation
-from dsetpack.trainers.parameterizations.base import Parameterization
-from dsetpack.trainers.seeds import derive, generator
+from dsetpack.trainers.seeds import generator
 from dsetpack.training.augment import Dsa
-
-Image = tuple[int, int, int]
-IMAGE, CLASSES = (1, 8, 8), 2
-DSA = Augmentation(ops=("color", "crop", "cutout", "flip", "scale", "rotate"))
-
-
-class Doubled(Raw):
-    def apply(self, x: Tensor) -> Tensor:
-        return x.double()
-
-
-class Pixels(Parameterization):
-    """Images as they are, with or without learned labels."""
-
-    lr = 0.1
-
-    def __init__(self, x: Tensor, labels: Tensor, soft: bool = False) -> None:
-        super().__init__()
-        self.x = nn.Parameter(x.clone())
-        self.soft = nn.Parameter(F.one_hot(labels, CLASSES).to(x) * 0.9 + 0.05) if soft else None
-        self.space = Raw()
-        self.register_buffer("labels", labels)
-
-    def images(self, pairs: Tensor | None = None) -> Tensor:
-        return self.x * 1.0 if pairs is None else self.x[pairs]
-
-    def targets(self, pairs: Tensor | None = None) -> Tensor | None:
-        return self.soft if self.soft is None or pairs is None else self.soft[pairs]
-
-    def groups(self) -> Any:
-        return [{"name": "pixels", "params": list(self.parameters()), "lr": self.lr}]
-
-    def parts(self) -> Any:
-        raise NotImplementedError
-
-
-def squares(per_class: int = 12, image: Image = IMAGE) -> ImageData:
-    """Noisy squares, left or right."""
-    g = torch.Generator().manual_seed(0)
-    y = torch.arange(per_class * CLASSES) % CLASSES
-    x = torch.randint(0, 100, (len(y), *image), generator=g, dtype=torch.uint8)
-    for n, label in enumerate(y):
-        left = image[2] // 2 * int(label)
-        x[n, :, 2:6, left : left + image[2] // 2] += 120
-    return ImageData(x, y, ("left", "right"), "squares")
-
-
-def context(data: ImageData | None = None, *, double: bool = True, augment: bool = False, ipc: int = 1) -> Context:
-    space = Doubled() if double else Raw()
-    run = lambda name: Run()  # noqa: E731
-    return Context(data or squares(), space, ipc, 5, Path("unused"), run, Dsa(DSA) if augment else None)
-
-
-def pixels(
-    per_class: int = 2, image: tuple[int, int, int] = IMAGE, dtype: Any = torch.float64, **options: Any
-) -> Pixels:
-    g = torch.Generator().manual_seed(1)
-    labels = torch.arange(CLASSES).repeat_interleave(per_class)
-    return Pixels(torch.rand(len(labels), *image, generator=g, dtype=torch.float64).to(dtype), labels, **options)
-
-
-def small(name: str, image: Any, classes: int, width: int | None, *, seed: int) -> Network:
-    """In place of ``network``: two layers in double precision; or only a linear one."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if name == "linear":
-            return Network(nn.Identity(), math.prod(image), classes).double()
-        body = nn.Sequential(nn.Conv2d(image[0], 3, 3), nn.GroupNorm(3, 3), nn.Tanh(), nn.AvgPool2d(2))
-        return Network(body, 3 * ((image[1] - 2) // 2) * ((image[2] - 2) // 2), classes).double()
+from tests.support.dc_cases import CLASSES, DSA, Pixels, context, match, pixels, small, squares
 
 
 @pytest.fixture
 def doubles(monkeypatch):
     monkeypatch.setattr(dc, "network", small)
-
-
-def match(made: Pixels, where: Context, step: int = 0, seed: int = 0, **settings: Any) -> tuple[float, Any]:
-    """Loss and objective after one ``backward``."""
-    objective = dc.DcSettings(**settings).build(where, made)
-    made.zero_grad()
-    return objective.backward(made, step, torch.Generator().manual_seed(seed))["matching"].item(), objective
 
 
 def loop_distance(name: str, a: np.ndarray, b: np.ndarray) -> float:
@@ -271,161 +189,6 @@ def test_the_loss_falls(lr, options):
     before = probe()
     optimise(Distillation(objective, made), Schedule(steps=40, optimizer="sgd", momentum=0.5), seed=0)
     assert probe() < 0.7 * before
-
-
-def test_a_new_network_every_outer_cycle(monkeypatch):
-    made, where = pixels(), context()
-    seeds = []
-
-    def spy(*args: Any, seed: int) -> Network:
-        seeds.append(seed)
-        return small(*args, seed=seed)
-
-    monkeypatch.setattr(dc, "network", spy)
-    objective = dc.DcSettings(outer=3, inner=1).build(where, made)
-    seeds.clear()
-    weights = []
-    for step in range(7):
-        objective.backward(made, step, generator(0, step))
-        weights.append(objective.net.head.weight.detach().clone())
-        objective.after(made, step, generator(0, step))
-    assert seeds == [derive(5, "network", n) for n in range(3)]
-    assert len({tuple(w.flatten().tolist()) for w in weights}) == 7  # drawn anew, or trained
-
-
-def test_the_network_trains_on_the_updated_set(doubles):
-    """One epoch in one batch is one step of plain gradient descent on the set as the optimiser left it."""
-    made, where = pixels(), context()
-    objective = dc.DcSettings(outer=2, inner=1, network_lr=0.5).build(where, made)
-    objective.backward(made, 0, generator(0))
-    before = [p.detach().clone() for p in objective.net.parameters()]
-    stale = torch.autograd.grad(F.cross_entropy(objective.net(made.x.detach()), made.labels), objective.net.head.weight)
-    made.x.data -= made.x.grad
-    expected = torch.autograd.grad(
-        F.cross_entropy(objective.net(made.x.detach()), made.labels), list(objective.net.parameters())
-    )
-    made.zero_grad()
-    objective.after(made, 0, generator(0))
-    for was, now, slope in zip(before, objective.net.parameters(), expected, strict=True):
-        assert torch.allclose(now, was - 0.5 * slope, rtol=1e-12, atol=1e-15)
-    assert (stale[0] - expected[-2]).abs().max() > 1e-4
-    assert made.x.grad is None
-    kept = objective.net.head.weight.detach().clone()
-    objective.backward(made, 1, generator(1))
-    objective.after(made, 1, generator(1))  # the last of its cycle: the network is not used again
-    assert torch.equal(objective.net.head.weight, kept)
-
-
-def test_an_inner_epoch_takes_every_pair_once(doubles, monkeypatch):
-    made, where = pixels(per_class=5), context()
-    objective = dc.DcSettings(outer=2, inner=4, network_batch=4).build(where, made)
-    batches = []
-    monkeypatch.setattr(objective, "_train", lambda x, target, g: batches.append((x, target)))
-    objective.after(made, 0, generator(0))
-    assert [len(x) for x, _ in batches] == [4, 4, 2] * 4
-    number = {tuple(x.flatten().tolist()): n for n, x in enumerate(made.x.detach())}
-    orders = []
-    for epoch in range(4):
-        part = batches[3 * epoch : 3 * epoch + 3]
-        orders.append([number[tuple(x.flatten().tolist())] for xs, _ in part for x in xs])
-        assert torch.equal(torch.cat([y for _, y in part]), made.labels[orders[-1]])
-    assert all(sorted(order) == list(range(10)) for order in orders)
-    assert len({tuple(order) for order in orders}) == 4
-
-
-def test_idc_trains_networks_on_real_images(doubles):
-    """Two batches of all real images: two steps with momentum and weight decay."""
-    made, where = pixels(), context()
-    settings = dc.DcSettings(**{**dc.IDC, "network_batch": 1000, "inner": 2})
-    assert settings.loops(1) == (100, 2)
-    objective = settings.build(where, made)
-    weights = [p.detach().clone().requires_grad_() for p in objective.net.parameters()]
-    names = [name for name, _ in objective.net.named_parameters()]
-    velocity = [torch.zeros_like(w) for w in weights]
-    for _ in range(2):
-        logits = torch.func.functional_call(objective.net, dict(zip(names, weights, strict=True)), where.real)
-        slopes = torch.autograd.grad(F.cross_entropy(logits, where.data.labels), weights)
-        velocity = [0.9 * v + g + 5e-4 * w.detach() for v, g, w in zip(velocity, slopes, weights, strict=True)]
-        weights = [(w - 0.01 * v).detach().requires_grad_() for w, v in zip(weights, velocity, strict=True)]
-    objective.after(made, 0, generator(0))
-    for found, expected in zip(objective.net.parameters(), weights, strict=True):
-        assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
-
-
-def test_at_most_so_many_pairs_of_a_class(doubles):
-    made = pixels(per_class=6)
-    match(made, context(), synthetic_batch=2)
-    moved = made.x.grad.flatten(1).abs().sum(1) > 0
-    assert [int(moved[made.labels == label].sum()) for label in range(CLASSES)] == [2, 2]
-    match(made, context(), synthetic_batch=100)
-    assert (made.x.grad.flatten(1).abs().sum(1) > 0).all()
-
-
-def test_processes_share_out_the_classes(doubles, monkeypatch):
-    made, where = pixels(), context(augment=True)
-    whole, _ = match(made, where, real_batch=5)
-    gradient, losses, shares = made.x.grad.clone(), [], torch.zeros_like(made.x)
-    for rank in range(2):
-        monkeypatch.setattr(dc.parallel, "mine", lambda count, rank=rank: range(rank, count, 2))
-        losses.append(match(made, where, real_batch=5)[0])
-        shares += made.x.grad
-    assert min(losses) > 0
-    assert sum(losses) == pytest.approx(whole, rel=1e-12)
-    assert torch.allclose(shares, gradient, rtol=1e-10, atol=1e-15)
-
-
-def test_batch_norm_keeps_the_statistics_of_real_images():
-    where = context(squares(per_class=10), double=False)
-    made = pixels(dtype=torch.float32)
-    objective = dc.DcSettings(network="resnet10", width=4, outer=2, inner=1).build(where, made)
-    for step in range(2):  # a fresh network, then a trained one
-        objective.backward(made, step, generator(step))
-        stem, norm = objective.net.body[0], objective.net.body[1]
-        assert not norm.training
-        assert objective.net.training
-        with torch.no_grad():
-            maps = stem(where.real)
-        assert torch.allclose(norm.running_mean, maps.mean((0, 2, 3)), atol=1e-5)
-        assert torch.allclose(norm.running_var, maps.transpose(0, 1).flatten(1).var(1), rtol=1e-4)
-        assert made.x.grad.isfinite().all()
-        objective.after(made, step, generator(step))
-
-
-@pytest.mark.parametrize("name", ["convnet3", "resnet10"])
-@pytest.mark.parametrize("stop", [0, 2])
-def test_interrupted_and_resumed_is_bit_identical(tmp_path, name, stop):
-    """Interrupted in the middle of a cycle (0), and at its end (2)."""
-
-    def work() -> Distillation:
-        where, made = context(double=False, augment=True), pixels(dtype=torch.float32)
-        settings = dc.DcSettings(network=name, width=4, outer=3, inner=2, network_momentum=0.9, real_batch=6)
-        return Distillation(settings.build(where, made), made)
-
-    schedule = Schedule(steps=5, optimizer="sgd", momentum=0.5)
-    straight, first, second = work(), work(), work()
-    last = optimise(straight, schedule, seed=7)
-
-    def interrupt(step: int, terms: Any) -> None:
-        if step == stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(Interrupted):
-        optimise(first, schedule, seed=7, run=Run(tmp_path, on_step=interrupt))
-    torch.manual_seed(99)
-    assert optimise(second, schedule, seed=7, run=Run(tmp_path, resume=True)) == last
-    assert not torch.equal(first.synthetic.x, straight.synthetic.x)
-    assert torch.equal(second.synthetic.x, straight.synthetic.x)
-    states = [made.objective.state_dict()["network"] for made in (straight, second)]
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-
-
-def test_loops_of_the_release():
-    settings = dc.DcSettings()
-    assert [settings.loops(ipc) for ipc in (1, 10, 50)] == [(1, 1), (10, 50), (50, 10)]
-    assert [settings.loops(ipc) for ipc in (2, 25, 100)] == [(1, 1), (20, 25), (50, 10)]
-    assert dc.DcSettings(outer=7).loops(10) == (7, 50)
-    assert dc.DcSettings(inner=0).loops(10) == (10, 0)
-    assert dc.DcSettings(train_on="real").loops(10) == (100, 8)
 
 
 def test_what_it_refuses():

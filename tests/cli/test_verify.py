@@ -1,0 +1,17 @@
+"""``dsetpack verify``: silent and 0, or the reason and 1."""
+
+from __future__ import annotations
+
+from tests.support.command_line import run
+from tests.support.paths import SAMPLE
+
+
+def test_verify_is_silent_status_zero_or_one(tmp_path):
+    assert "sound" in run("verify", SAMPLE)
+    damaged = bytearray(SAMPLE.read_bytes())
+    damaged[5000] ^= 1
+    path = tmp_path / "damaged.dpk"
+    path.write_bytes(damaged)
+    assert "digest" in run("verify", path, "--no-hdf5", expect=1)
+    assert "No such file" in run("verify", tmp_path / "none.dpk", expect=1)
+    assert "directory" in run("info", tmp_path, expect=1)

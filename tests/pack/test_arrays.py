@@ -1,0 +1,68 @@
+"""Packs from arrays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import dsetpack
+from dsetpack import Pack
+from dsetpack.formats import Reader
+from dsetpack.formats.card import NormalizedSpace
+from dsetpack.spaces import Normalized
+from tests.support.small_packs import CLASSES, reopened
+
+
+def test_from_arrays_keeps_eight_bit_pixels_exactly_in_an_eighth_of_the_bytes():
+    images = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
+    pack = Pack.from_arrays(images, np.arange(20) % 5, title="mine")
+    data = pack.to_bytes()
+    again = dsetpack.open(data)
+    assert np.array_equal((again.decode(range(20))[0] * 255).round().byte().numpy(), images)
+    assert torch.equal(again.decode(range(20))[0], pack.decode(range(20))[0])
+    assert Reader(data).manifest.datasets["sources"].dtype == "uint8"
+    assert again.card.classes == tuple("01234")
+
+
+def test_from_arrays_copies():
+    images, soft = np.random.default_rng(0).random((4, 1, 5, 5), np.float32), np.full((4, 3), 0.3, np.float32)
+    kept = images.copy()
+    for mine, labels in ((images, soft), (torch.from_numpy(images), torch.from_numpy(soft))):
+        pack = Pack.from_arrays(mine, labels)
+        mine[:] = 0.5
+        labels[:] = 7
+        assert torch.equal(pack.decode(range(4))[0], torch.from_numpy(kept))
+        assert pack.labels.max() < 1
+        images[:], soft[:] = kept, 0.3
+    for turned in (images[::-1], images.astype(">f4")[::-1], images.transpose(0, 1, 3, 2)):
+        pack = Pack.from_arrays(turned, [0, 1, 2, 0])
+        assert np.array_equal(reopened(pack).decode(range(4))[0].numpy(), turned)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint64, np.int8, np.bool_])
+def test_hard_labels_are_any_integers_in_a_row_or_a_column(dtype):
+    labels = np.array([0, 1, 1, 0]).astype(dtype)
+    for given in (labels, labels[:, None], labels[::-1][::-1], labels.tolist()):
+        pack = Pack.from_arrays(np.zeros((4, 8, 8), np.uint8), given)
+        assert pack.card.labels.kind == "hard"
+        assert pack.labels.tolist() == [0, 1, 1, 0]
+        assert pack.card.classes == ("0", "1")
+
+
+def test_learned_images_may_leave_the_unit_interval_a_little():
+    images = torch.tensor([-2.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    assert torch.equal(Pack.from_arrays(images, [0, 1]).decode([0, 1])[0], images)
+    space = Normalized(NormalizedSpace(mean=(0.5,), std=(0.1,)))
+    assert Pack.from_arrays(images * 10, [0, 1], space=space).space is space
+    holes = images * float("nan")
+    assert Pack.from_arrays(holes, [0, 1], finite=False).decode([0])[0].isnan().all()
+
+
+def test_soft_labels_keep_their_values():
+    labels = torch.rand(12, 3)
+    pack = Pack.from_arrays(torch.rand(12, 1, 8, 8), labels, classes=CLASSES)
+    assert pack.card.labels.kind == "soft"
+    again = reopened(pack)
+    assert torch.equal(again.decode([3, 2])[1], labels[[3, 2]])
+    assert torch.equal(again.labels, labels)

@@ -1,0 +1,53 @@
+"""The keys of RFC 8032, the signed golden file, and a file with other fields."""
+
+import struct
+import zlib
+
+from cryptography.hazmat.primitives import serialization as form
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.support.paths import GOLDEN
+
+SIGNED = GOLDEN / "v1.0" / "signed.dpk"
+VECTORS = [  # RFC 8032, section 7.1: secret key, public key, message, signature
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
+        "655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
+        "b00d291612bb0c00",
+    ),
+    (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28d"
+        "c027beceea1ec40a",
+    ),
+]
+PUBLIC = bytes.fromhex(VECTORS[0][1])
+
+
+def pem(key):
+    return key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+
+
+def public_pem(key):
+    return key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+
+
+def rfc_key(number=0):
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(VECTORS[number][0]))
+
+
+def with_fields(data, key_id=None, signature=None):
+    """The file with other bytes in its header, and a right checksum."""
+    body = data[:80] + (key_id or data[80:112]) + (signature or data[112:176]) + data[176:252]
+    return body + struct.pack("<I", zlib.crc32(body)) + data[256:]

@@ -1,0 +1,35 @@
+"""Small parts and packs of every kind, and packs through a file."""
+
+from __future__ import annotations
+
+import torch
+
+import dsetpack
+from dsetpack import Card, Pack, Part
+from dsetpack.decoders import decoder
+from dsetpack.formats.kinds import kind_config
+
+CLASSES = ("a", "b", "c")
+KINDS = {
+    "images": {},
+    "upsample": {"factor": 2},
+    "haba": {"decoders": 3, "channels": 3, "depth": 1},
+    "kfs": {"decoders": 4, "channels": (6, 4, 3), "kernel": 2},
+}
+
+
+def make_part(kind, n=9, image=(1, 16, 16), labels=None, bank=None, **extra):
+    torch.manual_seed(len(kind) + n)
+    config = kind_config(kind)(**KINDS[kind])
+    made = bank or decoder(kind, config, image, len(CLASSES)).requires_grad_(False).eval()
+    sources = torch.rand(n, *config.source_shape(image))
+    labels = torch.arange(n) % len(CLASSES) if labels is None else labels
+    return Part(kind, config, made, sources, labels, **extra)
+
+
+def make_pack(kind="kfs", image=(1, 16, 16), n=9, **card):
+    return Pack(Card(title="t", classes=CLASSES, shape=image, **card), [make_part(kind, n, image)])
+
+
+def reopened(pack, encoding="exact"):
+    return dsetpack.open(pack.to_bytes(encoding))

@@ -1,0 +1,53 @@
+"""Folders of images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dsetpack.formats.errors import FormatError
+from dsetpack.trainers.data import load
+
+
+def write_images(root: Path, mode: str, size: tuple[int, int] = (6, 5)) -> dict[str, np.ndarray]:
+    made = {}
+    for number, name in enumerate(("cat", "dog")):
+        (root / name).mkdir(parents=True)
+        shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+        made[name] = np.full(shape, 40 * number + 7, np.uint8)
+        Image.fromarray(made[name]).save(root / name / "a.png")
+    return made
+
+
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
+    (tmp_path / "cat").mkdir()
+    Image.fromarray(np.array([[0, 400], [8000, 62640]], np.uint16)).save(tmp_path / "cat" / "a.png")
+    with pytest.raises(FormatError, match=r"a.png: pixels of mode I;16 found; 8 bits a channel expected"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("RGB", 3)])
+def test_folder(tmp_path, mode, channels):
+    write_images(tmp_path / "train", mode)
+    write_images(tmp_path / "test", mode)
+    for split in ("train", "test"):
+        data = load(tmp_path, split=split)
+        assert data.shape == (channels, 5, 6)
+        assert data.classes == ("cat", "dog")
+        assert data.images[:, 0, 0, 0].tolist() == [7, 47]
+
+
+def test_bad_folders(tmp_path):
+    write_images(tmp_path, "L")
+    with pytest.raises(FormatError, match="needs the folders 'train' and 'test'"):
+        load(tmp_path, split="test")
+    Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "dog" / "b.png")
+    with pytest.raises(FormatError, match=r"b.png is 3×4 and .*a.png is 5×6"):
+        load(tmp_path)
+    (tmp_path / "dog" / "b.png").write_bytes(b"no image")
+    with pytest.raises(FormatError, match=r"b.png: not an image file"):
+        load(tmp_path)
+    (tmp_path / "other" / "empty").mkdir(parents=True)
+    with pytest.raises(FormatError, match="no image files in its 1 sub-folders"):
+        load(tmp_path / "other")
