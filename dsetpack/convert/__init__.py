@@ -1,11 +1,11 @@
-"""Other people's files as packs: one file per layout, found by its name.
+"""Conversion of other people's files to packs: one module per layout, found by its name.
 
     from dsetpack.convert import convert
     pack = convert("images_best.pt", space=space, lr=0.01)
 
-Nothing in a source is run: torch files are read by ``weights_only=True``, arrays without pickle, sizes are checked
-before memory is taken. What a source does not say is declared by whoever converts, or asked for, and the card tells
-which is which (``provenance.settings["converted"]``).
+Nothing in a file is run: torch files are read with ``weights_only=True``, arrays without pickle, and sizes are checked
+before memory is allocated. The user declares what a file does not say, or is asked for it, and the card tells which is
+which (``provenance.settings["converted"]``).
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ def layout_names() -> tuple[str, ...]:
 
 
 def layout_of(name: str) -> Layout:
-    """A layout by name.
+    """Find a layout by name.
 
     Raises:
-        FormatError: if there is none of that name; the message names the nearest.
+        FormatError: if no layout has that name; the message names the nearest.
     """
     found: Layout = chosen(by_name(__name__, "LAYOUT"), name, "layout")
     return found
 
 
 def detect(source: str | os.PathLike[str]) -> str:
-    """The name of the layout that a file or folder is in.
+    """Find the name of the layout of a file or folder.
 
     Raises:
-        FormatError: no such path, or no layout; says what there is.
+        FormatError: if the path does not exist, or is in no known layout; the message lists the layouts.
     """
     path = Path(source)
     if not path.exists():
@@ -66,7 +66,7 @@ def detect(source: str | os.PathLike[str]) -> str:
         if layout_of(name).accepts(path):
             return name
     known = "; ".join(f"{name}: {layout_of(name).recognised}" for name in layout_names())
-    raise FormatError(f"{path}: in no layout known here ({known}); name one by layout= (--layout) if it is")
+    raise FormatError(f"{path}: in no layout known here ({known}); if it is in one of them, say layout= (--layout)")
 
 
 def convert(
@@ -83,32 +83,34 @@ def convert(
     title: str | None = None,
     limits: Limits | None = None,
 ) -> Pack:
-    """A pack of a source.
+    """Convert a file or folder to a pack.
 
     Args:
         source: a file or folder.
-        layout: one of ``layout_names()``; by default the one that ``detect`` finds.
-        space: the pixel space that the source's values are in: ``Raw()``, ``Normalized(...)``, ``Zca.fit(...)``, or a
-            ``Zca`` with a matrix given. It is declared, not applied: no value is changed.
-        labels: ``order`` (equally many a class, class by class), a ``.npy`` or ``.pt`` file of labels, or what soft
-            labels are: ``softmax`` (logits, made probabilities), ``centred`` (targets, kept), ``uncentred`` (the
-            centring of FRePo and RFAD undone), ``hard`` (the largest alone).
-        classes: names, or how many; by default those of the source, of the ``dataset``, or as many as the labels say.
+        layout: one of ``layout_names()``; by default the layout that ``detect`` finds.
+        space: the pixel space of the file's values: ``Raw()``, ``Normalized(...)``, ``Zca.fit(...)``, or a ``Zca``
+            with a given matrix. It is declared, not applied: no value is changed.
+        labels: ``order`` (the same number of images per class, class by class), a ``.npy`` or ``.pt`` file of labels,
+            or the meaning of soft labels: ``softmax`` (logits, converted to probabilities), ``centred`` (targets, kept
+            as they are), ``uncentred`` (undo the centring of FRePo and RFAD) or ``hard`` (keep the largest entry).
+        classes: class names, or their number; by default those in the file, those of ``dataset``, or the number that
+            the labels need.
         lr: the learning rate of the card's recipe; ``none`` for no recipe.
-        factor: of IDC: smaller images a side.
-        experiment: of DC, DSA and DM: which of a file's sets.
-        dataset: the real data, such as ``cifar10``; only a name for the card, for class names and augmentation.
-        title: of the pack.
-        limits: how many bytes the source may declare.
+        factor: only for IDC: the number of smaller images per side.
+        experiment: only for DC, DSA and DM: the number of the set in the file.
+        dataset: the name of the real data, such as ``cifar10``; it is only used for the card, for class names and for
+            the augmentation.
+        title: the title of the pack.
+        limits: how many bytes the file may declare.
 
     Returns:
         a pack of kind ``haba``, ``upsample`` or ``images``.
 
     Raises:
-        FormatError: not in the layout, damaged, values that are not finite, or something that neither the source nor
-            the arguments say. Names the file and the field.
-        LimitError: it declares more bytes than ``limits`` allows.
-        DsetpackError: an optional package is missing.
+        FormatError: if the file is not in the layout or is damaged, if a value is not finite, or if neither the file
+            nor the arguments say what is needed. The message names the file and the field.
+        LimitError: if the file declares more bytes than ``limits`` allows.
+        DsetpackError: if an optional package is missing.
     """
     path = Path(source)
     if not path.exists():
@@ -130,5 +132,5 @@ def convert(
 
 def _classes(classes: Sequence[str] | int | None) -> tuple[str, ...] | int | None:
     if isinstance(classes, str):
-        raise FormatError(f"classes is {classes!r}; a list of names, or how many, expected")
+        raise FormatError(f"classes is {classes!r}; a list of names or a number of classes expected")
     return classes if classes is None or isinstance(classes, int) else tuple(classes)

@@ -1,4 +1,4 @@
-"""From what a source says and what its converter's user declares to a pack whose card tells the two apart."""
+"""The way from the contents of a file and the user's declarations to a pack whose card tells the two apart."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from dsetpack.version import __version__
 
 
 def assemble(found: Found, given: Given, layout: str) -> Pack:
-    """The pack of a source.
+    """Make the pack of a converted file.
 
     Raises:
-        FormatError: parts that do not fit each other, values that are not finite, or something that nobody said; names
-            the file and the field.
-        LimitError: more bytes in memory than ``given.limits`` allows.
+        FormatError: if the contents do not fit each other, if a value is not finite, or if neither the file nor the
+            user says what is needed; the message names the file and the field.
+        LimitError: if the images take more bytes in memory than ``given.limits`` allows.
     """
     sources = _sources(found, given)
     if found.card is not None:
@@ -69,9 +69,14 @@ def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Spac
 
 
 def _sources(found: Found, given: Given) -> Tensor:
-    """Finite float32 [N, C, H, W] in memory of their own."""
+    """The sources as finite float32 [N, C, H, W].
+
+    Raises:
+        FormatError: if shape or dtype do not fit, or if a value is not finite.
+        LimitError: if they take more bytes in memory than ``given.limits`` allows.
+    """
     values = found.sources
-    if (size := math.prod(values.shape) * 4) > given.limits.total:  # a few stored bytes may be spread over any shape
+    if (size := math.prod(values.shape) * 4) > given.limits.total:  # a few stored bytes may be expanded to any shape
         raise LimitError(f"{found.where} makes {size:,} bytes of shape {list(values.shape)}; raise limits.total")
     with at(found.where):
         images = as_images(values)
@@ -88,10 +93,10 @@ def _shape(sources: Tensor) -> tuple[int, int, int]:
 
 
 def _space(found: Found, given: Given, sources: Tensor) -> Space:
-    """The declared space, or the one that the layout or 8-bit values fix.
+    """The declared space, or the one that the layout or 8-bit values imply.
 
     Raises:
-        FormatError: nobody said, the two differ, or the values cannot be in it.
+        FormatError: if neither is known, if the two differ, or if the values cannot be in the space.
     """
     space = found.space or (Raw() if found.sources.dtype == torch.uint8 else None)
     if space is not None and given.space is not None and given.space.model != space.model:
@@ -115,7 +120,11 @@ def _space(found: Found, given: Given, sources: Tensor) -> Space:
 
 
 def _check_fits(space: Space, shape: tuple[int, int, int], found: Found) -> None:
-    """A space of other channels or another size is told by trying it."""
+    """Check that the space has the channels and the size of the images, by applying it.
+
+    Raises:
+        FormatError: if it does not.
+    """
     if isinstance(space, Zca) and not space.ready:
         return
     with at(f"{found.where}: images {list(shape)} and the declared space"):
@@ -123,10 +132,10 @@ def _check_fits(space: Space, shape: tuple[int, int, int], found: Found) -> None
 
 
 def _training(found: Found, given: Given, labels: Labels, images: int) -> tuple[Recipe | None, Augmentation | None]:
-    """The release's recipe with the learning rate that was stored or declared; None for none.
+    """The release's recipe, with the declared or stored learning rate, and its augmentation; None if there is none.
 
     Raises:
-        FormatError: the method learns its rate, and nobody said which it learned.
+        FormatError: if the method learns its rate, and the rate is neither stored nor declared.
     """
     own = found.protocol
     if given.lr == "none":
@@ -158,7 +167,7 @@ def _title(found: Found, given: Given) -> str:
 
 
 def _declared(given: Given) -> dict[str, JsonValue]:
-    """What the user said, as the card keeps it."""
+    """The user's declarations, as the card keeps them."""
     labels = given.labels if given.labels is None or given.labels in LABEL_RULES else Path(given.labels).name
     said: dict[str, Any] = {
         "space": None if given.space is None else given.space.model.kind,
@@ -179,7 +188,7 @@ def _description(found: Found, given: Given, layout: str) -> str:
 
 
 MOST_FILES = 16
-"""Files that a card names with their digests; a folder of images has thousands."""
+"""How many files a card names with their digests; a folder of images may have thousands."""
 
 
 def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels: Tensor) -> Provenance:
@@ -196,7 +205,11 @@ def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels
 
 
 def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
-    """A source that ``dsetpack unpack`` wrote, which says everything itself."""
+    """Make the pack of files that ``dsetpack unpack`` wrote, whose card says everything.
+
+    Raises:
+        FormatError: if the user declares anything but ``dataset`` or ``title``.
+    """
     if said := [name for name in _declared(given) if name != "dataset"]:
         raise FormatError(
             f"{found.where}: unpacked from a pack, whose card says everything; leave out {', '.join(said)}"

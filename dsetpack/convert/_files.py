@@ -1,4 +1,4 @@
-"""Torch files and zip archives, read without running anything that they hold."""
+"""Reading of torch files and zip archives without running anything in them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 
 DEFLATE = 1032
-"""How many times smaller deflate can make anything; an archive that claims more lies."""
+"""The highest compression ratio of deflate; an archive that claims a higher one is not honest."""
 _PIECE = 1 << 22
 
 
 class _NumpyType:
-    """Stands for the numpy dtype of a pickled scalar: keeps its letters, ignores its state."""
+    """A stand-in for the numpy dtype of a pickled scalar: it keeps the letters and ignores the state."""
 
     def __init__(self, letters: object, *_rest: object) -> None:
         self.letters = letters
@@ -32,15 +32,15 @@ class _NumpyType:
 
 
 def _numpy_number(kind: object, data: object) -> float | None:
-    """A pickled numpy scalar as a number; None for whatever is none. Runs nothing of numpy."""
+    """Convert a pickled numpy scalar to a number without running numpy; None if it is not a known number."""
     letters = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}.get(str(getattr(kind, "letters", "")))
     if letters is None or not isinstance(data, bytes) or len(data) != struct.calcsize(letters):
         return None
     return float(struct.unpack(letters, data)[0])
 
 
-# DC, DSA and DM save the accuracies of their networks, numpy scalars, beside the images. These stand-ins let
-# weights_only=True pass over them; no function of the file's choosing is called.
+# DC, DSA and DM save the accuracies of their networks, numpy scalars, beside the images. With these stand-ins,
+# weights_only=True accepts them; no function that the file chooses is called.
 _ALLOWED: list[Any] = [
     (_NumpyType, "numpy.dtype"),
     (_numpy_number, "numpy.core.multiarray.scalar"),
@@ -49,11 +49,11 @@ _ALLOWED: list[Any] = [
 
 
 def load_torch(path: Path, limits: Limits) -> Any:
-    """The object in a file that ``torch.save`` wrote, by ``weights_only=True``: tensors, numbers, text, lists, dicts.
+    """Load a file that ``torch.save`` wrote, with ``weights_only=True``: tensors, numbers, text, lists and dicts.
 
     Raises:
-        FormatError: a file that names code, or is damaged, cut off, or no torch file.
-        LimitError: more bytes than ``limits.total``, in the file or declared by its archive.
+        FormatError: if the file names code, is damaged or cut off, or is not a torch file.
+        LimitError: if the file, or what its archive declares, is larger than ``limits.total`` bytes.
     """
     check_size(path, limits)
     if zipfile.is_zipfile(path):
@@ -69,7 +69,7 @@ def _load(file: IO[bytes], path: Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise FormatError(_refusal(path, error)) from error
-    except Exception as error:  # whatever a damaged pickle or archive drives torch into
+    except Exception as error:  # a damaged pickle or archive can raise anything in torch
         raise FormatError(
             f"{path}: not a sound torch file ({_short(error)}); cut off or damaged: fetch it again, or save it again "
             "with torch.save"
@@ -80,7 +80,7 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
-    except Exception:  # a file of before torch 1.6, or a damaged one
+    except Exception:  # a damaged file, or one from before torch 1.6
         named = []
     if not named:
         return (
@@ -102,10 +102,11 @@ def _short(error: BaseException) -> str:
 
 
 def check_size(path: Path, limits: Limits) -> None:
-    """The file is there and no larger than ``limits.total``.
+    """Check that the file exists and is not larger than ``limits.total``.
 
     Raises:
-        FormatError: no such file. LimitError: larger.
+        FormatError: if the file does not exist.
+        LimitError: if the file is larger.
     """
     if not path.is_file():
         raise FormatError(f"{path}: no such file")
@@ -116,11 +117,11 @@ def check_size(path: Path, limits: Limits) -> None:
 
 
 def open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
-    """A zip archive whose members declare a size that is allowed and possible.
+    """Open a zip archive, and check that the declared sizes of its members are allowed and possible.
 
     Raises:
-        FormatError: not a whole zip archive, names that come twice, or sizes that cannot be true.
-        LimitError: more than ``limits.total`` bytes.
+        FormatError: if it is not a complete zip archive, if two members have one name, or if sizes cannot be true.
+        LimitError: if the members declare more than ``limits.total`` bytes.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -151,10 +152,10 @@ def _check_members(path: Path, archive: zipfile.ZipFile, limits: Limits) -> None
 
 
 def tensor_of(value: object, where: str) -> Tensor:
-    """``value``, checked to be a plain tensor with its values in memory.
+    """Check that ``value`` is a plain tensor with its values in memory, and return it.
 
     Raises:
-        FormatError: it is something else; names ``where``.
+        FormatError: if it is not; the message names ``where``.
     """
     if not isinstance(value, Tensor):
         raise FormatError(f"{where} is {type(value).__name__}; a tensor expected")
@@ -169,7 +170,7 @@ def tensor_of(value: object, where: str) -> Tensor:
 
 
 def sha256(path: Path) -> str:
-    """``sha256:...`` of a file."""
+    """The digest of a file, ``sha256:...``."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

@@ -1,4 +1,4 @@
-"""The labels of a source: as it has them, as the one who converts declares them, or asked for."""
+"""The labels of a converted file: those in it, or those that the user declares."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from dsetpack.formats.limits import Limits
 from dsetpack.pack.arrays import as_labels
 
 TOLERANCE = 1e-3
-"""How far the sum of a row of probabilities may lie from 1, and that of centred targets from 0."""
+"""How far the sum of a row of probabilities may be from 1, and a probability below 0."""
 
 MOST_CLASSES = 1 << 16
-"""More than these are declared, not guessed from the largest class number that a file holds."""
+"""A larger number of classes must be declared; it is not guessed from the largest class number in a file."""
 
 
 def labels_of(found: Found, given: Given) -> tuple[Tensor, Labels]:
-    """The labels, hard int64 [N] or soft float32 [N, classes], and what the card says of them.
+    """The labels, hard int64 [N] or soft float32 [N, classes], and their description for the card.
 
     Raises:
-        FormatError: no labels and none declared, as many as do not fit, NaN, or floats whose meaning nobody said.
+        FormatError: if labels are neither in the file nor declared, if their number does not fit, if they are not
+            finite, or if the meaning of soft labels is not known.
     """
     rule = given.labels
     if rule == "order" or (rule is None and found.by_order):
@@ -44,10 +45,10 @@ def labels_of(found: Found, given: Given) -> tuple[Tensor, Labels]:
 
 
 def unpacked_labels(found: Found) -> Tensor:
-    """The labels beside a card, which says what they mean.
+    """The labels of files with a card, which says what they mean.
 
     Raises:
-        FormatError: none, as many as do not fit, or NaN.
+        FormatError: if there are no labels, if their number does not fit, or if they are not finite.
     """
     if found.labels is None:
         raise FormatError(f"{found.where}: a card without labels ({found.labels_hint})")
@@ -55,10 +56,11 @@ def unpacked_labels(found: Found) -> Tensor:
 
 
 def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
-    """Class names: declared, the source's own, or the numbers of as many classes as the labels say.
+    """The class names: declared, from the file, published with the ``dataset``, or numbers if none are known.
 
     Raises:
-        FormatError: fewer or more than the labels say.
+        FormatError: if there are fewer classes than the labels need, if soft labels have another number of columns, or
+            if there are too many classes to be guessed.
     """
     columns = labels.shape[1] if labels.ndim == 2 else None
     least = columns or int(labels.max()) + 1
@@ -77,7 +79,7 @@ def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
 
 
 def _known_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
-    """Names or number: declared, the source's own, or published with the data set."""
+    """The names or number of classes: declared, from the file, or published with the data set."""
     if given.classes is not None:
         return given.classes
     if found.classes is not None:
@@ -86,7 +88,11 @@ def _known_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
 
 
 def _plain(values: Tensor, where: str, found: Found) -> Tensor:
-    """Hard int64 [N] or soft float32 [N, classes], one a source."""
+    """Convert labels to hard int64 [N] or soft float32 [N, classes], and check that there is one label per source.
+
+    Raises:
+        FormatError: if they do not fit, or if they are negative or not finite.
+    """
     with at(where):
         labels = as_labels(values)
     if len(labels) != (count := len(found.sources)):
@@ -99,7 +105,7 @@ def _plain(values: Tensor, where: str, found: Found) -> Tensor:
 
 
 def _stored(found: Found, rule: str | None, limits: Limits) -> tuple[Tensor, str]:
-    """The labels of the source, or of the file that was named in their place."""
+    """The stored labels, or those in the file that the user names instead."""
     if rule is not None and rule not in LABEL_RULES:
         return _from_file(Path(rule), limits)
     if found.labels is None:
@@ -121,7 +127,7 @@ def _from_file(path: Path, limits: Limits) -> tuple[Tensor, str]:
 
 
 def _by_order(found: Found, given: Given) -> Tensor:
-    """Class by class, equally many each; the number of classes is in no file."""
+    """Labels class by class, with the same number of images each; the number of classes is not in the file."""
     known, count = _known_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(
@@ -154,10 +160,11 @@ def _soft(labels: Tensor, where: str, rule: str | None, found: Found) -> tuple[T
 
 
 def _uncentred(labels: Tensor, where: str, found: Found) -> Tensor:
-    """What was centred as (one-hot - 1 / classes) · scale, back to rows that sum to about 1.
+    """Undo the centring (one-hot - 1 / classes) · scale, so that rows sum to about 1.
 
-    FRePo starts from scale = 1 / √(classes / 10), RFAD from 1. Learned ones may come out negative or above 1.
+    FRePo starts with scale = 1 / √(classes / 10), RFAD with 1. The results of learned labels may be negative or above
+    1.
     """
     if found.target_scale is None:
-        raise FormatError(f"{where}: 'uncentred' undoes how FRePo and RFAD centre labels; this layout has no such rule")
+        raise FormatError(f"{where}: 'uncentred' undoes the centring of FRePo and RFAD; this layout has no such rule")
     return labels / found.target_scale + 1 / labels.shape[1]

@@ -1,4 +1,4 @@
-"""A ZCA whose matrix is given in a file, as the release computed it."""
+"""A ZCA with a matrix from a file, as the release computed it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dsetpack.spaces import Zca, data_digest
 from dsetpack.spaces.zca import MATRIX, MEAN, Variant
 
 NAMES = (("mean", "matrix"), ("mean_vector", "transform_matrix"), ("zca_mean", "whitening_transform"))
-"""Of mean and matrix: ours, kornia's, FRePo's."""
+"""The names of mean and matrix: ours, kornia's, FRePo's."""
 
 
 def given_zca(
@@ -29,19 +29,20 @@ def given_zca(
     channel_std: Sequence[float] | None = None,
     limits: Limits | None = None,
 ) -> Zca:
-    """The space of a matrix in a file. It is stored in the pack, since no fit reproduces its last digits.
+    """Make the space of a matrix in a file. The pack stores the matrix, since no fit reproduces its last digits.
 
     Args:
         path: ``.npz`` or ``.pt`` with ``mean`` [D] and ``matrix`` [D, D], D = C·H·W in that order; kornia's
             ``mean_vector`` and ``transform_matrix``; or FRePo's ``zca_mean`` and ``whitening_transform``, whose pixels
-            are in H×W×C order and are put right.
-        variant: which of the two ways it is.
-        images: the raw training images it was fitted on, [N, C, H, W]; their digest goes into the card.
-        channel_mean, channel_std: of ``frepo``, what the images are standardised with first.
+            are in H×W×C order and are reordered.
+        variant: the variant of ZCA that the matrix belongs to.
+        images: the raw training images that the matrix was fitted on, [N, C, H, W]; their digest goes into the card.
+        channel_mean, channel_std: only for ``frepo``: the mean and deviation with which images are standardised first.
         limits: how many bytes the file may declare.
 
     Raises:
-        FormatError: no such tensors, or shapes and values that do not fit the images.
+        FormatError: if the file has no such tensors, or if shapes or values do not fit the images.
+        LimitError: if the file declares more bytes than ``limits`` allows.
     """
     (mean, matrix), channels_last = _read(path, limits or Limits())
     size = images[0].numel()
@@ -59,7 +60,7 @@ def given_zca(
     with at(f"{path.name}: zca-{variant}"):
         model = ZcaSpace(
             variant=variant,
-            epsilon=0.1,  # of both releases
+            epsilon=0.1,  # in both releases
             fitted_on=data_digest(images),
             storage="embed",
             mean=MEAN,

@@ -1,4 +1,4 @@
-"""``.npz`` and ``.npy`` files: every declared size is checked before memory is taken, and nothing is unpickled."""
+"""Reading of ``.npz`` and ``.npy`` files: sizes are checked before memory is allocated, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedE
 
 
 class Header(NamedTuple):
-    """What an ``.npy`` file declares."""
+    """The shape and dtype that an ``.npy`` file declares."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
     def bytes(self) -> int:
-        """Of its values."""
+        """The bytes of the array's values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
 
 def headers(path: Path, limits: Limits) -> dict[str, Header]:
-    """What each array of an ``.npz`` file declares, by name; no values are read.
+    """Read what each array of an ``.npz`` file declares, by name; no values are read.
 
     Raises:
-        FormatError: not a whole file of plain arrays (object arrays are pickles), or sizes that disagree.
-        LimitError: more than ``limits.total`` bytes.
+        FormatError: if it is not a complete file of plain arrays (object arrays are pickles), or if sizes disagree.
+        LimitError: if the file is larger, or declares more, than ``limits.total`` bytes.
     """
     check_size(path, limits)
     found: dict[str, Header] = {}
@@ -64,7 +64,7 @@ def _header(file: IO[bytes], size: int, where: str) -> Header:
         raise FormatError(f"{where} has the .npy version {version}; plain numbers have 1.0 or 2.0")
     try:
         shape, _, dtype = _HEADERS[version](file)
-    except Exception as error:  # numpy parses it as Python text and fails in as many ways as that can
+    except Exception as error:  # numpy parses the header as Python text, which can fail in many ways
         raise FormatError(f"{where} has a damaged header ({printable(str(error))[:160]})") from error
     found = Header(tuple(map(int, shape)), dtype)
     if dtype.hasobject:
@@ -82,10 +82,11 @@ def _header(file: IO[bytes], size: int, where: str) -> Header:
 
 
 def load_npz(path: Path, names: Iterable[str], limits: Limits) -> dict[str, NDArray[Any]]:
-    """Some arrays of an ``.npz`` file.
+    """Load some arrays of an ``.npz`` file.
 
     Raises:
-        FormatError, LimitError: as ``headers``; or there is no array of that name.
+        FormatError: as for ``headers``, or if an array does not exist or is damaged.
+        LimitError: as for ``headers``.
     """
     declared, wanted = headers(path, limits), list(names)
     if missing := [name for name in wanted if name not in declared]:
@@ -98,10 +99,10 @@ def load_npz(path: Path, names: Iterable[str], limits: Limits) -> dict[str, NDAr
 
 
 def load_npy(path: Path, limits: Limits) -> NDArray[Any]:
-    """The array of an ``.npy`` file.
+    """Load the array of an ``.npy`` file.
 
     Raises:
-        FormatError, LimitError: as ``headers``.
+        FormatError, LimitError: as for ``headers``.
     """
     check_size(path, limits)  # the values are the rest of the file, as _header proves
     try:
@@ -116,10 +117,10 @@ def load_npy(path: Path, limits: Limits) -> NDArray[Any]:
 
 
 def as_tensor(array: NDArray[Any], where: str) -> Tensor:
-    """A plain array as a tensor of the machine's byte order.
+    """Copy a plain array to a tensor in the machine's byte order.
 
     Raises:
-        FormatError: text, or a type that torch has not.
+        FormatError: if the array holds text, or if torch does not have its dtype.
     """
     if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
         raise FormatError(f"{where} is {array.dtype}; numbers of at most 64 bits expected")

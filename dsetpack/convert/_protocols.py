@@ -1,7 +1,7 @@
-"""How the releases train on their sets (facts of their code), as far as a card can say it.
+"""How the releases train on their sets (taken from their code), as far as a card can say it.
 
 What a card cannot say is left out: HaBa's release standardises each batch by its own mean and deviation; FRePo's and
-IDC's augmentations differ from DSA in details. ``docs/convert.md`` lists that.
+IDC's augmentations differ from DSA in details. ``docs/convert.md`` lists these differences.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dsetpack.formats.card import Augmentation, Recipe
 Op = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 _OPS: tuple[Op, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
 _DIGITS = ("mnist", "svhn")
-"""Data whose classes a mirror changes: the releases leave ``flip`` out."""
+"""Data whose classes change when mirrored: the releases leave ``flip`` out."""
 
 
 def protocol(method: str, *, images: int, dataset: str | None = None) -> Protocol:
@@ -22,7 +22,7 @@ def protocol(method: str, *, images: int, dataset: str | None = None) -> Protoco
 
     Args:
         method: ``dc``, ``dsa``, ``dm``, ``mtt``, ``haba``, ``idc`` or ``frepo``.
-        images: how many images the set has; FRePo's length depends on it.
+        images: the number of images in the set; the length and batch size of FRePo's training depend on it.
         dataset: the real data; digits are not mirrored.
     """
     if method == "idc":
@@ -36,7 +36,7 @@ def protocol(method: str, *, images: int, dataset: str | None = None) -> Protoco
 
 
 def _recipe(**changes: Any) -> Recipe:
-    """The common one of DSA, DM and MTT: SGD for 1000 epochs, a tenth of the rate from the middle on."""
+    """The common recipe of DSA, DM and MTT: SGD for 1000 epochs, with a tenth of the rate from the middle on."""
     return Recipe(**{"epochs": 1000, "milestones": (0.5,), "gamma": 0.1, **changes})
 
 

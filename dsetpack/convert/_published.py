@@ -1,4 +1,4 @@
-"""Published statistics of data sets: the rounded numbers that the releases normalise with."""
+"""Published statistics of data sets: the rounded numbers with which the releases normalise."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _FASHION = (
 
 @dataclass(frozen=True)
 class Published:
-    """What the releases hold of a data set; means and deviations are of raw pixels in [0, 1], a channel each.
+    """The statistics in the releases for a data set: means and deviations of raw pixels in [0, 1], one per channel.
 
     Attributes:
-        classes: names, or how many where the names are left to the data's files.
-        mean, std: DC, DSA, DM and MTT normalise with these. CIFAR-10's deviations are not those of its pixels, which
-            are 0.2470, 0.2435 and 0.2616; released sets were learned with them all the same.
-        frepo: mean and std that FRePo standardises with before it whitens; None where it has none.
+        classes: the class names, or their number if only the data's files have the names.
+        mean, std: the values with which DC, DSA, DM and MTT normalise. CIFAR-10's deviations are not those of its
+            pixels, which are 0.2470, 0.2435 and 0.2616; but the released sets were learned with them.
+        frepo: the mean and std with which FRePo standardises before it whitens; None if FRePo has no values.
     """
 
     classes: tuple[str, ...] | int
@@ -52,11 +52,11 @@ PUBLISHED = tuple(sorted(_TABLE))
 
 
 def published(dataset: str) -> Published:
-    """What the releases hold of a data set.
+    """The published statistics of a data set.
 
     Raises:
-        FormatError: none known by this name.
+        FormatError: if there are none for this name.
     """
     if dataset not in _TABLE:
-        raise FormatError(f"no published statistics of {dataset!r}; there are those of {', '.join(PUBLISHED)}")
+        raise FormatError(f"no published statistics of {dataset!r}; they exist for {', '.join(PUBLISHED)}")
     return _TABLE[dataset]

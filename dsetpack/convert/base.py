@@ -1,4 +1,4 @@
-"""What a layout is, what a source says of itself, and what the one who converts declares."""
+"""What a layout is, what a file or folder says about itself, and what the user declares."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from dsetpack.formats.limits import Limits
 from dsetpack.spaces import Space
 
 LABEL_RULES = ("order", "hard", "softmax", "centred", "uncentred")
-"""What ``labels=`` may say; anything else is a file of labels."""
+"""The values of ``labels=`` that are not the name of a file of labels."""
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the one who converts declares, because no source says it; None where nothing was declared.
+    """The user's declarations about what the files do not say; None if a field is not declared.
 
     Attributes:
-        space: the pixel space that the source's values are in.
-        labels: one of ``LABEL_RULES``, or a file (``.npy`` or ``.pt``): integers [N] or floats [N, classes].
-        classes: class names, or how many.
+        space: the pixel space of the stored values.
+        labels: one of ``LABEL_RULES``, or a file (``.npy`` or ``.pt``) of integers [N] or floats [N, classes].
+        classes: class names, or their number.
         lr: the learning rate to train with; ``none`` for a pack without a recipe.
-        factor: patches a side that each image of an IDC release holds; 1 for none.
-        experiment: which of several sets in one file, from 0.
-        dataset: the real data, by the name people call it.
-        title: of the pack.
-        limits: how many bytes a source may declare.
+        factor: the number of patches per side that each image of an IDC release holds; 1 for plain images.
+        experiment: the number of the set in a file of several sets, from 0.
+        dataset: the usual name of the real data.
+        title: the title of the pack.
+        limits: how many bytes the files may declare.
     """
 
     space: Space | None = None
@@ -53,9 +53,9 @@ class Protocol:
     """How a release trains on its sets, as far as a card can say it.
 
     Attributes:
-        recipe: with the release's learning rate, or with any where the method learns it.
-        augmentation: None for none.
-        learned: the method learns the rate, so that no default is right.
+        recipe: the recipe with the release's learning rate; the rate has no meaning if the method learns it.
+        augmentation: the augmentation; None if the release does not augment.
+        learned: whether the method learns the rate, so that no default is right.
     """
 
     recipe: Recipe
@@ -65,29 +65,29 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Found:
-    """What a source says. What it leaves open is None.
+    """What the files say. A field that they leave open is None.
 
     Attributes:
         sources: images, bases or codes as stored, any real dtype, [N, ...].
-        where: the file and the field they come from, for messages.
+        where: the file and the field that the sources come from, for messages.
         files: all files that were read.
         labels: integers [N] or floats [N, classes].
-        labels_where: as ``where``.
+        labels_where: the file and the field that the labels come from, for messages.
         labels_hint: where labels would be in this layout, for the message that asks for them.
-        by_order: the layout implies labels: equally many images of each class, class by class.
-        centred: soft labels are regression targets whose rows sum to about zero.
-        target_scale: of centred labels: one-hot · scale - scale / classes is where the release starts from.
-        classes: class names.
-        space: the pixel space, where the layout fixes it.
-        space_hint: what this layout's values usually are, for the message that asks for it.
+        by_order: whether the layout implies labels: the same number of images per class, class by class.
+        centred: whether soft labels are regression targets whose rows sum to about zero.
+        target_scale: the scale of centred labels: the release starts from one-hot · scale - scale / classes.
+        classes: the class names.
+        space: the pixel space, if the layout fixes it.
+        space_hint: the usual space of this layout, for the message that asks for it.
         kind, config, bank: the decoder; ``bank`` holds its tensors by role.
-        shape: of a decoded image where it is not that of a source, (C, H, W).
-        product: an epoch takes every pair, not each source once.
-        method: what made the set.
-        protocol: how the release trains on it.
-        lr: the learning rate, where it is stored.
-        card: all of it, where the source was unpacked from a pack.
-        tensors: of the card's space.
+        shape: the shape of a decoded image, (C, H, W), if it is not that of a source.
+        product: whether an epoch takes every pair, not each source once.
+        method: the method that made the set.
+        protocol: how the release trains on the set.
+        lr: the learning rate, if it is stored.
+        card: the whole card, if the files were unpacked from a pack.
+        tensors: the tensors of the card's space.
     """
 
     sources: Tensor
@@ -115,12 +115,12 @@ class Found:
 
 
 class Layout(ABC):
-    """One layout of other people's files; each file of this package without an underscore offers one as ``LAYOUT``.
+    """One layout of other people's files; modules of this package offer one as ``LAYOUT``.
 
     Attributes:
-        recognised: which paths it takes, in words.
-        unknown: what such a source does not say, in words.
-        last: it takes paths that others know better, so they are asked first.
+        recognised: the paths that the layout takes, in words.
+        unknown: what such files do not say, in words.
+        last: whether other layouts are tried first, because this one takes paths that they know better.
     """
 
     recognised: ClassVar[str]
@@ -129,27 +129,35 @@ class Layout(ABC):
 
     @abstractmethod
     def accepts(self, path: Path) -> bool:
-        """Whether this existing path looks like the layout, by its names alone where they suffice. Never raises."""
+        """Whether this existing path looks like the layout, judged by names alone if they suffice. Never raise."""
 
     @abstractmethod
     def read(self, path: Path, given: Given) -> Found:
-        """What the source at ``path`` says.
+        """Read what the files at ``path`` say.
 
         Raises:
-            FormatError: it is not in this layout, or something that only ``given`` could say is missing; names the file
-                and the field.
-            LimitError: it declares more bytes than ``given.limits`` allows.
+            FormatError: if they are not in this layout, or if a declaration is missing in ``given``; the message names
+                the file and the field.
+            LimitError: if they declare more bytes than ``given.limits`` allows.
         """
 
 
 def refuse_factor(given: Given, layout: str) -> None:
-    """``factor`` is for IDC's images alone. FormatError: it was given."""
+    """Check that ``factor`` is not given: it is only for IDC's images.
+
+    Raises:
+        FormatError: if it is given.
+    """
     if given.factor is not None:
         raise FormatError(f"factor is for layout 'idc', whose images hold smaller ones; leave it out for {layout!r}")
 
 
 def refuse_experiment(given: Given, layout: str) -> None:
-    """``experiment`` is for files that hold several sets. FormatError: it was given."""
+    """Check that ``experiment`` is not given: it is only for files that hold several sets.
+
+    Raises:
+        FormatError: if it is given.
+    """
     if given.experiment is not None:
         raise FormatError(
             f"experiment is for files of DC, DSA and DM, which may hold several sets; leave it out for this one "

@@ -1,4 +1,4 @@
-"""``ddranking``: a folder as DD-Ranking (Li et al. 2025) reads it: ``images.pt``, ``labels.pt``, ``lr.pt``."""
+"""``ddranking``: a folder that DD-Ranking (Li et al. 2025) can read: ``images.pt``, ``labels.pt``, ``lr.pt``."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dsetpack.formats.limits import Limits
 
 
 class DdRankingLayout(Layout):
-    """``images.pt`` [N, C, H, W]; ``labels.pt`` (hard, probabilities or logits); ``lr.pt``, one number.
+    """``images.pt`` [N, C, H, W]; ``labels.pt`` (hard labels, probabilities or logits); ``lr.pt``, one number.
 
-    The last two may be missing: labels are then by order if the user says so, and the rate is asked for.
+    The last two may be missing: then the user is asked for the rate, and for labels, which may be by order.
     """
 
-    recognised: ClassVar[str] = "a folder with images.pt, and labels.pt and lr.pt where there are any"
-    unknown: ClassVar[str] = "pixel space; whether soft labels are logits; lr without lr.pt"
+    recognised: ClassVar[str] = "a folder with images.pt, and with labels.pt and lr.pt if there are any"
+    unknown: ClassVar[str] = "pixel space; whether soft labels are logits; lr, if there is no lr.pt"
 
     @override
     def accepts(self, path: Path) -> bool:
@@ -36,7 +36,7 @@ class DdRankingLayout(Layout):
         if not path.is_dir():
             raise FormatError(f"{path}: a folder with images.pt, labels.pt and lr.pt expected")
         images, labels, rate = (path / f"{name}.pt" for name in ("images", "labels", "lr"))
-        own = protocol("mtt", images=1, dataset=given.dataset)  # what its demos train by
+        own = protocol("mtt", images=1, dataset=given.dataset)  # the protocol of its demos
         return Found(
             sources=tensor_of(load_torch(images, given.limits), "images.pt"),
             where="images.pt: images",

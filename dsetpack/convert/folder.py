@@ -1,4 +1,4 @@
-"""``folder``: image files, with ``labels.csv`` beside them or in one sub-folder a class."""
+"""``folder``: image files, with ``labels.csv`` beside them or in one sub-folder per class."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif",
 
 
 class FolderLayout(Layout):
-    """Real pixels, so the space is raw. Files are read in sorted order, or in that of ``labels.csv``.
+    """Image files, whose space is raw. They are read in sorted order, or in the order of ``labels.csv``.
 
-    ``labels.csv`` has a header; its columns are ``file`` and ``label`` (any more are ignored), or ``file`` and one of
-    floats a class, named by its header. ``card.json``, where ``dsetpack unpack`` wrote one, says the rest.
+    ``labels.csv`` has a header. Its columns are ``file`` and ``label`` (further columns are ignored), or ``file`` and
+    one column of floats per class, with the class name as its header. If ``dsetpack unpack`` wrote a ``card.json``, it
+    says the rest.
     """
 
-    recognised: ClassVar[str] = "a folder with labels.csv (file, label), or with one sub-folder of images a class"
-    unknown: ClassVar[str] = "lr; nothing where it was unpacked from a pack"
+    recognised: ClassVar[str] = "a folder with labels.csv (file, label), or with one sub-folder of images per class"
+    unknown: ClassVar[str] = "lr; nothing if it was unpacked from a pack"
     last: ClassVar[bool] = True
 
     @override
@@ -59,11 +60,11 @@ class FolderLayout(Layout):
 
 
 def _sorted(path: Path) -> dict[str, Any]:
-    """One sub-folder a class."""
+    """Find the images in one sub-folder per class."""
     folders = _classes(path)
     files = [(file, label) for label, folder in enumerate(folders) for file in _images(folder)]
     if not files:
-        raise FormatError(f"{path}: no image files; {LABELS_FILE}, or one sub-folder of images a class, expected")
+        raise FormatError(f"{path}: no image files; {LABELS_FILE}, or one sub-folder of images per class, expected")
     images = tuple(file for file, _ in files)
     return {
         "images": images,
@@ -75,7 +76,7 @@ def _sorted(path: Path) -> dict[str, Any]:
 
 
 def _listed(path: Path, limits: Limits) -> dict[str, Any]:
-    """``labels.csv``."""
+    """Find the images that ``labels.csv`` lists."""
     listing = path / LABELS_FILE
     check_size(listing, limits)
     try:
@@ -107,7 +108,7 @@ def _values(listing: Path, number: int, row: list[str], header: list[str], colum
     try:
         return [float(value) for value in row[1 : 1 + columns]]
     except ValueError:
-        raise FormatError(f"{listing}: line {number}: {printable(row[1])!r} is no number") from None
+        raise FormatError(f"{listing}: line {number}: {printable(row[1])!r} is not a number") from None
 
 
 def _numbers(listing: Path, values: list[list[float]]) -> Tensor:
@@ -118,7 +119,11 @@ def _numbers(listing: Path, values: list[list[float]]) -> Tensor:
 
 
 def _inside(path: Path, name: str, where: str) -> Path:
-    """A file of the folder; a listing cannot name files elsewhere."""
+    """The path of a listed file; a listing cannot name files outside its folder.
+
+    Raises:
+        FormatError: if it does, or if the file does not exist.
+    """
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
         raise FormatError(f"{where}: file {printable(name)!r}; a name inside the folder expected")
@@ -137,7 +142,7 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
-    """uint8 [N, C, H, W]: grey where all files are, else RGB."""
+    """Read images as uint8 [N, C, H, W]: grey if all files are grey, otherwise RGB."""
     looks = [_look(file) for file in files]
     mode: Literal["L", "RGB"] = "L" if all(grey for _, grey in looks) else "RGB"
     width, height = looks[0][0]
@@ -157,17 +162,21 @@ def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
 
 
 def _look(file: Path) -> tuple[tuple[int, int], bool]:
-    """Size and whether it is grey, from the header alone."""
+    """The size of an image and whether it is grey, from the header alone."""
     with _opened(file) as image:
         size, mode = image.size, image.mode
     if mode == "F" or mode.startswith("I"):  # Pillow would clip them to 8 bits
-        raise FormatError(f"{file}: pixels of mode {mode} found; 8 bits a channel expected: convert it first")
+        raise FormatError(f"{file}: pixels of mode {mode} found; 8 bits per channel expected: convert it first")
     return size, mode in ("1", "L", "LA")
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Image.Image]:
-    """An image file; whatever Pillow finds wrong with it is one clear error."""
+    """Open an image file, and turn Pillow's various errors into one.
+
+    Raises:
+        FormatError: if it is not a sound image file.
+    """
     try:
         with Image.open(file) as image:
             yield image

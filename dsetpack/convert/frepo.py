@@ -15,19 +15,19 @@ from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.limits import Limits
 
 _RFAD = ("k", "jit", "valid_loss")
-"""Arrays beside the images that only RFAD writes."""
+"""Arrays that only RFAD writes beside the images."""
 
 
 class FrepoLayout(Layout):
     """An ``.npz`` of float images and float labels [N, classes] whose rows sum to about zero.
 
-    FRePo: ``image`` [N, H, W, C] and ``label``, learned from (one-hot - 1/classes) / √(classes/10). RFAD: ``images``
-    [N, C, H, W] and ``labels``, one-hot - 1/classes. The labels are kept as the regression targets they are unless
-    ``labels='uncentred'`` or ``'hard'`` is said.
+    FRePo has ``image`` [N, H, W, C] and ``label``, learned from (one-hot - 1/classes) / √(classes/10). RFAD has
+    ``images`` [N, C, H, W] and ``labels``, which start as one-hot - 1/classes. The labels are regression targets, and
+    are kept as such unless the user says ``labels='uncentred'`` or ``'hard'``.
     """
 
     recognised: ClassVar[str] = "an .npz with image and label (FRePo), or images, labels and any of k, jit, valid_loss"
-    unknown: ClassVar[str] = "pixel space; of RFAD the lr of its networks"
+    unknown: ClassVar[str] = "pixel space; for RFAD the lr of its networks"
 
     @override
     def accepts(self, path: Path) -> bool:
@@ -81,7 +81,7 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
 
 
 def _names(found: dict[str, Header]) -> tuple[str, str] | None:
-    """The names of images and labels; None where it is another layout."""
+    """The names of images and labels; None if the file is in another layout."""
     for image, label, needs in (("image", "label", ()), ("images", "labels", _RFAD)):
         if image in found and label in found and (not needs or any(name in found for name in needs)):
             targets = found[label]

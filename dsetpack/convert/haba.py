@@ -26,7 +26,7 @@ _ROLES = {
     "dec.weight": "decoder.0.weight",
     "dec.bias": "decoder.0.bias",
 }
-"""The tensors of one released hallucinator, and what kind ``haba`` calls them."""
+"""The tensors of one released hallucinator, and their roles in kind ``haba``."""
 _KEY = re.compile(r"(?:module\.)?(\d{1,4})\.(.+)")
 _BASES = re.compile(r"images_(best|\d+)\.pt")
 
@@ -35,7 +35,7 @@ class HabaLayout(Layout):
     """``images_best.pt``, a tensor [classes · bases, c, H, W], and ``weights_best.pt``, the hallucinators' state dict.
 
     Iterations other than the best are ``images_N.pt`` with ``styles_N.pt``. Every hallucinator has the released form: a
-    3×3 convolution, scale and shift, a 3×3 transposed convolution.
+    3×3 convolution, a scale and shift, and a 3×3 transposed convolution.
     """
 
     recognised: ClassVar[str] = (
@@ -76,10 +76,10 @@ class HabaLayout(Layout):
 
 
 def read_bank(state: object, name: str) -> tuple[HabaConfig, dict[str, Tensor], int]:
-    """The released hallucinators of a state dict: the kind's settings, its tensors by role, and the image's channels.
+    """Read the hallucinators in a state dict: the kind's settings, its tensors by role, and the image's channels.
 
     Raises:
-        FormatError: no state dict of such hallucinators; names the entry.
+        FormatError: if it is not a state dict of released hallucinators; the message names the entry.
     """
     stacked = _stacked(state, name)
     out, into, *kernel = stacked["encoder.0.weight"].shape[1:]
@@ -129,7 +129,11 @@ def _stack(role: str, tensors: list[Tensor], name: str) -> Tensor:
 
 
 def _check(bases: Tensor, bank: Mapping[str, Tensor], where: str, name: str) -> None:
-    """Bases and hallucinators fit each other."""
+    """Check that bases and hallucinators fit each other.
+
+    Raises:
+        FormatError: if they do not.
+    """
     if bases.ndim != 4 or not bases.is_floating_point():
         raise FormatError(f"{where} are {bases.dtype} {list(bases.shape)}; floats [classes · bases, c, H, W] expected")
     channels, height, width = bases.shape[1:]
@@ -139,7 +143,7 @@ def _check(bases: Tensor, bank: Mapping[str, Tensor], where: str, name: str) -> 
 
 
 def _bases_in(folder: Path) -> list[Path]:
-    """The files of bases in a folder, the best first, then the latest."""
+    """The files of bases in a folder: the best first, then the latest."""
     files = [file for file in folder.iterdir() if _BASES.fullmatch(file.name)]
     return sorted(files, key=lambda file: (file.stem != "images_best", -int(_step(file) or 0)))
 
@@ -150,7 +154,7 @@ def _step(file: Path) -> str | None:
 
 
 def _banks(bases: Path) -> Path | None:
-    """The hallucinators beside a file of bases."""
+    """The file of hallucinators beside a file of bases, or None."""
     step = _step(bases)
     names = ("weights_best.pt", "styles_best.pt") if step is None else (f"styles_{step}.pt",)
     return next((bases.with_name(name) for name in names if bases.with_name(name).is_file()), None)

@@ -22,9 +22,10 @@ _FACTOR = re.compile(r"_factor(\d{1,2})(?!\d)")
 class IdcLayout(Layout):
     """``data.pt``: a list of images [classes · ipc, C, H, W], raw and learned without bounds, and labels int64.
 
-    The file does not say how many smaller images each one holds; the folders of a run do (``..._factor2_.../ipc10``),
-    and where they were kept their number is offered, not believed. Uniform multi-formation alone; the release's
-    ``multi`` and ``bound`` decode with several factors at once, which no kind does.
+    The file does not say how many smaller images each image holds. The folder names of a run do
+    (``..._factor2_.../ipc10``); if they were kept, the error message shows their number, but it is not used without
+    being declared. Only uniform multi-formation is supported: the release's ``multi`` and ``bound`` decode with several
+    factors at once, which no kind does.
     """
 
     recognised: ClassVar[str] = "data.pt, or the folder that holds it"
@@ -69,7 +70,7 @@ def _factor(file: Path, given: Given) -> int:
         hint = _FACTOR.findall(str(file.absolute()))
         offered = f"; its folder's name says {hint[-1]}" if hint else ""
         raise FormatError(
-            f"{file.name}: how many smaller images a side of each image holds is not in the file; say factor= "
+            f"{file.name}: the number of smaller images per side of each image is not in the file; say factor= "
             f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}"
         )
     if given.factor < 1:

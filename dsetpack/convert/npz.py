@@ -19,9 +19,9 @@ LABELS = ("labels", "label", "y", "y_train", "targets")
 
 
 class NpzLayout(Layout):
-    """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and labels, hard or soft, under usual names.
+    """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and hard or soft labels, under usual names.
 
-    Channels are last where the last axis is 1 or 3 and the second is neither. ``classes`` may hold class names.
+    Channels are last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
     """
 
     recognised: ClassVar[str] = f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)})"
@@ -56,12 +56,12 @@ class NpzLayout(Layout):
 
 
 def named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The first of the wanted names that is there."""
+    """The first of the wanted names that exists, or None."""
     return next((name for name in wanted if name in names), None)
 
 
 def channels_first(images: Tensor) -> Tensor:
-    """[N, H, W, C] as [N, C, H, W], where the axes tell."""
+    """Convert [N, H, W, C] to [N, C, H, W], if the axes show that channels are last."""
     last = images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3)
     return images.movedim(3, 1) if last else images
 

@@ -1,4 +1,4 @@
-"""``safetensors``: images and labels as tensors of a ``.safetensors`` file; what ``dsetpack unpack`` wrote, whole."""
+"""``safetensors``: images and labels as tensors of a ``.safetensors`` file, such as ``dsetpack unpack`` writes."""
 
 from __future__ import annotations
 
@@ -20,12 +20,10 @@ from dsetpack.unpack.safetensors import NAME
 
 
 class SafetensorsLayout(Layout):
-    """Tensors under the names that layout ``npz`` takes. A file with a card in its metadata says everything itself."""
+    """Tensors under the names that layout ``npz`` takes. If the metadata holds a card, the card says everything."""
 
     recognised: ClassVar[str] = "a .safetensors file with images and labels, or the folder that 'dsetpack unpack' wrote"
-    unknown: ClassVar[str] = (
-        "pixel space of floats (8-bit images are raw); lr; nothing where it was unpacked from a pack"
-    )
+    unknown: ClassVar[str] = "pixel space of floats (8-bit images are raw); lr; nothing if it was unpacked from a pack"
 
     @override
     def accepts(self, path: Path) -> bool:
@@ -56,7 +54,7 @@ class SafetensorsLayout(Layout):
 
 
 def _load(file: Path, given: Given) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors and the metadata; safetensors itself checks that the header fits the file."""
+    """Load all tensors and the metadata; safetensors itself checks that the header fits the file."""
     library: Any = need("safetensors", "convert")
     check_size(file, given.limits)
     try:

@@ -1,4 +1,4 @@
-"""``tensors``: images and labels in torch files, as DC, DSA, DM (Zhao et al.) and MTT (Cazenavette et al.) do."""
+"""``tensors``: images and labels in torch files, as saved by DC, DSA, DM (Zhao et al.) and MTT (Cazenavette et al.)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ from dsetpack.formats.model import printable
 _RESULT = re.compile(r"res_(DC|DSA|DM)_([A-Za-z0-9]+)_.*ipc\.pt")
 _IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
 _HINT = (
-    "DC, DSA and DM normalise by channel (normalized); MTT with --zca whitens (zca-kornia) and else normalises, and "
-    "its images_zca_N.pt are whitened ones made raw again (raw)."
+    "DC, DSA and DM normalise by channel (normalized); MTT whitens with --zca (zca-kornia) and otherwise normalises, "
+    "and its images_zca_N.pt are whitened images made raw again (raw)."
 )
 _KEYS = {"images": ("images", "image", "x", "data"), "labels": ("labels", "label", "y", "targets")}
 
 
 class TensorsLayout(Layout):
-    """Three forms.
+    """One of three forms.
 
-    - DC, DSA, DM: ``{"data": [[images, labels], ...], ...}``, a pair an experiment, in ``res_<method>_..._<n>ipc.pt``.
+    - DC, DSA, DM: ``{"data": [[images, labels], ...], ...}``, one pair per experiment, in
+      ``res_<method>_..._<n>ipc.pt``.
     - MTT: the tensor of ``images_best.pt`` or ``images_N.pt``, with ``labels_best.pt`` or ``labels_N.pt`` beside it.
     - Any other torch file that holds a pair ``[images, labels]``, or a dict with ``images`` and ``labels``.
     """
@@ -37,7 +38,7 @@ class TensorsLayout(Layout):
         "res_<method>_<data>_<net>_<n>ipc.pt (DC, DSA, DM); images_best.pt with labels_best.pt (MTT), or their folder; "
         "any .pt of [images, labels] or {'images': ..., 'labels': ...}"
     )
-    unknown: ClassVar[str] = "pixel space; of MTT the learned lr; which experiment, where there are several"
+    unknown: ClassVar[str] = "pixel space; for MTT the learned lr; which experiment, if there are several"
     last: ClassVar[bool] = True
 
     @override
@@ -71,10 +72,10 @@ def _found(file: Path, images: object, labels: object, **more: Any) -> Found:
 
 
 def _experiments(file: Path, data: object, given: Given) -> Found:
-    """The file of DC, DSA or DM."""
+    """Read one experiment in a file of DC, DSA or DM."""
     pairs = list(data) if isinstance(data, list | tuple) else []
     if not pairs:
-        raise FormatError(f"{file.name}: 'data' is empty; one pair [images, labels] an experiment expected")
+        raise FormatError(f"{file.name}: 'data' is empty; one pair [images, labels] per experiment expected")
     if given.experiment is None and len(pairs) > 1:
         raise FormatError(
             f"{file.name}: 'data' holds the sets of {len(pairs)} experiments; say experiment= (--experiment 0 to "
@@ -92,7 +93,7 @@ def _experiments(file: Path, data: object, given: Given) -> Found:
 
 
 def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
-    """A bare tensor: MTT's images, with its labels in a file of their own."""
+    """Read a bare tensor: MTT's images, with the labels in a separate file."""
     match = _IMAGES.fullmatch(file.name)
     beside = None if match is None else file.with_name(f"labels_{match[1]}.pt")
     own: Protocol | None = None if match is None else protocol("mtt", images=1, dataset=given.dataset)
@@ -109,7 +110,7 @@ def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
 
 
 def _pair(held: object, where: str) -> tuple[object, object]:
-    """Images and labels of a pair or a dict."""
+    """The images and labels of a pair or a dict."""
     if isinstance(held, Mapping):
         return tuple(_entry(held, what, where) for what in ("images", "labels"))  # type: ignore[return-value]
     if isinstance(held, list | tuple) and len(held) == 2:
@@ -129,7 +130,7 @@ def _entry(held: Mapping[Any, Any], what: str, where: str) -> object:
 
 
 def _best(folder: Path) -> Path:
-    """The best or the latest images of an MTT run, as it trained on them."""
+    """The best or else the latest images of an MTT run, in the space that it trained in."""
     files = [file for file in folder.iterdir() if _IMAGES.fullmatch(file.name) and "zca" not in file.name]
     if not files:
         raise FormatError(f"{folder}: no images_best.pt or images_N.pt; name an images_zca_N.pt itself")
