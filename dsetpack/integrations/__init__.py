@@ -1,1 +1,1 @@
-"""dsetpack in other frameworks: one file each, which needs that framework only when it is used."""
+"""dsetpack in other frameworks: one module per framework, which is only needed when the module is used."""

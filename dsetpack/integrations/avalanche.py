@@ -4,7 +4,7 @@
     policy = ReplayPolicy(ReplayMemory("200kB", classes=10, space=space), max_size=2000)
     plugin = ReplayPlugin(mem_size=policy.max_size, storage_policy=policy)
 
-It has what an ``ExemplarsBuffer`` has; the budget in bytes is the memory's, ``max_size`` counts decoded images.
+It has the interface of an ``ExemplarsBuffer``. The memory has the budget in bytes; ``max_size`` counts decoded images.
 """
 
 from __future__ import annotations
@@ -28,34 +28,35 @@ __all__ = ["ReplayPolicy", "store_images"]
 
 PACKAGE = "avalanche-lib>=0.6"
 Store = Callable[[ReplayMemory, Tensor, Tensor, str], None]
-"""Adds a task to a memory: from its images float32 [N, C, H, W], labels int64 [N], and the task's name."""
+"""A function that adds a task to a memory, from images float32 [N, C, H, W], labels int64 [N] and the task's name."""
 
 
 def store_images(memory: ReplayMemory, images: Tensor, labels: Tensor, task: str) -> None:
-    """Add images as they are; the memory keeps as many of each class as it holds."""
+    """Add images as they are; the memory keeps as many of them as its budget holds."""
     memory.add_arrays(images, labels, task, space=memory.space)
 
 
 class ReplayPolicy:
-    """Stores each experience in a memory when it has been trained on, and hands the memory out as a dataset.
+    """A storage policy that adds each experience to a memory after training on it, and offers the memory as a dataset.
 
-    Images are those that the strategy's ``eval`` transforms make, so they must be in the memory's pixel space: where
-    the transforms normalise, give the memory that space. Decoded ones are not transformed again.
+    Images are stored as the strategy's ``eval`` transforms make them, so they must be in the memory's pixel space: if
+    the transforms normalise, give the memory that space. Decoded images are not transformed again.
 
-    Each experience is a task, of which one source of each class stays. So a stream of many experiences over the same
-    classes fills the memory, which is an error, unless ``store`` forgets old ones: ``ReplayMemory.remove``.
+    Each experience is a task that keeps at least one source per class. So a stream of many experiences over the same
+    classes fills the memory, which is an error, unless ``store`` removes old ones with ``ReplayMemory.remove``.
 
     Args:
-        memory: may have tasks already; these have the task label 0.
-        max_size: the largest number of decoded images, what ``ReplayPlugin`` calls ``mem_size``.
-        store: puts an experience into the memory: ``store_images``, or a function that distills, such as
+        memory: the memory. If it has tasks already, these have the task label 0.
+        max_size: the largest number of decoded images, which ``ReplayPlugin`` calls ``mem_size``.
+        store: adds an experience to the memory: ``store_images``, or a function that distills, such as
             ``lambda memory, x, y, task: memory.add_stage(own(memory.space.invert(x), y), "kfs-cpu", task=task)``, where
-            ``own`` makes a trainers' ``StageData`` of raw images; give such a memory its space.
+            ``own`` makes a ``StageData`` (see ``dsetpack.trainers.stages``) of raw images; give such a memory its
+            space.
         transform: applied to each decoded image [C, H, W], such as an augmentation.
-        seed: of the order in which the images of an experience are handed to ``store``.
+        seed: seed of the order in which the images of an experience are passed to ``store``.
 
     Raises:
-        FormatError: ``max_size`` is no positive number.
+        FormatError: if ``max_size`` is not a positive number.
     """
 
     def __init__(
@@ -70,19 +71,20 @@ class ReplayPolicy:
         self.memory, self.max_size = memory, _positive(max_size)
         self._store, self._transform, self._seed = store, transform, seed
         self._labels: dict[str, int] = {}  # the task label of each task of the memory
-        # Whether labels are tensors: all of a batch must be alike. The first experience tells; until then tensors do,
-        # since the new data come first in a batch, and collate as numbers or as tensors.
+        # Whether labels are tensors: all labels of a batch must be alike. The first experience tells which. Until then,
+        # tensors work: new data come first in a batch, and they collate with either.
         self._tensors = True
         self._made: tuple[Pack, Any] | None = None
 
     @property
     def buffer(self) -> Any:
-        """What the memory holds as a read-only ``AvalancheDataset`` of (x, y, task label), decoded when asked for.
+        """The memory as a read-only ``AvalancheDataset`` of (x, y, task label), decoded when accessed.
 
         It has ``targets`` and ``targets_task_labels``; neither decodes anything.
 
         Raises:
-            DsetpackError: Avalanche is not installed. FormatError: labels are soft.
+            DsetpackError: if Avalanche is not installed.
+            FormatError: if labels are soft.
         """
         utils = need_package("avalanche.benchmarks.utils", PACKAGE)
         if not self.memory.tasks:
@@ -93,15 +95,16 @@ class ReplayPolicy:
         return self._made[1]
 
     def update(self, strategy: Any, **_: Any) -> None:
-        """Store the strategy's experience; what ``ReplayPlugin`` calls after training on it."""
+        """Add the strategy's experience; ``ReplayPlugin`` calls this after training on it."""
         self.post_adapt(strategy, strategy.experience)
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:  # noqa: ARG002
-        """Store an experience as a task of its number.
+        """Add an experience as a task that is named by its number.
 
         Raises:
-            FormatError: it is in the memory already, has several task labels, or does not fit the memory, or too many
-                images are left where each class of each task has one source. The memory is then as it was.
+            FormatError: if the experience is in the memory already, has several task labels, or does not fit the
+                memory, or if one source per class of each task makes more than ``max_size`` images. The memory is then
+                as it was.
         """
         images, labels, task_label, tensors = _experience(exp, self._seed)
         task = f"experience {exp.current_experience}"
@@ -114,10 +117,10 @@ class ReplayPolicy:
         self._labels |= dict.fromkeys(set(self.memory.tasks) - set(self._labels), 0) | {task: task_label}
 
     def resize(self, strategy: Any, new_size: int) -> None:  # noqa: ARG002
-        """Another largest number of decoded images; sources are dropped now where there are more.
+        """Change the largest number of decoded images; if there are more, sources are dropped now.
 
         Raises:
-            FormatError: no positive number, or too few for one source of each class of each task.
+            FormatError: if the number is not positive, or too small for one source of each class of each task.
         """
         size = _positive(new_size)
         self.memory.keep_images(size)
@@ -141,7 +144,7 @@ class ReplayPolicy:
 
 @contextmanager
 def _whole(memory: ReplayMemory) -> Iterator[None]:
-    """Several changes of a memory, or none of them where one fails."""
+    """Change a memory in several steps; if one fails, undo all of them."""
     before = dict(vars(memory))
     try:
         yield
@@ -165,7 +168,7 @@ class _TensorLabels(Dataset[tuple[Tensor, Tensor]]):
 
 
 def _experience(exp: Any, seed: int) -> tuple[Tensor, Tensor, int, bool]:
-    """All images of an experience in random order, their labels, its task label, and whether labels came as tensors."""
+    """All images of an experience in random order, their labels, its task label, and whether labels were tensors."""
     dataset = exp.dataset.eval()
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(seed)).tolist()
     items = [dataset[number] for number in order]

@@ -27,11 +27,11 @@ LightningDataModule: Any = need_package(_MODULE, "lightning>=2.2").LightningData
 
 
 class _Shown:
-    """A loader as Lightning can use it.
+    """A loader in a form that Lightning can use.
 
-    It has no ``sampler``: where Lightning sees one, it takes the loader for torch's own. It has a state only where new
-    data have one: Lightning asks for it with every checkpoint. And Lightning leaves an epoch after its last batch, so a
-    state taken there has an empty rest, after which the next epoch must come at once.
+    It has no ``sampler``: if Lightning sees one, it takes the loader for torch's own. It has a state only if the new
+    data have one, since Lightning asks for it with every checkpoint. And Lightning leaves an epoch after its last
+    batch: the rest of the epoch is then empty, so after loading such a state the next epoch must follow at once.
     """
 
     def __init__(self, loader: Any) -> None:
@@ -56,7 +56,7 @@ def _shown(loader: Any) -> Any:
 
 
 def _world(loader: Any) -> int | None:
-    """How many processes a loader shares its data out to; None where that cannot be seen."""
+    """The number of processes between which a loader divides its data; None if that cannot be seen."""
     if isinstance(loader, DataLoader) and not isinstance(loader.dataset, IterableDataset):
         found = [_world_of(sampler) for sampler in (loader.batch_sampler, loader.sampler)]
         return next((world for world in found if world != 1), 1)
@@ -73,25 +73,25 @@ def _world_of(sampler: Any) -> int | None:
 
 
 class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
-    """Batches of new data, each with rehearsed images; new data alone while the memory is empty.
+    """A data module of batches of new data, each with rehearsed images; while the memory is empty, new data alone.
 
-    Lightning keeps the loader's position in its checkpoints: ``trainer.fit(..., ckpt_path=...)`` goes on with the very
-    next batch where ``new`` can say where it stands (``pack.loader(...)``, torchdata's ``StatefulDataLoader``);
-    elsewhere they have no position. For the next task set ``new`` and fit again: with a new ``Trainer``, or
-    ``reload_dataloaders_every_n_epochs=1``. Until ``new`` is set or the memory changes (also by saving it), the loader
-    stays the same: rehearsal goes on through the memory, it does not begin again.
+    If ``new`` can save its position (``pack.loader(...)``, torchdata's ``StatefulDataLoader``), Lightning keeps the
+    loader's position in its checkpoints, and ``trainer.fit(..., ckpt_path=...)`` continues with the very next batch.
+    Otherwise the checkpoints hold no position. For the next task, set ``new`` and fit again, with a new ``Trainer`` or
+    with ``reload_dataloaders_every_n_epochs=1``. Until ``new`` is set or the memory changes (saving changes it, too),
+    the loader stays the same: rehearsal continues through the memory and does not start again.
 
-    With several processes (DDP) each rehearses its own share, and ``new`` must share its data out, too: give a function
-    that makes the loader, which is called once in each process. There ``pack.loader(...)`` takes the process's share by
-    itself, and torch's ``DataLoader`` needs a ``DistributedSampler``.
+    With several processes (DDP), each process rehearses its own share, and ``new`` must divide its data, too: give a
+    function that makes the loader, which is called once in each process. Such a ``pack.loader(...)`` takes the
+    process's share by itself; torch's ``DataLoader`` needs a ``DistributedSampler``.
 
     Args:
-        memory: what is rehearsed: what it holds when Lightning asks for the loader.
+        memory: the memory to rehearse, with its contents when Lightning asks for the loader.
         new: batches (x, y) in the memory's pixel space, or a function that makes them; None rehearses alone, in batches
             of ``batch_size``.
-        ratio: rehearsed images for each new one; see ``MixedLoader``.
-        batch_size: of rehearsal alone.
-        seed: of the rehearsal's order.
+        ratio: rehearsed images per new image; see ``MixedLoader``.
+        batch_size: batch size of rehearsal alone.
+        seed: seed of the rehearsal's order.
         val, test: loaders of real images for validation and testing, passed on as they are.
     """
 
@@ -112,15 +112,16 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
         self._made: tuple[Any, Any, Any] | None = None  # what the loader was made from, and the loader
 
     def train_dataloader(self) -> Any:
-        """New data with rehearsal; see the class.
+        """The loader of new data with rehearsal; see the class.
 
         Raises:
-            FormatError: there is neither, or several processes would train on the same new data.
+            FormatError: if there are neither new data nor tasks, or if several processes would train on the same new
+                data.
         """
         pack = self.memory.pack if self.memory.tasks else None
         key = (id(pack), id(self.new), self.ratio, self.batch_size, self.seed, *rank_and_world(None, None))
         if self._made is None or self._made[0] != key:
-            self._made = key, self._loader(pack), (pack, self.new)  # held, so that no other object gets an id of theirs
+            self._made = key, self._loader(pack), (pack, self.new)  # held, so that no other object can get their ids
         return self._made[1]
 
     def _loader(self, pack: Pack | None) -> Any:
@@ -139,9 +140,9 @@ class ReplayDataModule(LightningDataModule):  # type: ignore[misc]
         return _shown(new if pack is None else MixedLoader(new, pack, self.ratio, seed=self.seed))
 
     def val_dataloader(self) -> Any:
-        """The loader for validation; none is an empty list."""
+        """The loader for validation, or an empty list."""
         return [] if self.val is None else _shown(self.val)
 
     def test_dataloader(self) -> Any:
-        """The loader for testing; none is an empty list."""
+        """The loader for testing, or an empty list."""
         return [] if self.test is None else _shown(self.test)
