@@ -1,1 +1,1 @@
-"""A pack to look at: a PNG, or an HTML page that stands alone."""
+"""Previews of a pack: a PNG, or a self-contained HTML page."""

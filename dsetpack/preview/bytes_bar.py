@@ -1,4 +1,4 @@
-"""Where the bytes of a file are: a bar with a segment for each tensor, and the same as a table."""
+"""The bytes of a file by tensor: as a bar with one segment per tensor, and as a table."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ROLES = {
 }
 WIDTH, HEIGHT, GAP = 1000.0, 36, 2.0
 TABLE = 300
-"""Rows at most; the smallest tensors are summed up."""
+"""The largest number of rows; the last tensors are summed up."""
 
 
 def bar_and_table(facts: Facts) -> str:
-    """The bar, its legend and the table."""
+    """Make the bar, its legend and the table."""
     rows = _rows(facts)
     sums = {role: sum(t.stored for r, t in rows if r == role) for role in ROLES if role != "container"}
     sums["container"] = facts.size - sum(sums.values())
@@ -31,7 +31,7 @@ def bar_and_table(facts: Facts) -> str:
 
 
 def _rows(facts: Facts) -> list[tuple[str, TensorFacts]]:
-    """Tensors with their roles, by role, the largest first."""
+    """All tensors with their roles, sorted by role, and the largest first."""
     roles = _roles(facts)
     order = list(ROLES)
     rows = [(roles.get(tensor.name, "scales"), tensor) for tensor in facts.tensors]

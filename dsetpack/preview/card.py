@@ -1,4 +1,4 @@
-"""What the card says: the facts in front, measured results, and every other field."""
+"""The card as HTML: the main facts, the measured results, and every other field."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from dsetpack.preview.escape import text
 RESULTS = 200
 CLASSES = 1000
 ITEMS = 24
-"""Rows, class names and numbers of a list at most; the page says how many there are."""
+"""The largest numbers of rows, of class names, and of numbers in a list; the page says how many there are."""
 
 
 def summary(facts: Facts) -> str:
-    """The few numbers that people ask for first."""
+    """Make the summary: the few facts that people ask for first."""
     card, made = facts.card, " + ".join(_product(part) for part in facts.parts)
     rows = {
         "File": f"<b>{facts.size:,}</b> bytes",
@@ -38,7 +38,7 @@ def _product(part: PartFacts) -> str:
 
 
 def results_table(card: Card) -> str:
-    """Measured results as a table."""
+    """Make the table of measured results."""
     if not card.metrics:
         return '<p class="note">The card has no measured result.</p>'
     head = ("measure", "value", "network", "tested on", "seeds", "recipe", "note")
@@ -75,7 +75,7 @@ def _network(metric: Metric) -> str:
 
 
 def card_list(facts: Facts) -> str:
-    """Every other field of the card, and the file's digests, as a definition list."""
+    """Make a definition list of every other field of the card, and of the file's digests."""
     card = facts.card
     fields = card.model_dump(mode="json", exclude={"title", "description", "metrics", "classes", "provenance"})
     rows: dict[str, Any] = {"classes": card.classes[:CLASSES], **fields}
@@ -90,7 +90,7 @@ def card_list(facts: Facts) -> str:
 
 
 def _value(value: Any) -> str:
-    """A JSON value: lists of words and numbers in a line, an object as a list of its own, what is deeper as JSON."""
+    """Show a JSON value: simple lists on one line, an object as a nested list, and anything deeper as JSON."""
     if isinstance(value, dict):
         pairs = ((key, item) for key, item in value.items() if item is not None)
         inner = "".join(f"<div><dt>{text(key)}</dt><dd>{_deep(item)}</dd></div>" for key, item in pairs)

@@ -1,4 +1,4 @@
-"""The pictures as HTML: a list of sources for each part, each with itself and its decoded images, and a switch."""
+"""The pictures as HTML: for each part a switch and a list of sources, each with its own picture and decoded images."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dsetpack.preview.escape import text
 from dsetpack.preview.pictures import Gallery, Pictures, Shown
 
 SOURCE, ALL = "source", "all"
-"""Views beside the decoders' numbers."""
+"""The views besides the decoders' numbers."""
 FEW = 6
-"""With so few views, two sources have room beside each other on a wide screen."""
+"""Up to this number of views, two sources fit beside each other on a wide screen."""
 
 
 def sections(pictures: Pictures) -> str:
-    """The sections of all parts that are shown."""
+    """Make the sections of all parts that are shown."""
     made = [_section(pictures, part) for part in pictures.parts]
     left = len(pictures.pack.parts) - len(pictures.parts)
     return "\n".join([*made, *([f'<p class="note">{left} more parts are not shown.</p>'] if left else [])])
 
 
 def views(part: Gallery) -> tuple[str, ...]:
-    """What the switch offers; nothing where there is nothing to choose."""
+    """The views that the switch offers; empty if there is nothing to choose."""
     shown = len(part.rows[0].decoded) if part.rows else 0
     decoders = tuple(str(n) for n in range(shown))
     source = (SOURCE,) if part.source_kind else ()
@@ -29,7 +29,7 @@ def views(part: Gallery) -> tuple[str, ...]:
 
 
 def view_rules(parts: Iterable[Gallery]) -> str:
-    """Style rules: where one view is chosen, only its pictures are there."""
+    """Make the style rules by which only the pictures of the chosen view are shown."""
     known = dict.fromkeys(view for part in parts for view in views(part) if view != ALL)
     return "".join(f".part:has(.show-{v}:checked) .sources figure:not(.is-{v}) {{ display: none; }}\n" for v in known)
 
@@ -51,7 +51,7 @@ def _section(pictures: Pictures, part: Gallery) -> str:
 
 
 def _told(pictures: Pictures, part: Gallery) -> str:
-    """How many are shown of how many, and how."""
+    """The note on how many sources and decoders are shown, and how."""
     sources, slots = len(part.part), part.part.slots
     shown = len(part.rows[0].decoded) if part.rows else 0
     drawn = part.part.sources is None
@@ -70,7 +70,7 @@ def _told(pictures: Pictures, part: Gallery) -> str:
 
 
 def _switch(part: Gallery) -> str:
-    """Radio buttons: the browser brings the arrow keys, and the style sheet shows what is chosen, without a script."""
+    """Make radio buttons: the browser handles arrow keys, and the style sheet shows the choice, without a script."""
     choices = "".join(
         f'<label><input type="radio" name="view-{part.number}" value="{view}" class="show-{view}" '
         f'aria-label="{name}"{" checked" if view == ALL else ""}><span aria-hidden="true">{short}</span></label>'
@@ -80,7 +80,7 @@ def _switch(part: Gallery) -> str:
 
 
 def _choices(part: Gallery) -> Iterator[tuple[str, str, str]]:
-    """Each view with its name and a short one; a part with decoders of each class's own counts places in its lists."""
+    """Each view with its name and a short name; if classes have their own decoders, views are places in their lists."""
     word = "Decoder" if part.part.class_decoders is None else "Place in the class's list"
     for view in views(part):
         name = {ALL: "Side by side", SOURCE: "Source"}.get(view, f"{word} {view}")

@@ -1,4 +1,4 @@
-"""A pack at a glance: a labelled grid of decoded images, sources down and decoders across."""
+"""A pack at a glance: a labelled grid of decoded images, with one row per source and one column per decoder."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ TILE, GAP, LABEL_WIDTH, HEADER = 64, 4, 150, 40
 
 
 def grid(pack: Pack, rows: int = ROWS, columns: int = COLUMNS) -> Image.Image:
-    """Draw the pack: a row a source (spread evenly over the classes), a column a decoder.
+    """Draw the pack: one row per source (spread evenly over the classes), and one column per decoder.
 
     Args:
-        pack: any pack. Of a generator, a row is a class and a column a draw.
-        rows, columns: at most so many.
+        pack: any pack. For a generator, there is one row per class and one column per draw.
+        rows, columns: the largest numbers of rows and columns.
 
     Returns:
-        an RGB image; pixel values go through the inverse of the pack's space, clipped to [0, 1].
+        an RGB image; pixel values are mapped back from the pack's space and clipped to [0, 1].
+
+    Raises:
+        DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
     labels = pack.labels if pack.labels.ndim == 1 else pack.labels.argmax(1)
     firsts, slots = _layout(pack, labels, rows)
@@ -36,7 +39,7 @@ def grid(pack: Pack, rows: int = ROWS, columns: int = COLUMNS) -> Image.Image:
 
 
 def _layout(pack: Pack, labels: Tensor, rows: int) -> tuple[NDArray[np.int64], int]:
-    """The first pair of each shown source, and how many pairs follow it."""
+    """The first pair of each source that is shown, and the number of pairs per source."""
     drawn = pack.parts[0].sources is None
     slots = (pack.card.per_class or 1) if drawn else pack.parts[0].slots
     count = len(pack) // slots if drawn else len(pack.parts[0])
@@ -45,9 +48,9 @@ def _layout(pack: Pack, labels: Tensor, rows: int) -> tuple[NDArray[np.int64], i
 
 
 def spread(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Which sources to show, at most ``count``: evenly over the classes, in order of class."""
+    """Choose at most ``count`` sources to show: evenly over the classes, in order of class."""
     order = np.argsort(labels, kind="stable")
-    rank = np.empty_like(order)  # of a source inside its class
+    rank = np.empty_like(order)  # the position of a source inside its class
     rank[order] = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
     chosen = np.lexsort((labels, rank))[:count]
     return chosen[np.lexsort((chosen, labels[chosen]))]
@@ -69,7 +72,7 @@ def _draw(images: Tensor, names: list[str], columns: int, title: str) -> Image.I
 
 
 def _tile(image: Tensor) -> Image.Image:
-    """One image [C, H, W] in [0, 1] as an RGB tile; grey is repeated, other channel counts show their first three."""
+    """Draw one image [C, H, W] in [0, 1] as an RGB tile: of 1 or 2 channels the first as grey, else the first three."""
     pixels = (image * 255).round().byte().numpy()
     pixels = np.repeat(pixels[:1], 3, 0) if len(pixels) < 3 else pixels[:3]
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).resize(

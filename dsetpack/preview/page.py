@@ -1,6 +1,7 @@
-"""A pack as one HTML page that needs nothing else: pictures, bytes, card, results. No network, no trust in the card.
+"""A pack as one self-contained HTML page: pictures, bytes, card and results. It uses no network and trusts no card.
 
-``page.html`` is the frame, ``page.css`` and ``page.js`` go into it; Python adds escaped text and ``data:`` pictures.
+``page.html`` is the frame, which ``page.css`` and ``page.js`` are inserted into; Python adds escaped text and
+``data:`` pictures.
 """
 
 from __future__ import annotations
@@ -28,14 +29,15 @@ def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> s
 
     Args:
         where: path, bytes, binary file object or fsspec URL of a pack; every byte of it is checked first.
-        sources, decoders: at most so many are shown, and fewer where pictures are large; the page says how many.
+        sources, decoders: the largest numbers of sources and decoders; fewer are shown if pictures are large, and the
+            page says how many.
 
     Returns:
-        HTML, in UTF-8 some 100 kB to 6 MB. The same pack gives the same page.
+        HTML, which takes some 100 kB to 6 MB in UTF-8. The same pack gives the same page.
 
     Raises:
-        DsetpackError: not a sound pack, or its space cannot be inverted before it is fitted again.
-        OSError: not readable.
+        DsetpackError: if it is not a sound pack, or if its space cannot be inverted before it is fitted again.
+        OSError: if it cannot be read.
     """
     told = facts(where)
     shown = draw(open_to_show(where, told.digest), sources, decoders)
@@ -61,5 +63,5 @@ def _file(name: str) -> str:
 
 
 def _hash(inline: str) -> str:
-    """What a content security policy calls this text; only elements with exactly it may style the page, or run."""
+    """The hash of a text for a content security policy, which allows only this style and this script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(inline.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Which sources of a pack are shown, and what they look like: PNG pictures as ``data:`` URIs."""
+"""The choice of sources that are shown of a pack, and their pictures: PNGs as ``data:`` URIs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from dsetpack.preview.grid import spread
 
 PARTS = 8
 SIDE = 128
-"""Pixels of a picture's longer side; larger images are shrunk to it."""
+"""The longest side of a picture in pixels; larger images are shrunk to it."""
 PIXELS = 1_500_000
-"""Of all pictures together: at worst about 6 MB of page."""
+"""The largest number of pixels in all pictures together, which makes a page of at most about 6 MB."""
 SELECTIONS = ("random", "herding", "k-center", "forgetting")
-"""Methods that pick images and leave them as they are, and so does every ``selection: ...``."""
+"""Methods that select images and do not change them, as every ``selection: ...`` does, too."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One source.
+    """One source that is shown.
 
     Attributes:
-        number: of the source in its part, or of a generator's draw.
-        label: its class, of soft labels the largest entry.
+        number: the number of the source in its part, or of a generator's draw.
+        label: its class; the largest entry of a soft label.
         weight: that entry; None for hard labels.
-        source: a picture of the source itself; None where it is noise, or is the decoded image.
+        source: a picture of the source itself; None if the source is noise, or is the decoded image.
         decoded: a picture for each decoder shown.
-        decoders: their numbers.
+        decoders: the decoder_ids of these pictures.
     """
 
     number: int
@@ -52,12 +52,12 @@ class Gallery:
     """The pictures of one part.
 
     Attributes:
-        number: of the part.
+        number: the number of the part.
         part: the part.
-        source_kind: ``image``, ``code`` (channels side by side, from the smallest value, black, to the largest), or
-            None where no source is shown.
+        source_kind: ``image``, ``code`` (channels as grey tiles, from the smallest value, black, to the largest,
+            white), or None if no source is shown.
         size: width and height of a decoded picture, in pixels.
-        shrunk: whether that is less than the image's.
+        shrunk: whether that is less than the image's size.
         rows: the sources shown, by class.
     """
 
@@ -71,11 +71,11 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is shown of a pack.
+    """The pictures of a pack.
 
     Attributes:
         pack: the pack.
-        parts: the first ones, at most ``PARTS``.
+        parts: the pictures of the first parts, at most ``PARTS``.
         real: whether the card says that these are real images, selected and not learned.
     """
 
@@ -85,10 +85,10 @@ class Pictures:
 
 
 def draw(pack: Pack, sources: int, decoders: int) -> Pictures:
-    """Draw at most so many sources and decoders of a pack.
+    """Draw at most this many sources and decoders of a pack.
 
     Raises:
-        FormatError: the pack's space cannot be inverted before it is fitted again.
+        DsetpackError: if the pack's space cannot be inverted before it is fitted again.
     """
     parts = pack.parts[:PARTS]
     each = max(1, sources // len(parts))
@@ -143,14 +143,14 @@ def _shown(pack: Pack, part: Part, source: int, kind: str | None, decoded: list[
 
 
 def _picture(image: Tensor) -> str:
-    """An image [C, H, W], clipped to [0, 1]; of other channel counts than 1 and 3 the first one, or the first three."""
+    """Draw an image [C, H, W], clipped to [0, 1]: of 1 or 2 channels the first as grey, otherwise the first three."""
     pixels = (image.nan_to_num(0.0).clamp(0, 1) * 255).round().byte().numpy()
     shown = pixels[0] if len(pixels) < 3 else pixels[:3].transpose(1, 2, 0)
     return _uri(Image.fromarray(np.ascontiguousarray(shown)))
 
 
 def _code(values: Tensor) -> str:
-    """A code [channels, h, w], or of any shape: its channels as grey tiles, one grey value for one number."""
+    """Draw a code [channels, h, w], or of any shape: its channels as grey tiles, one grey value per number."""
     channels = values.reshape(-1, *(values.shape[-2:] if values.ndim > 1 else (1, values.numel()))).float().numpy()
     channels = np.nan_to_num(channels, posinf=0.0, neginf=0.0)
     low, high = float(channels.min()), float(channels.max())
@@ -167,7 +167,7 @@ def _code(values: Tensor) -> str:
 
 
 def _fit(width: int, height: int) -> tuple[int, int]:
-    """Width and height as shown."""
+    """The width and height of a picture of an image."""
     scale = min(1.0, SIDE / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
