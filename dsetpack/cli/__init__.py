@@ -1,4 +1,4 @@
-"""The command line: the top floor. Each command is a file here and is imported only when it is called."""
+"""The command line: the top floor. Each command is a module here, which is imported only when it is called."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="replace")  # not every code page has every sign that we print
+                stream.reconfigure(errors="replace")  # not every code page has all characters that we print
         try:
             return super().invoke(ctx)
         except (DsetpackError, OSError) as error:
@@ -59,7 +59,7 @@ class _LazyGroup(click.Group):
 
 
 def message(error: Exception) -> str:
-    """An error as one line for people."""
+    """Show an error as one line for people."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
@@ -68,4 +68,4 @@ def message(error: Exception) -> str:
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dsetpack")
 def main() -> None:
-    """Distilled datasets as files: look at them, check them, make them, train on them."""
+    """Distilled datasets as files: make them, check them, look at them, and train on them."""

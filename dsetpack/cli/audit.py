@@ -1,4 +1,4 @@
-"""``dsetpack audit``: how well networks trained on a pack tell whose images it was made from."""
+"""``dsetpack audit``: how well networks trained on a pack give away which images it was made from."""
 
 from __future__ import annotations
 
@@ -26,11 +26,17 @@ _NAMES = {
 @click.command("audit")
 @click.argument("file")
 @data_options()
-@click.option("--count", default=10_000, show_default=True, type=click.IntRange(20), help="Members, and non-members.")
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Networks of each kind.")
+@click.option(
+    "--count",
+    default=10_000,
+    show_default=True,
+    type=click.IntRange(20),
+    help="The number of members, and of non-members.",
+)
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Networks per kind.")
 @click.option("--steps", type=click.IntRange(1), help="Steps on FILE; by default the card's recipe.")
 @click.option("--real-steps", type=click.IntRange(1), help="Steps on members; by default 100 passes over them.")
-@click.option("--real-augment", is_flag=True, help="Augment members by the card, too; then networks memorise less.")
+@click.option("--real-augment", is_flag=True, help="Augment members by the card, too, so that networks memorise less.")
 @click.option(
     "--attack",
     "attacks",
@@ -55,10 +61,10 @@ def command(
 ) -> None:
     """Attack networks trained on FILE, and networks trained on the real images it was distilled from.
 
-    The attacks guess from a network's answer whether an image was among the real training images (members) or is a test
-    image (non-members). Printed is their AUC: 0.5 is guessing, 1 gives every member away. The training images of the
-    data must be those FILE was distilled from, as the card's provenance says. All attacks but 'threshold' need
-    scikit-learn: pip install 'dsetpack[audit]'.
+    The attacks guess from a network's output whether an image is one of the real training images (members) or a test
+    image (non-members). The command prints their AUC: 0.5 is guessing, 1 gives every member away. The training images
+    of the data must be those that FILE was distilled from, as the card's provenance says. All attacks except
+    'threshold' need scikit-learn: pip install 'dsetpack[audit]'.
     """
     import dsetpack
     from dsetpack.loading.device import usable
@@ -70,9 +76,7 @@ def command(
     target = usable(device)
     pack, members, test = dsetpack.open(file), load(data, root, "train"), load(data, root, "test")
     if not known_members(pack, members):
-        click.echo(
-            f"warning: the card of {file} does not pin the real images; {members.name} is taken for them", err=True
-        )
+        click.echo(f"warning: the card of {file} does not pin the real images; {members.name} is assumed", err=True)
     found = audit(
         with_its_space(pack, members),
         members,

@@ -1,4 +1,4 @@
-"""``dsetpack convert``: other people's files as a pack."""
+"""``dsetpack convert``: conversion of other people's files to a pack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Command(click.Command):
-    """Its help ends with the layouts, and looks for them only when it is shown: they import torch."""
+    """A command whose help lists the layouts; they are looked for only then, because they import torch."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         from dsetpack.convert import layout_names, layout_of
@@ -33,7 +33,7 @@ def _floats(_ctx: click.Context, _option: click.Parameter, text: str | None) -> 
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{text!r}: numbers with commas between them expected, one a channel") from None
+        raise click.BadParameter(f"{text!r}: expected numbers with commas between them, one per channel") from None
 
 
 def _classes(_ctx: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...] | int | None:
@@ -56,10 +56,10 @@ def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> fl
 @click.command("convert", cls=_Command)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
-@click.option("--layout", help="By default the one that is detected.")
-@click.option("--space", type=click.Choice(SPACES), help="Pixel space that the source's values are in.")
-@click.option("--mean", callback=_floats, help="Of normalized and zca-frepo, a number a channel: 0.49,0.48,0.45.")
-@click.option("--std", callback=_floats, help="As --mean; by default both are those published with the data.")
+@click.option("--layout", help="The layout of SOURCE; by default it is detected.")
+@click.option("--space", type=click.Choice(SPACES), help="The pixel space of the values in SOURCE.")
+@click.option("--mean", callback=_floats, help="For normalized and zca-frepo, one number per channel: 0.49,0.48,0.45.")
+@click.option("--std", callback=_floats, help="As --mean; by default both are the published ones of --dataset.")
 @click.option("--dataset", help="The real data, by name or path: published mean and std, class names, images for ZCA.")
 @click.option(
     "--root", type=click.Path(path_type=Path), help="Folder with the data's files; by default $DSETPACK_DATA."
@@ -67,11 +67,13 @@ def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> fl
 @click.option("--zca", type=click.Path(path_type=Path), help="A .npz or .pt of mean and matrix, instead of a new fit.")
 @click.option("--refit", is_flag=True, help="Keep only the recipe of a ZCA, not its matrix of (C·H·W)² floats.")
 @click.option("--labels", help="order, hard, softmax, centred, uncentred, or a .npy or .pt file of labels.")
-@click.option("--classes", callback=_classes, help="How many, or names with commas between them.")
-@click.option("--lr", callback=_rate, help="Learning rate to train with, or 'none' for no recipe.")
-@click.option("--factor", type=click.IntRange(1), help="Of IDC: smaller images a side of each image; 1 for none.")
-@click.option("--experiment", type=click.IntRange(0), help="Of DC, DSA and DM: which of the sets in one file.")
-@click.option("--title", help="Of the pack.")
+@click.option("--classes", callback=_classes, help="The number of classes, or their names with commas between them.")
+@click.option("--lr", callback=_rate, help="The learning rate to train with, or 'none' for no recipe.")
+@click.option(
+    "--factor", type=click.IntRange(1), help="For IDC: smaller images per side of each image; 1 for plain images."
+)
+@click.option("--experiment", type=click.IntRange(0), help="For DC, DSA and DM: the number of the set in the file.")
+@click.option("--title", help="The title of the pack.")
 @click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
 def command(
     source: Path,
@@ -89,7 +91,7 @@ def command(
 ) -> None:
     """Make a pack of SOURCE, a file or folder of a distilled data set. No code in it is ever run.
 
-    What SOURCE does not say is given by the options or asked for, and the card records that you declared it.
+    Options declare what SOURCE does not say; an error names what is missing. The card records what you declared.
     """
     from dsetpack.convert import PUBLISHED, convert, detect
     from dsetpack.formats.atomic import check_writable
@@ -112,7 +114,7 @@ def command(
 
 
 def _name(dataset: str, data: ImageData | None) -> str:
-    """The data's name for the card: never a path of this machine."""
+    """The name of the data for the card: never a path on this machine."""
     return data.name if data is not None else Path(dataset).name
 
 

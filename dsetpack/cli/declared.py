@@ -18,14 +18,14 @@ Channels = tuple[float, ...] | None
 
 @dataclass(frozen=True)
 class DeclaredSpace:
-    """The options, as they were given.
+    """The options as they were given.
 
     Attributes:
         name: one of ``SPACES``, or None.
-        mean, std: a number a channel.
+        mean, std: one number per channel.
         dataset, root: the real data, by name or path, and the folder of its files.
         zca: a file with the matrix.
-        refit: the pack keeps a recipe in place of the matrix.
+        refit: whether the pack keeps a recipe instead of the matrix.
     """
 
     name: str | None
@@ -37,7 +37,11 @@ class DeclaredSpace:
     refit: bool
 
     def check(self) -> None:
-        """Refuse options that do not go together, before anything is read. click.UsageError."""
+        """Check the options before anything is read.
+
+        Raises:
+            click.UsageError: if they do not go together.
+        """
         whitened = (self.name or "").startswith("zca")
         if (self.mean is None) != (self.std is None):
             raise click.UsageError("give --mean and --std, or neither")
@@ -54,10 +58,10 @@ class DeclaredSpace:
             raise click.UsageError("--space normalized needs --mean and --std, or --dataset")
 
     def make(self) -> tuple[Space | None, ImageData | None]:
-        """The space, and the real data where they had to be read for it.
+        """Make the space; also return the real data if they had to be read for it.
 
         Raises:
-            FormatError: no published statistics, no such data, or numbers that do not fit it.
+            FormatError: if there are no published statistics, if the data do not exist, or if numbers do not fit them.
         """
         from dsetpack.spaces import Raw
 

@@ -1,4 +1,4 @@
-"""``dsetpack demo``: real images distilled, stored, loaded, trained on and compared, in minutes."""
+"""``dsetpack demo``: real images are distilled, stored, loaded, trained on and compared within minutes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     help="The PNG to write.",
 )
 def command(out: Path, picture: Path) -> None:
-    """Distill the shipped sample of Fashion-MNIST and compare the pack with real images in as many bytes.
+    """Distill the shipped sample of Fashion-MNIST, and compare the pack with the same number of bytes of real images.
 
-    It takes a few minutes on two cores. Exit status 1 if the pack is not ahead by at least 8 points.
+    It takes a few minutes on two cores. The exit status is 1 if the pack is not ahead by at least 8 points.
     """
     from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import DsetpackError

@@ -1,4 +1,4 @@
-"""``dsetpack distill``: real images in, a pack out."""
+"""``dsetpack distill``: from real images to a pack."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from dsetpack.formats.presets import PRESETS as ENCODINGS
 @click.command("distill")
 @click.option("--method", help="How to distill: kfs, haba, dim, isa, ...; 'dsetpack recipes' lists all.")
 @click.option(
-    "--preset", default="cpu", show_default=True, type=click.Choice(["cpu", "paper"]), help="Minutes, or a GPU."
+    "--preset",
+    default="cpu",
+    show_default=True,
+    type=click.Choice(["cpu", "paper"]),
+    help="Minutes on a CPU, or the paper's settings, for a GPU.",
 )
-@click.option("--recipe", help="A recipe by name, or a .toml file, in place of method and preset.")
+@click.option("--recipe", help="A recipe by name, or a .toml file, instead of method and preset.")
 @data_options(required=False)
-@click.option("--ipc", type=click.IntRange(1), help="Budget: floats of so many images a class.")
+@click.option("--ipc", type=click.IntRange(1), help="The budget: the floats of this many images per class.")
 @click.option("--stages", help="Distill in stages, by classes ('0,1;2,3') or as stages x classes ('5x2').")
-@click.option("--augment", type=click.Choice(["dsa", "none"]), help="Siamese augmentation while matching.")
+@click.option("--augment", type=click.Choice(["dsa", "none"]), help="The Siamese augmentation while matching.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
 @click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The seed of everything random.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.run.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the CSV log.")
@@ -48,9 +52,9 @@ def command(
 ) -> None:
     """Distill the training images of a data set into a pack, by a method or by a recipe.
 
-    Ctrl-C saves a checkpoint; --resume goes on from it to the very same pack. 'torchrun --nproc-per-node N -m dsetpack
-    distill ...' shares the work among N processes. With --stages each stage sees the images of its own classes only and
-    becomes a part of the pack; with kfs, later stages keep the decoders of the first.
+    Ctrl-C saves a checkpoint; --resume continues from it to the very same pack. 'torchrun --nproc-per-node N -m
+    dsetpack distill ...' divides the work between N processes. With --stages, each stage sees only the images of its
+    own classes and becomes a part of the pack; with kfs, later stages keep the decoders of the first.
     """
     if recipe is not None and method is not None:
         raise click.UsageError("--recipe names a method already: leave out --method")
@@ -69,7 +73,7 @@ def command(
     changes = {**settings, **({} if augment is None else {"siamese": augment})}
     chosen = data or load_recipe(name, changes).data
     if chosen is None:
-        raise FormatError(f"recipe {name} is for any data: name it by --data")
+        raise FormatError(f"recipe {name} is for any data: name the data by --data")
     check_writable(out)
     usable(device)
     make = distill if stages is None else partial(distill_stages, stages=parse_stages(stages))
@@ -93,7 +97,7 @@ def command(
 
 
 def _method(method: str, preset: str) -> str:
-    """The recipe of a method under a preset."""
+    """The name of a method's recipe for a preset."""
     import difflib
 
     from dsetpack.formats.errors import FormatError

@@ -1,4 +1,4 @@
-"""``dsetpack eval``: networks trained on a pack, tested on real images."""
+"""``dsetpack eval``: networks are trained on a pack and tested on real images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> list[str]:
-    """All names of an option that may be repeated and takes commas."""
+    """All names of an option that can be repeated and can hold commas."""
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
@@ -31,7 +31,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     type=click.Choice(["own", "common"]),
     default="own",
     show_default=True,
-    help="Train by the card's own recipe, or by the one that is common to all packs (ConvNet-3, 2000 steps, DSA).",
+    help="Train by the card's own recipe, or by the common one for all packs (ConvNet-3, 2000 steps, DSA).",
 )
 @click.option(
     "--arch",
@@ -40,13 +40,13 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     callback=_listed,
     metavar="NAME,...",
     help="Networks such as convnet3, resnet18, vgg11 or alexnet, densenet121 and efficientnet-b0 of torchvision, or "
-    "your own as module:callable, called with image=(C, H, W) and classes=n; by default the protocol's. Several make a "
-    "table.",
+    "your own as module:callable, called with image=(C, H, W) and classes=n; by default the protocol's. Results of "
+    "several networks are shown as a table.",
 )
 @click.option(
     "--width",
     type=click.IntRange(1),
-    help="Width of the networks; by default the recipe's for its own, else the paper's.",
+    help="Width of the networks; by default the recipe's for its own network, otherwise the paper's.",
 )
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks to train.")
 @click.option(
@@ -54,14 +54,14 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     type=click.Choice(["network", "krr"]),
     default="network",
     show_default=True,
-    help="What predicts: the network, or kernel ridge regression on its features (FRePo, ISA).",
+    help="Predict by the network, or by kernel ridge regression on its features (FRePo, ISA).",
 )
 @click.option(
     "--best-of",
     type=click.IntRange(2),
     metavar="N",
-    help="Test N times while training, and show the best beside the last; it is chosen on the test images, so the last "
-    "counts.",
+    help="Test N times while training, and show the best result beside the last; the best is chosen on the test "
+    "images, so only the last counts.",
 )
 @click.option(
     "--corrupt",
@@ -69,7 +69,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     multiple=True,
     callback=_listed,
     metavar="NAME[:LEVEL]",
-    help="Test on corrupted test images, too, such as fog:3, or fog for all five levels; may be repeated.",
+    help="Also test on corrupted test images, such as fog:3, or fog for all five levels; may be repeated.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
 @click.option("--augment/--no-augment", default=True, help="Use the protocol's augmentation, or none.")
@@ -96,9 +96,9 @@ def command(
     record: Path | None,
     settings: dict[str, Any],
 ) -> None:
-    """Train networks on FILE and test them on the data's test images, by its card's recipe or by the common protocol.
+    """Train networks on FILE, by its card's recipe or by the common protocol, and test them on the data's test images.
 
-    The network after the last step counts; the mean and the standard deviation over seeds are printed.
+    The network after the last step counts. The command prints the mean and the standard deviation over seeds.
     """
     import dsetpack
     from dsetpack.formats.atomic import check_writable
@@ -112,7 +112,7 @@ def command(
     if record is not None:
         check_writable(record)
     if any(":" in arch for arch in archs):
-        sys.path.insert(0, str(Path.cwd()))  # the user's own network lies where the user is
+        sys.path.insert(0, str(Path.cwd()))  # the user's own network is in the current folder
     pack, test = dsetpack.open(file), load(data, root, "test")
     check_data(pack.card, test)
     changed = _recipe(pack.card, test.name, protocol, settings)
@@ -174,7 +174,7 @@ def _sentence(file: str, found: Measured, images: int) -> Metric:
 def _rows(
     title: str, measured: Iterator[Measured], archs: list[str], tests: list[str], best_of: int | None
 ) -> Iterator[Metric]:
-    """Print a table, each row as soon as it is there."""
+    """Print a table, each row as soon as it is measured."""
     first, last = (max(map(len, names)) for names in (["network", *archs], ["test images", *tests]))
     best = "" if best_of is None else f"  {f'best of {best_of}':>16}"
     click.echo(f"{'network':<{first}}  width  {title:>16}{best}  {'test images':<{last}}  protocol".rstrip())
@@ -204,7 +204,7 @@ def _count(seeds: int) -> str:
 
 
 def _tests(test: ImageData, corruptions: list[str]) -> list[ImageData]:
-    """The clean test images, and the corrupted ones that are asked for."""
+    """The clean test images, and the corrupted ones that the user asks for."""
     from dsetpack.formats.errors import FormatError
     from dsetpack.trainers.data.corrupt import LEVELS, corrupted
 
@@ -220,7 +220,7 @@ def _tests(test: ImageData, corruptions: list[str]) -> list[ImageData]:
 
 
 def _recipe(card: Card, data: str, protocol: str, changes: dict[str, Any]) -> Recipe | None:
-    """The protocol's recipe with some fields changed; None for its own."""
+    """The protocol's recipe with some fields changed; None if nothing changes."""
     from dsetpack.formats.card import Recipe
     from dsetpack.formats.errors import FormatError, at
     from dsetpack.trainers.protocols import defaults

@@ -1,4 +1,4 @@
-"""A pack as it can be trained on, where its file keeps only how its pixel space was fitted."""
+"""A pack that can be trained on, even if its file keeps only the recipe of its pixel space."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def fitted(pack: Pack, data: str, root: Path | None) -> Pack:
-    """The pack with its ZCA fitted again where need be; only then are the data's training images read."""
+    """Fit the pack's ZCA again if the file keeps only its recipe; only then are the data's training images read."""
     from dsetpack.spaces import Zca
     from dsetpack.trainers.data import load
     from dsetpack.trainers.real import with_its_space

@@ -1,4 +1,4 @@
-"""``dsetpack info``: what a pack is and what it holds, from its header and manifest alone."""
+"""``dsetpack info``: the description and contents of a pack, from its header and manifest alone."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _spell(name: str, configuration: dict[str, Any]) -> str:
 def _show(facts: dict[str, Any]) -> None:
     console, card = Console(), facts["card"]
     if not console.is_terminal:
-        console.width = 160  # of a pipe, rich thinks that it has 80 columns
+        console.width = 160  # rich assumes 80 columns for a pipe
     title = Text.assemble((printable(card["title"]), "bold"), "  ", printable(card["description"]))
     console.print(title, soft_wrap=True)
     for key, value in _summary(facts):
@@ -119,7 +119,7 @@ def _signed(key: str | None) -> str:
 
 
 def _listed(settings: dict[str, Any] | None) -> str:
-    """All settings in one line, defaults too, but for what is not set."""
+    """All settings in one line, including defaults, except those that are None."""
     return "; ".join(f"{key} {_word(value)}" for key, value in (settings or {}).items() if value is not None)
 
 

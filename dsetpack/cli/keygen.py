@@ -1,4 +1,4 @@
-"""``dsetpack keygen``: a key pair to sign packs with."""
+"""``dsetpack keygen``: a key pair for signing packs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 @click.command("keygen")
 @click.argument("key", type=click.Path(path_type=Path))
 def command(key: Path) -> None:
-    """Make an Ed25519 key pair: KEY, private, not encrypted, readable by you only, and KEY.pub to give away."""
+    """Make an Ed25519 key pair: KEY is private (not encrypted, readable only by you), KEY.pub is for others."""
     from dsetpack.formats.keys import key_id, new_key, spell_id
 
     public = new_key(key)

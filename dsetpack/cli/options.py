@@ -13,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def data_options(required: bool = True) -> Callable[[F], F]:
-    """``--data`` and ``--root``."""
+    """Add the options ``--data`` and ``--root``."""
 
     def add(command: F) -> F:
         command = click.option(
@@ -27,21 +27,21 @@ def data_options(required: bool = True) -> Callable[[F], F]:
 
 
 class _DataOption(click.Option):
-    """Its help lists the known data sets, and looks for them only when it is shown: readers import torch."""
+    """An option whose help lists the known data sets; they are looked for only then, because readers import torch."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         from dsetpack.trainers.data import data_names
 
         self.help = (
             f"A data set by name ({', '.join(data_names())}), or a path: an .npz with x_train, y_train, x_test, "
-            "y_test; a folder of IDX files; a folder with one sub-folder of images a class, or with train/ and test/ "
-            "of those; a .dpk of images."
+            "y_test; a folder of IDX files; a folder with one sub-folder of images per class, or with such folders in "
+            "train/ and test/; a .dpk of images."
         )
         return super().get_help_record(ctx)
 
 
 def settings_option(what: str) -> Callable[[F], F]:
-    """``--set key=value``, any number of times; values are JSON, or else text."""
+    """Make the option ``--set key=value``, which may be repeated; values are JSON, or otherwise text."""
     return click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", callback=_settings, help=what)
 
 

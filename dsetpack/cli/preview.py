@@ -9,14 +9,14 @@ import click
 
 
 def png(_ctx: click.Context, _option: click.Parameter, path: Path) -> Path:
-    """The path, checked to be called what it will be."""
+    """Check that the path ends in ``.png``, and return it."""
     if path.suffix.lower() != ".png":
         raise click.BadParameter(f"{path} will be a PNG: a name that ends in .png expected")
     return path
 
 
 def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -> Path:
-    """The path, whose suffix says what it will be."""
+    """Check that the path ends in ``.png`` or ``.html``, and return it."""
     if path.suffix.lower() not in (".png", ".html"):
         raise click.BadParameter(f"{path}: a name that ends in .png or .html expected")
     return path
@@ -32,10 +32,12 @@ def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -
     required=True,
     help="The PNG to write, or the page (.html): one file with images, bytes, card and results, which loads nothing.",
 )
-@click.option("--rows", type=click.IntRange(1, 200), help="Sources shown at most: by default 20, on a page 40.")
-@click.option("--columns", default=12, show_default=True, type=click.IntRange(1, 64), help="Decoders shown at most.")
+@click.option("--rows", type=click.IntRange(1, 200), help="The largest number of sources: by default 20, on a page 40.")
+@click.option(
+    "--columns", default=12, show_default=True, type=click.IntRange(1, 64), help="The largest number of decoders."
+)
 def command(file: str, out: Path, rows: int | None, columns: int) -> None:
-    """Draw FILE (a path or URL): as a grid, sources down and decoders across, or as a page."""
+    """Draw FILE (a path or URL) as a grid, sources down and decoders across, or as a page."""
     from dsetpack.formats.atomic import check_writable
 
     check_writable(out)

@@ -11,11 +11,11 @@ import click
 @click.argument("repository", metavar="OWNER/NAME[@REVISION]")
 @click.argument("file", required=False)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; by default FILE's own name.")
-@click.option("--digest", help="The pack's digest, sha256:...: refuse any other.")
+@click.option("--digest", help="The digest that the pack must have, sha256:...")
 def command(repository: str, file: str | None, out: Path | None, digest: str | None) -> None:
     """Download FILE from a data set repository of the Hugging Face Hub, verify it, and only then write it.
 
-    FILE may be left out where there is only one .dpk. Needs dsetpack[hub].
+    FILE may be left out if there is only one .dpk. This needs dsetpack[hub].
     """
     from dsetpack.hub import pull
 

@@ -1,4 +1,4 @@
-"""``dsetpack push``: a pack into a data set repository of the Hugging Face Hub."""
+"""``dsetpack push``: upload of a pack to a data set repository of the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 @click.command("push")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("repository", metavar="OWNER/NAME")
-@click.option("--revision", help="The branch to commit to, made if there is none; by default the main one.")
-@click.option("--private", is_flag=True, help="A new repository is private; one that is there must be.")
+@click.option("--revision", help="The branch to commit to, created if it does not exist; by default the main branch.")
+@click.option("--private", is_flag=True, help="Create a private repository; if it exists, it must be private.")
 def command(file: Path, repository: str, revision: str | None, private: bool) -> None:
     """Verify FILE and upload it to a data set repository of the Hugging Face Hub, with its card, in one commit.
 
-    Needs dsetpack[hub], and a token: 'hf auth login' or HF_TOKEN.
+    This needs dsetpack[hub], and a token: 'hf auth login' or HF_TOKEN.
     """
     from dsetpack.hub import CARD, push
 

@@ -1,4 +1,4 @@
-"""``dsetpack recipes``: what there is to distill by."""
+"""``dsetpack recipes``: the shipped recipes for distilling."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 @click.command("recipes")
 @click.argument("name", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(name: str | None, as_json: bool) -> None:
-    """List the shipped recipes, or show all settings of the one called NAME."""
+    """List the shipped recipes, or show all settings of the recipe NAME."""
     from dsetpack.trainers import recipe as recipes
 
     if name is not None:

@@ -1,4 +1,4 @@
-"""``dsetpack reproduce``: whether a pack does what its card says."""
+"""``dsetpack reproduce``: a check that a pack reaches the accuracy in its card."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 def command(file: str, data: str, root: Path | None, seeds: int, device: str) -> None:
     """Measure FILE again by the recipe in its card, on the real test data that the card pins, and compare.
 
-    Prints the card's value, the new one, and their difference in standard errors; the status is 1 beyond three.
+    The command prints the card's value, the new value, and their difference in standard errors. The exit status is 1 if
+    they are more than three standard errors apart.
     """
     import dsetpack
     from dsetpack.loading.device import usable

@@ -1,4 +1,4 @@
-"""``dsetpack score``: how much of a pack's accuracy its images earn, and not its labels or its augmentation."""
+"""``dsetpack score``: how much of a pack's accuracy is due to its images, not to its labels or its augmentation."""
 
 from __future__ import annotations
 
@@ -37,26 +37,28 @@ _SCORES = {
 @click.argument("file")
 @data_options()
 @click.option(
-    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks, and random sets, a part."
+    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks, and random sets, per accuracy."
 )
 @click.option("--steps", type=click.IntRange(1), help="Steps of each training; by default the card's recipe.")
 @click.option("--real-steps", type=click.IntRange(1), help="Steps on all real images; by default ten epochs.")
 @click.option(
-    "--per-class", type=click.IntRange(1), help="Random images a class; by default as many as fit in FILE's bytes."
+    "--per-class",
+    type=click.IntRange(1),
+    help="Random images per class; by default the number that fits in FILE's bytes.",
 )
 @click.option(
     "--rate",
     "rates",
     multiple=True,
     type=click.FloatRange(0, min_open=True),
-    help="A learning rate to try for random images and hard labels, beside the recipe's; may be repeated. "
+    help="A learning rate to try for random images and hard labels, besides the recipe's; may be repeated. "
     "By default 0.001, 0.005, 0.01, 0.05 and 0.1.",
 )
 @click.option(
     "--results",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="JSON",
-    help="Keep each accuracy here as soon as it is measured, and go on from those that are there.",
+    help="A file that keeps each accuracy as soon as it is measured; measured ones in it are not repeated.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -78,7 +80,7 @@ def command(
     They compare networks trained on FILE with networks trained on all real images and on random ones of the same size.
     That takes many trainings: for each seed one or two on FILE and one at each learning rate on random images, twice if
     the card augments; one at each learning rate on FILE with hard labels, if its labels are soft; and one on all real
-    images. How many is said before they start.
+    images. The command says how many trainings there are before it starts.
     """
     import dsetpack
     from dsetpack.formats import Reader
@@ -105,7 +107,7 @@ def command(
     if as_json:
         click.echo(json.dumps({"file": file, "digest": pack.digest, "bytes": size, **_facts(found)}, indent=2))
         return
-    click.echo(f"{file}: {size:,} bytes, beside {found.per_class} random real images a class; seeds: {seeds}")
+    click.echo(f"{file}: {size:,} bytes, beside {found.per_class} random real images per class; seeds: {seeds}")
     _show(found)
 
 

@@ -16,7 +16,7 @@ import click
     help="An Ed25519 private key as PEM, from 'dsetpack keygen' or 'openssl genpkey -algorithm ed25519'.",
 )
 def command(file: Path, key: Path) -> None:
-    """Check the whole of FILE and sign it, in place. Its digest stays; a signature that is there is replaced."""
+    """Check the whole of FILE and sign it in place. Its digest does not change; an existing signature is replaced."""
     from dsetpack.formats import Reader
     from dsetpack.formats.signature import signer
     from dsetpack.formats.signing import sign

@@ -21,8 +21,10 @@ from dsetpack.cli.options import data_options
     show_default=True,
     help="8-bit PNG files and labels.csv; float tensors; or a table of the Hugging Face datasets library.",
 )
-@click.option("--space", type=click.Choice(["pack", "raw"]), help="Of safetensors: pixel space; by default the pack's.")
-@click.option("--per-class", type=click.IntRange(1), help="Images a class of a generator.")
+@click.option(
+    "--space", type=click.Choice(["pack", "raw"]), help="For safetensors: the pixel space; by default the pack's."
+)
+@click.option("--per-class", type=click.IntRange(1), help="Images per class of a generator.")
 @data_options(required=False)
 def command(
     file: str,
@@ -35,7 +37,7 @@ def command(
 ) -> None:
     """Write every image of FILE (a path or URL) with its label into the new or empty folder DIR.
 
-    Of a pack that keeps only the recipe of its ZCA, --data names the training images to fit it on again.
+    If the pack keeps only the recipe of its ZCA, --data names the training images on which to fit it again.
     """
     import dsetpack
     from dsetpack.cli.fitted import fitted
