@@ -2,8 +2,8 @@
 
     python examples/continual.py
 
-Five tasks of two classes. The learner never sees an old image again: each batch of new images is followed by as many
-from a memory of at most 40 kB. At the end it is compared with a learner without memory.
+There are five tasks of two classes. The learner never sees an old image again: each batch of new images is followed by
+the same number from a memory of at most 40 kB. At the end, the learner is compared with one without a memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ train, test = load("fashion-sample"), load("fashion-sample", split="test")
 
 
 def learn(memory: ReplayMemory | None) -> float:
-    """Learn task after task; the accuracy on the test images of all ten classes."""
+    """Learn task after task, and return the accuracy on the test images of all ten classes."""
     model = network("convnet3", train.shape, len(train.classes), 16, seed=0)
     optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
     for classes in TASKS:
@@ -46,4 +46,4 @@ if __name__ == "__main__":
     memory = ReplayMemory("40 kB", classes=train.classes)
     found = learn(memory)
     print(f"accuracy on all classes with the memory: {found:.1%}, without: {learn(None):.1%}")
-    print(f"saved in {memory.save('memory.dpk'):,} bytes; it goes on from there by ReplayMemory.open('memory.dpk')")
+    print(f"saved in {memory.save('memory.dpk'):,} bytes; ReplayMemory.open('memory.dpk') continues from there")
