@@ -111,6 +111,17 @@ def convert(
             nor the arguments say what is needed. The message names the file and the field.
         LimitError: if the file declares more bytes than ``limits`` allows.
         DsetpackError: if an optional package is missing.
+<<<<<<< HEAD
+=======
+
+    Examples:
+        >>> import torch
+        >>> from dsetpack.convert import convert
+        >>> torch.save({"images": torch.rand(20, 3, 32, 32), "labels": torch.arange(20) % 10}, "images.pt")
+        >>> pack = convert("images.pt", space=dsetpack.Raw())
+        >>> len(pack), pack.card.shape
+        (20, (3, 32, 32))
+>>>>>>> wt-p2
     """
     path = Path(source)
     if not path.exists():

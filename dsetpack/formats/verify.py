@@ -47,6 +47,13 @@ def verify(
     Raises:
         DsetpackError: if there is a problem; the message names the file and the field of the first one.
         OSError: if the file cannot be read.
+
+    Examples:
+        >>> dsetpack.verify("fashion-kfs.dpk", hdf5=False)  # no error: the file is sound
+        >>> cut_short = open("fashion-kfs.dpk", "rb").read()[:-1]
+        >>> dsetpack.verify(cut_short)
+        Traceback (most recent call last):
+        dsetpack.formats.errors.IntegrityError: <bytes>: 10724 bytes found, 10725 expected: 1 are missing
     """
     limits = limits or Limits()
     with Reader(where, limits=limits, digest=digest, trusted_keys=trusted_keys) as reader:

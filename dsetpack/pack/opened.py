@@ -52,6 +52,13 @@ def open_pack(
         FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
         OSError: if the file cannot be read.
         DsetpackError: if torch cannot use the device here.
+
+    Examples:
+        >>> pack = dsetpack.open("fashion-kfs.dpk")
+        >>> len(pack), pack.card.shape
+        (280, (1, 28, 28))
+        >>> pack.card.classes[:3]
+        ('T-shirt/top', 'Trouser', 'Pullover')
     """
     chosen = usable(device)
     reader = Reader(where, verify=verify, limits=limits, digest=digest, trusted_keys=trusted_keys)

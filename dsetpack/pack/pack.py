@@ -120,6 +120,13 @@ class Pack:
         Raises:
             FormatError: if shapes, dtypes or values do not fit, if a label is outside the classes, or if a card field
                 is unknown.
+
+        Examples:
+            >>> import numpy as np
+            >>> images = np.zeros((4, 28, 28), np.uint8)
+            >>> pack = dsetpack.Pack.from_arrays(images, labels=[0, 0, 1, 1], classes=["cat", "dog"])
+            >>> len(pack), pack.card.shape
+            (4, (1, 28, 28))
         """
         made, part, pixel_space = images_contents(images, labels, classes=classes, space=space, **card)
         return Pack(made, [part], pixel_space)
@@ -136,6 +143,13 @@ class Pack:
 
         Raises:
             FormatError: if no packs are given, or if packs differ in such a field (the message names it).
+
+        Examples:
+            >>> pack = dsetpack.open("fashion-kfs.dpk")
+            >>> bags, coats = pack.select(classes="Bag"), pack.select(classes="Coat")
+            >>> both = dsetpack.Pack.merge(bags, coats, title="Bags and coats")
+            >>> len(bags), len(coats), len(both)
+            (28, 28, 56)
         """
         if not packs:
             raise FormatError("nothing to merge: at least one pack expected")
@@ -162,6 +176,14 @@ class Pack:
 
         Raises:
             IndexError: if a pair does not exist, or if ``pair_ids`` is not one-dimensional.
+
+        Examples:
+            >>> pack = dsetpack.open("fashion-kfs.dpk")
+            >>> x, y = pack.decode([0, 1, 279])
+            >>> x.shape
+            torch.Size([3, 1, 28, 28])
+            >>> y
+            tensor([0, 0, 9])
         """
         pairs = np.asarray(pair_ids.cpu() if isinstance(pair_ids, Tensor) else pair_ids)
         if pairs.ndim != 1:
@@ -186,6 +208,13 @@ class Pack:
 
         It can be resumed exactly. Images are not augmented; ``Dsa(pack.card.augmentation)(x, generator)`` augments a
         batch as ``train`` does.
+
+        Examples:
+            >>> pack = dsetpack.open("fashion-kfs.dpk").select(classes=["Bag", "Coat"])
+            >>> for x, y in pack.loader(batch_size=32, seed=0):
+            ...     print(x.shape, y.shape)
+            torch.Size([32, 1, 28, 28]) torch.Size([32])
+            torch.Size([24, 1, 28, 28]) torch.Size([24])
         """
         return PackLoader(self, batch_size, **options)
 
@@ -204,6 +233,14 @@ class Pack:
 
         Raises:
             FormatError: if nothing is left, or if a class or part does not exist.
+
+        Examples:
+            >>> pack = dsetpack.open("fashion-kfs.dpk")
+            >>> shoes = pack.select(classes=["Sneaker", "Ankle boot"])
+            >>> len(pack), len(shoes)
+            (280, 56)
+            >>> shoes.labels.unique()
+            tensor([7, 9])
         """
         card, kept = select(self.card, self.parts, classes, parts)
         return Pack(card, kept, self.space)
@@ -293,6 +330,12 @@ class Pack:
 
         Returns:
             the file's size in bytes.
+
+        Examples:
+            >>> pack = dsetpack.open("fashion-kfs.dpk")
+            >>> size = pack.select(classes="Bag").save("bags.dpk", encoding="int8")
+            >>> len(dsetpack.open("bags.dpk"))
+            28
         """
         return write(path, *stored(self.card, self.parts, self.space), encoding=encoding)
 

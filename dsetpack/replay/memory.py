@@ -170,6 +170,14 @@ class ReplayMemory:
         Raises:
             FormatError: if the pack does not fit, if the memory already has the task, or if the budget does not hold
                 one source of each class of each task.
+
+        Examples:
+            >>> from dsetpack.replay import ReplayMemory
+            >>> pack, memory = dsetpack.open("fashion-kfs.dpk"), ReplayMemory("50 kB")
+            >>> memory.add(pack.select(classes=["Bag", "Coat"]), task="bags and coats")
+            >>> memory.add(pack.select(classes=["Sneaker", "Ankle boot"]), task="shoes")
+            >>> memory.tasks, len(memory)
+            (('bags and coats', 'shoes'), 112)
         """
         if not isinstance(pack, Pack):
             raise FormatError(f"pack is a {type(pack).__name__}; a Pack expected, such as dsetpack.open(path)")
