@@ -121,7 +121,6 @@ def convert(
         >>> pack = convert("images.pt", space=dsetpack.Raw())
         >>> len(pack), pack.card.shape
         (20, (3, 32, 32))
->>>>>>> wt-p2
     """
     path = Path(source)
     if not path.exists():
