@@ -111,8 +111,6 @@ def convert(
             nor the arguments say what is needed. The message names the file and the field.
         LimitError: if the file declares more bytes than ``limits`` allows.
         DsetpackError: if an optional package is missing.
-<<<<<<< HEAD
-=======
 
     Examples:
         >>> import torch
