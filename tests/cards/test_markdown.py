@@ -16,6 +16,7 @@ from dsetpack import cards
 from dsetpack.cards import text
 from dsetpack.cards.markdown import size_category
 from dsetpack.formats.card import Metric, Provenance
+from dsetpack.training.train import train
 from tests.support.card_cases import KFS, LICENSES, front_matter, with_card
 from tests.support.make_cards import PACKS
 
@@ -128,10 +129,7 @@ def test_the_mark_is_one_comment_line():
 
 @pytest.mark.parametrize("name", PACKS)
 def test_code_of_a_card_runs(name, tmp_path, monkeypatch):
-    import dsetpack.training.train
-
-    real = dsetpack.training.train.train
-    monkeypatch.setattr(dsetpack.training.train, "train", lambda *a, **k: real(*a, **{**k, "steps": 1}))
+    monkeypatch.setattr("dsetpack.pack.pack.train", lambda *a, **k: train(*a, **{**k, "steps": 1}))
     monkeypatch.chdir(tmp_path)
     shutil.copy(PACKS[name], tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", cards.markdown(cards.facts(PACKS[name])), re.DOTALL)

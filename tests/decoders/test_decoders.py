@@ -207,7 +207,7 @@ def test_unknown_kind_and_foreign_configuration() -> None:
     for kind in ("siren", "base", "_conv", "os"):
         with pytest.raises(VersionError, match=f"unknown decoder kind '{kind}'"):
             decoder(kind, {}, CIFAR, 10)
-    with pytest.raises(FormatError, match="kind 'haba': a ImagesConfig found; HabaConfig expected"):
+    with pytest.raises(FormatError, match="kind 'haba': ImagesConfig found; HabaConfig expected"):
         decoder("haba", kind_config("images")(), CIFAR, 10)
 
 

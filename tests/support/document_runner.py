@@ -25,9 +25,9 @@ import click
 import numpy as np
 from click.testing import CliRunner
 
-import dsetpack.training.train
 from dsetpack.cli import main
 from dsetpack.formats.by_name import by_name
+from dsetpack.training.train import train
 from tests.support import release_layouts
 from tests.support.fast_recipe import FAST
 from tests.support.paths import DOCS, KFS, ROOT
@@ -68,9 +68,8 @@ def prepare(folder: Path) -> None:
 
 def run_page(page: Path, folder: Path, monkeypatch: Any) -> None:
     """Run all blocks of a page in order; what fails says the page and the line."""
-    real = dsetpack.training.train.train
-    few = lambda *args, **given: real(*args, **{**given, "steps": min(STEPS, given.get("steps") or STEPS)})  # noqa: E731
-    monkeypatch.setattr(dsetpack.training.train, "train", few)
+    few = lambda *args, **given: train(*args, **{**given, "steps": min(STEPS, given.get("steps") or STEPS)})  # noqa: E731
+    monkeypatch.setattr("dsetpack.pack.pack.train", few)
     monkeypatch.chdir(folder)
     prepare(folder)
     with overlay(folder / "package") as add:
