@@ -288,6 +288,7 @@ def test_the_missing_package_is_named(place, monkeypatch):
         assert "install 'dsetpack[hub]'" in failed.output
 
 
+@pytest.mark.slow
 def test_a_whole_process_with_nothing_but_the_environment(server, place):
     """As people run it: ``HF_ENDPOINT`` and ``HF_TOKEN`` alone say where, and torch is not imported."""
     code = (

@@ -30,6 +30,7 @@ def test_orders_cover_all_classes_once_and_differ_by_seed(tmp_path):
     assert own.order(1) == orders[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["kfs", "random", "herding"])
 def test_every_method_has_the_same_bytes_and_its_own_classes(tmp_path, method):
     own = work(tmp_path)

@@ -39,7 +39,8 @@ def test_write_returns_the_size_and_leaves_one_file(tmp_path):
 
 
 @posix
-@pytest.mark.parametrize("save", [pytest.param("pack", marks=pytest.mark.slow), "file"])
+@pytest.mark.slow
+@pytest.mark.parametrize("save", ["pack", "file"])
 def test_killed_at_any_instant(save, tmp_path):
     from benchmarks.measure import kill
 

@@ -114,6 +114,7 @@ def touch(data):
     formats.verify(data, hdf5=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_random_manifests(seed):
     draw, made = random.Random(seed), list(drafts())

@@ -61,6 +61,7 @@ def test_several_chunks_through_h5py(monkeypatch):
     formats.verify(data)
 
 
+@pytest.mark.slow
 def test_many_datasets_and_chunks_fit_the_profile(monkeypatch):
     """HDF5 changes how it stores links and chunks when there are many of them."""
     monkeypatch.setattr(writer, "CHUNK_BYTES", 120)

@@ -16,7 +16,7 @@ from dsetpack.loading.dataset import PackDataset, decode
 from tests.support.fake_pack import FakePack, epochs_of, pairs_of
 from tests.support.slow_order import flat
 
-CONTEXTS = ["fork", "spawn", "forkserver"]
+CONTEXTS = ["fork", pytest.param("spawn", marks=pytest.mark.slow), pytest.param("forkserver", marks=pytest.mark.slow)]
 
 
 def transform(image):
@@ -139,6 +139,7 @@ def test_worker_options_under_fork():
         list(DataLoader(dataset, sampler=[0, 99], **options))
 
 
+@pytest.mark.slow
 def test_distributed_sampler_with_set_epoch():
     dataset = PackDataset(FakePack(((20, 1),)))
     seen = []

@@ -53,6 +53,7 @@ def test_epochs(workers):
     assert read([(x - 1, y) for x, y in loader]) == order(0, seed=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["spawn", "forkserver"])
 def test_other_start_methods(context):
     loader = make(1, multiprocessing_context=context)

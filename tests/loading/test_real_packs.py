@@ -55,6 +55,7 @@ def test_every_reader_gives_the_same_epochs(opened):
             check(reader, epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("context", ["spawn", "forkserver"])
 def test_opened_packs_in_fresh_processes(opened, context):
     stream = DataLoader(opened.stream(8, seed=3), batch_size=None, num_workers=1, multiprocessing_context=context)

@@ -180,7 +180,13 @@ def test_zero_three_one_workers():
 
 
 @pytest.mark.parametrize(
-    ("context", "persistent"), [("fork", False), ("fork", True), ("spawn", True), ("forkserver", False)]
+    ("context", "persistent"),
+    [
+        ("fork", False),
+        ("fork", True),
+        pytest.param("spawn", True, marks=pytest.mark.slow),
+        pytest.param("forkserver", False, marks=pytest.mark.slow),
+    ],
 )
 def test_epochs_with_workers(context, persistent):
     source = stream()

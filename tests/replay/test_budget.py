@@ -41,6 +41,7 @@ def kept(memory: ReplayMemory) -> dict[tuple[int, int], list[int]]:
     return found
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(spans=Spans, budget=st.integers(4000, 12000), balance=st.sampled_from(["class", "task"]), seed=st.integers(0, 9))
 def test_whatever_comes_the_file_fits_and_the_last_picked_went(spans, budget, balance, seed):

@@ -46,6 +46,7 @@ def options(tmp_path):
     return {"settings": SMALL, "cache": tmp_path}
 
 
+@pytest.mark.slow
 def test_kfs_learns_codes_on_the_decoders_of_the_first_stage(data, own, options):
     memory = ReplayMemory("1MB", encoding="exact")
     for images, task in zip(own, ("a", "b"), strict=True):

@@ -81,9 +81,8 @@ def test_equal_decoders_are_shared_also_where_they_come_from_files(stages):
         assert len({id(part.decoder) for part in again.pack.parts}) == 1
 
 
-@pytest.mark.parametrize(
-    "encoding", ["exact", *(pytest.param(name, marks=pytest.mark.slow) for name in ("f16", "int8", "int4"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
     """Scales are rounded anew each time that they are encoded; and of two banks each is its own."""

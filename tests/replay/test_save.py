@@ -24,6 +24,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(
     kinds=st.lists(st.sampled_from([("kfs", "images"), ("haba", "images")]), min_size=1, max_size=1).flatmap(

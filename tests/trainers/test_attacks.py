@@ -59,6 +59,7 @@ def test_auc_refuses_what_has_none():
             auc(members, others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_each_attack_finds_members_of_lower_loss(name):
     """Two normals 1.5 apart: the best possible AUC is Phi(1.5 / sqrt 2) = 0.856."""
@@ -68,6 +69,7 @@ def test_each_attack_finds_members_of_lower_loss(name):
         assert attack(name, made_up(200, 1.5, 1), made_up(200, 0, 2)) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_attack_finds_what_is_not_there(name):
     """Three standard errors of the AUC of guesses on 200 of each: sqrt((2 · 200 + 1) / (12 · 200²)) = 0.029."""

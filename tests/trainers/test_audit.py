@@ -15,6 +15,7 @@ from tests.support.audit_cases import RECIPE, noise, pack
 sklearn = pytest.importorskip("sklearn", reason="the extra 'audit' is not installed")
 
 
+@pytest.mark.slow
 def test_networks_that_memorise_give_their_members_away():
     """Random labels cannot be learned, only memorised; the pack has nothing of the members."""
     recipe = RECIPE.model_copy(update={"width": 16, "lr": 0.05, "weight_decay": 0.0})

@@ -39,6 +39,7 @@ def distill(folder: Path, resume: bool, stop: tuple[str, int] | None) -> Generat
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [("gan", 1), ("gan", 3), ("match", 2), ("match", 3)])
 def test_interrupted_and_resumed_is_bit_identical(tmp_path, stop):
     straight = distill(tmp_path / "a", False, None)

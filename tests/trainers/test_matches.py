@@ -85,7 +85,7 @@ class Judge:
     [
         pytest.param(
             *case,
-            marks=[pytest.mark.slow] * (case[0] in STEPS),
+            marks=[pytest.mark.slow] * (case[0] in (*STEPS, "dc")),
             id="-".join([*case[:2], *(key.split(".")[-1] for key in case[2]), str(number)]),
         )
         for number, case in enumerate(VARIANTS)

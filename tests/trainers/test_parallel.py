@@ -95,7 +95,8 @@ def same_part(found: Part, expected: Part, atol: float = 1e-5) -> None:
         assert torch.allclose(found.decoder.state_dict()[key], value, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["a", pytest.param("b", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["a", "b"])
 def test_two_processes_give_what_one_gives(name, tmp_path, one_thread):
     out, alone_out = tmp_path / f"{name}.dpk", tmp_path / f"alone-{name}.dpk"
     two_processes("work", out, tmp_path / "cache")

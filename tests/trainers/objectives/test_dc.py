@@ -78,6 +78,7 @@ def test_loss_of_a_linear_network_is_the_closed_form(doubles, distance):
     assert loss == pytest.approx(expected, rel=1e-6)  # real images are float32 before they are doubled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("distance", "options"),
     [("cosine", {}), ("cosine", {"augment": True}), ("mse", {"soft": True}), ("l1", {"augment": True, "soft": True})],

@@ -121,9 +121,8 @@ def test_weights_of_the_matching():
     assert LogitsSettings(matching="features", weight=0.2).share == 0.2
 
 
-@pytest.mark.parametrize(
-    "matching", ["logits", "log-softmax", "features", pytest.param("gradients", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("matching", ["logits", "log-softmax", "features", "gradients"])
 def test_stage_2_lowers_its_loss(matching, monkeypatch):
     """On all real images and as many drawn ones, with a network that knows the classes and stays as it is."""
     where = context(space=NORMALIZED)

@@ -203,6 +203,7 @@ def test_alpha_learns_stays_above_its_minimum_and_ends_in_the_recipe():
     assert (group["lr"], group["momentum"]) == (1e-3, 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: Pixels(lr=3.0), kfs])
 def test_a_few_real_steps_lower_the_loss(tmp_path, make):
     synthetic, where = make(), context(tmp_path)
