@@ -435,7 +435,7 @@ class ReplayMemory:
         size = math.prod(data.shape) * FLOAT_BYTES[self._encoding] * len(set(data.labels.tolist()))
         if not (count := int(parse_bytes(budget) / size)):
             raise FormatError(
-                f"a stage's budget of {parse_bytes(budget):,} bytes is less than one image a class, {size:,.0f} bytes "
-                f"at the encoding {self._encoding}"
+                f"a stage's budget of {parse_bytes(budget):,} bytes is less than one image per class, {size:,.0f} "
+                f"bytes at the encoding {self._encoding}"
             )
         return count

@@ -57,4 +57,4 @@ def test_preview_of_a_generator_shows_draws_of_each_class():
     card = Card(title="g", classes=("a", "b", "c"), shape=(1, 28, 28), per_class=4)
     bank = decoder("generator", config, card.shape, 3).eval()
     pack = Pack(card, [Part("generator", config, bank, None, torch.arange(3).repeat_interleave(4))])
-    assert grid(pack).height < 300  # a row a class
+    assert grid(pack).height < 300  # a row per class

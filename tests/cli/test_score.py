@@ -30,7 +30,7 @@ def sample(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small(sample, tmp_path_factory):
-    """A pack of one of those images a class, with a teacher-like soft label for each."""
+    """A pack of one of those images per class, with a teacher-like soft label for each."""
     real = load(sample)
     chosen = real.take(real.draw(1, 0))
     labels = torch.full((10, 10), 0.01) + 0.9 * torch.eye(10)[chosen.labels]

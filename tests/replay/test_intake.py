@@ -129,7 +129,7 @@ def test_progress_is_shown(own, options, capsys):
     [
         ({"recipe": "kfs-cqu"}, "no recipe 'kfs-cqu'"),
         ({"task": "first"}, "'first' is in the memory already"),
-        ({"budget": 200}, "less than one image a class, 512 bytes"),
+        ({"budget": 200}, "less than one image per class, 512 bytes"),
         ({"recipe": "dim-cpu", "settings": {}}, "generator"),
         ({"data": 0}, "is in stage 0 already"),
         ({"settings": {**SMALL, "parameterization.decoders": 3}}, "the pack's decoders are"),

@@ -175,12 +175,12 @@ def test_a_class_with_fewer_images_than_the_budget_picks():
 
 
 BUDGETS: dict[str, tuple[dict[str, Any], str]] = {
-    "images": ({"sources": 3}, "3 sources a class of [1, 8, 8] of images are 576 floats; 2 images a class are 384: "),
-    "upsample": ({"sources": 3}, "3 sources a class of [1, 8, 8] of upsample are 576 floats; 2 images a class are "),
-    "haba": ({"over_parameterisation": 0.0}, "2 sources a class of [1, 8, 8] and 2 decoders of haba are "),
-    "kfs": ({"over_parameterisation": 0.0, "decoders": 50}, "2 sources a class of [3, 1, 1] and 50 decoders of kfs are "),
+    "images": ({"sources": 3}, "3 sources per class of [1, 8, 8] of images are 576 floats; 2 images per class are 384: "),
+    "upsample": ({"sources": 3}, "3 sources per class of [1, 8, 8] of upsample are 576 floats; 2 images per class are "),
+    "haba": ({"over_parameterisation": 0.0}, "2 sources per class of [1, 8, 8] and 2 decoders of haba are "),
+    "kfs": ({"over_parameterisation": 0.0, "decoders": 50}, "2 sources per class of [3, 1, 1] and 50 decoders of kfs are "),
 }  # fmt: skip
-"""Of each parameterization: settings beyond the budget of 2 images a class of 1×8×8, and what is said."""
+"""Of each parameterization: settings beyond the budget of 2 images per class of 1×8×8, and what is said."""
 
 
 @pytest.mark.parametrize("on", BUDGETS)
@@ -192,8 +192,8 @@ def test_a_budget_smaller_than_the_sources(on):
     if on in ("haba", "kfs"):  # not even one fits
         one = {f"parameterization.{key}": value for key, value in (changes | {"sources": None}).items()}
         single = refused(*arguments("dm", on, one), "--ipc", "1")
-        assert single.startswith("1 sources a class of ")
-        assert "1 images a class are 192: raise ipc" in single
+        assert single.startswith("1 sources per class of ")
+        assert "1 images per class are 192: raise ipc" in single
     assert not Path("x.dpk.run").exists()
 
 

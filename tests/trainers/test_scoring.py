@@ -179,7 +179,7 @@ def test_results_of_another_measurement_are_refused(monkeypatch, tmp_path):
 
 
 def test_epochs_become_steps(monkeypatch):
-    """8 images in batches of 3 are 3 steps an epoch; one random image a class trains as long."""
+    """8 images in batches of 3 are 3 steps per epoch; one random image per class trains as long."""
     trainer = Trainer(monkeypatch, lead)
     by_epochs = Recipe(epochs=5, batch_size=3, lr=0.02, width=4)
     found = robustness(pack(recipe=by_epochs), data(), data(seed=2), 1, Plan(1, rates=()))

@@ -214,11 +214,11 @@ def test_decoders_count_once(made):
 def test_equally_many_codes_on_request(data, cache):
     pack = staged(data, cache, settings={"parameterization.sources": 2})
     assert [len(part) for part in pack.parts] == [4, 4]
-    with pytest.raises(FormatError, match="stage 0 of 2 classes: 5 sources a class of .* and 2 decoders of kfs"):
+    with pytest.raises(FormatError, match="stage 0 of 2 classes: 5 sources per class of .* and 2 decoders of kfs"):
         staged(data, cache, settings={"parameterization.sources": 5})
     settings = SMALL | {"parameterization.sources": 6}
     with pytest.raises(
-        FormatError, match=r"stage 2 of 1 classes: 6 sources a class of \[3, 4, 4\] of kfs are 288 floats"
+        FormatError, match=r"stage 2 of 1 classes: 6 sources per class of \[3, 4, 4\] of kfs are 288 floats"
     ):
         add_stage(pack, data, [2], settings=settings, cache=cache)
 

@@ -119,7 +119,7 @@ def test_every_pair_of_a_factorized_pack_is_written(tmp_path):
     assert torch.equal(back.decode(range(30))[0], pack.decode(range(30))[0])
     assert torch.equal(back.labels, pack.labels)
     assert not back.card.metrics
-    assert (back.card.recipe.epochs, back.card.recipe.steps) == (None, 1000), "10 bases are one step an epoch"
+    assert (back.card.recipe.epochs, back.card.recipe.steps) == (None, 1000), "10 bases are one step per epoch"
     assert back.card.recipe.lr == 0.02
 
 

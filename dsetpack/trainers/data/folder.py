@@ -90,7 +90,7 @@ def _is_grey(path: Path) -> bool:
 def _pixels(path: Path, mode: str) -> NDArray[np.uint8]:
     with _open(path) as image:
         if image.mode.startswith(("I", "F")):  # converting would clip the values
-            raise FormatError(f"{path}: pixels of mode {image.mode} found; 8 bits a channel expected")
+            raise FormatError(f"{path}: pixels of mode {image.mode} found; 8 bits per channel expected")
         try:
             return np.asarray(image.convert(mode))
         except (OSError, SyntaxError) as error:

@@ -91,9 +91,9 @@ class ParameterizationSettings(Model, ABC):
             more = f" (+{self.over_parameterisation:.0%}: {limit})" if self.over_parameterisation else ""
             decoders = f" and {config.bank_size()} decoders" if bank else ""
             raise FormatError(
-                f"{sources} sources a class of {list(config.source_shape(image))}{decoders} of {self.name} are "
-                f"{sources * source + bank} floats; {ipc} images a class are {allowed}{more}: raise ipc, take fewer or "
-                "smaller sources or decoders, or allow over_parameterisation"
+                f"{sources} sources per class of {list(config.source_shape(image))}{decoders} of {self.name} are "
+                f"{sources * source + bank} floats; {ipc} images per class are {allowed}{more}: raise ipc, take fewer "
+                "or smaller sources or decoders, or allow over_parameterisation"
             )
         return Budget(allowed=allowed, sources=sources, source_floats=sources * source, decoder_floats=bank)
 

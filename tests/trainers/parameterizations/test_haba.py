@@ -27,14 +27,14 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     [(10, 10, 9, 840), (10, 50, 49, 840), (10, 1, 1, 5 * 6312), (100, 10, 9, 31560 - 307200), (100, 1, 1, 31560)],
 )
 def test_bases_against_images_as_in_table_1(classes, ipc, bases, over):
-    """Five hallucinators are a little more than the one image a class that the paper takes off."""
+    """Five hallucinators are a little more than the one image per class that the paper takes off."""
     settings = HabaSettings(sources=bases, over_parameterisation=1.1)
     budget = settings.budget(CIFAR, classes, ipc)
     assert budget.decoder_floats == 5 * 6312
     assert budget.source_floats == classes * bases * 3072
     assert budget.used - budget.allowed == over
     if over > 0:
-        with pytest.raises(FormatError, match=f"{bases} sources a class"):
+        with pytest.raises(FormatError, match=f"{bases} sources per class"):
             HabaSettings(sources=bases).budget(CIFAR, classes, ipc)
 
 

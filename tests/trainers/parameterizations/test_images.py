@@ -64,7 +64,7 @@ def test_images_cost_themselves_and_labels_nothing(tmp_path, ipc):
     assert budget.used == budget.allowed == made.floats() == 2 * ipc * 240
     assert sum(p.numel() for p in made.parameters()) == made.floats() + 2 * ipc * 2
     assert plain.ImagesSettings(init="noise", sources=1).build(context(tmp_path, ipc=ipc)).floats() == 480
-    with pytest.raises(FormatError, match=f"{ipc + 1} sources a class"):
+    with pytest.raises(FormatError, match=f"{ipc + 1} sources per class"):
         plain.ImagesSettings(sources=ipc + 1).budget(IMAGE, 2, ipc)
 
 

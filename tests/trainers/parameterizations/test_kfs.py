@@ -148,7 +148,7 @@ def test_the_papers_example_costs_738_floats_a_decoder():
     assert exact.sources == (30720 - 8 * 738) // 1920 == 12
     assert exact.used <= exact.allowed == 30720
     example = budget("kfs", (3, 32, 32), 1, over_parameterisation=0.2)
-    assert example.sources == 16  # the paper's number: 16 · 192 = 3072 floats a class, and the decoders on top
+    assert example.sources == 16  # the paper's number: 16 · 192 = 3072 floats per class, and the decoders on top
     assert example.over == pytest.approx(0.192, abs=0.001)
 
 
@@ -165,7 +165,7 @@ def test_recipes_use_their_budget_and_no_more(name, image, ipc):
 
 
 def test_budgets_that_do_not_fit():
-    with pytest.raises(FormatError, match="1 images a class are 7840"):
+    with pytest.raises(FormatError, match="1 images per class are 7840"):
         budget("kfs", (1, 28, 28), 1, sources=100)
     with pytest.raises(FormatError, match="raise ipc, take fewer or smaller"):
         budget("kfs-cpu", (1, 28, 28), 1, decoders=400)
