@@ -7,7 +7,7 @@ from typing import Any
 
 from dsetpack.decoders.base import Decoder
 from dsetpack.formats.by_name import by_name
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.kinds import KindConfig, kind_config
 
 __all__ = ["Decoder", "decoder"]
@@ -32,5 +32,8 @@ def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int,
         config = model.model_validate(config)
     if not isinstance(config, model):
         raise FormatError(f"kind {kind!r}: {type(config).__name__} found; {model.__name__} expected")
-    made: Decoder = by_name(__name__, "DECODER")[kind](config, image, classes)
+    known = by_name(__name__, "DECODER")
+    if kind not in known:
+        raise DsetpackError(f"kind {kind!r} has no decoder: {__name__}.{kind} is missing")
+    made: Decoder = known[kind](config, image, classes)
     return made

@@ -1,7 +1,8 @@
 """Find things by the names of the files that define them: kinds, encodings, layouts, networks, objectives, ...
 
 A file in such a folder names what it defines by a module constant, such as ``CONFIG = HabaConfig`` in
-``kinds/haba.py``. To add a thing, add a file; nothing else changes. Files without the constant are helpers.
+``kinds/haba.py``. To add a thing, add a file. ``base``, files whose
+names begin with ``_``, and helpers that the caller names define nothing.
 """
 
 from __future__ import annotations
@@ -14,39 +15,49 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError
 
 T = TypeVar("T")
 
 
 @cache
-def by_name(package: str, constant: str) -> Mapping[str, Any]:
-    """What the files of a package define as ``constant``, by file name, sorted.
+def by_name(package: str, constant: str, helpers: tuple[str, ...] = ()) -> Mapping[str, Any]:
+    """What the files of a package define as ``constant``, by the file's name, sorted.
 
     Args:
-        package: its full name, such as ``dsetpack.formats.kinds``. All its files are imported; a name that a caller
-            asks for is only compared with theirs.
+        package: its full name, such as ``dsetpack.formats.kinds``. Its own files are imported; what somebody asks for
+            is only compared with their names.
         constant: a name in capitals.
+        helpers: files that define nothing of their own; so do ``base`` and files whose names begin with ``_``.
+
+    Raises:
+        DsetpackError: if another file does not define the constant.
     """
     folder = importlib.import_module(package).__path__
     names = sorted(module.name for module in pkgutil.iter_modules(folder))
-    modules = {name: importlib.import_module(f"{package}.{name}") for name in names}
-    found = {name: getattr(module, constant) for name, module in modules.items() if hasattr(module, constant)}
+    found = {}
+    for name in names:
+        if name not in ("base", *helpers) and not name.startswith("_"):
+            module = importlib.import_module(f"{package}.{name}")
+            if not hasattr(module, constant):
+                raise DsetpackError(f"{package}.{name} has to define {constant}, by which it is found")
+            found[name] = getattr(module, constant)
     return MappingProxyType(found)
 
 
-def chosen(known: Mapping[str, T], name: str, what: str) -> T:
-    """The thing of that name.
+def chosen(known: Mapping[str, T], name: object, what: str) -> T:
+    """The one of that name.
 
     Args:
-        known: the things by name.
-        name: the name that a caller asks for.
-        what: what the message calls such a thing, for example ``network``.
+        known: by name.
+        name: what somebody asks for.
+        what: what these things are, for the message: ``network``.
 
     Raises:
-        FormatError: if the name is unknown; the message gives the nearest name and all names.
+        FormatError: if there is none of that name; the message names the nearest and all.
     """
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0)[0]
-        raise FormatError(f"no {what} {name!r}; nearest is {near!r}, all are {', '.join(known)}")
-    return known[name]
+    if isinstance(name, str) and name in known:
+        return known[name]
+    near = difflib.get_close_matches(str(name), known, 1, 0)
+    nearest = f"nearest is {near[0]!r}, all are {', '.join(known)}" if near else "there are none"
+    raise FormatError(f"no {what} {name!r}; {nearest}")

@@ -15,7 +15,13 @@ from dsetpack.formats.model import printable, problems
 
 
 class DsetpackError(Exception):
-    """The root of every error that dsetpack raises on purpose."""
+    """The root of every error that dsetpack raises on purpose.
+
+    Attributes:
+        placed: whether the message begins with a place; see ``at``.
+    """
+
+    placed: bool = False
 
 
 class FormatError(DsetpackError, ValueError):
@@ -36,10 +42,10 @@ class LimitError(DsetpackError, ValueError):
 
 @contextmanager
 def at(place: str) -> Iterator[None]:
-    """Prefix the message of an error raised inside with its place: ``file: part 2: labels: ...``.
+    """Put where it happened in front of the message of an error from inside: ``file: part 2: labels: ...``.
 
-    A ``DsetpackError`` stays the same object. Any other ``ValueError``, including pydantic's, becomes a ``FormatError``
-    with a message of one line.
+    An error of ours is raised again as a new one of its class. Pydantic's ``ValidationError`` becomes a ``FormatError``
+    of one line. Everything else passes: a closed file and a bug are not faults of the place.
 
     Args:
         place: a file, a tensor, a field, an argument.
@@ -47,9 +53,15 @@ def at(place: str) -> Iterator[None]:
     try:
         yield
     except DsetpackError as error:
-        error.args = (f"{place}: {printable(str(error))}",)
-        raise
+        raise _placed(error, place).with_traceback(error.__traceback__) from error.__cause__
     except ValidationError as error:
-        raise FormatError(f"{place}: {problems(error)}") from error
-    except ValueError as error:
-        raise FormatError(f"{place}: {printable(str(error))}") from error
+        raise FormatError(f"{printable(place)}: {problems(error)}") from error
+
+
+def _placed(error: DsetpackError, place: str) -> DsetpackError:
+    """A copy of an error, with a place in front of its message; only the innermost message is shortened."""
+    text = str(error) if error.placed else printable(str(error))
+    copy = type(error).__new__(type(error))
+    copy.__dict__.update(error.__dict__)
+    copy.args, copy.placed = (f"{printable(place)}: {text}",), True
+    return copy

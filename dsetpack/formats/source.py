@@ -125,7 +125,7 @@ class UrlSource(Source):
     def size(self) -> int:
         size = self._ask(lambda: self._fs.info(self._path)["size"])
         if not isinstance(size, int):
-            raise DsetpackError(f"{self.name}: the server does not give the file's size")
+            raise DsetpackError("the server does not give the file's size")
         return size
 
     @override
@@ -135,7 +135,7 @@ class UrlSource(Source):
         data: bytes = self._ask(lambda: self._fs.cat_file(self._path, start=offset, end=offset + length))
         if len(data) > length:
             raise IntegrityError(
-                f"{self.name}: the server ignores range requests ({len(data)} bytes sent, {length} asked for); "
+                f"the server ignores range requests ({len(data)} bytes sent, {length} asked for); "
                 "download the file and open it by path"
             )
         if offset == 0 and not self._head:
@@ -150,7 +150,7 @@ class UrlSource(Source):
         except DsetpackError:
             raise
         except Exception as error:  # each file system has errors of its own
-            raise DsetpackError(f"{self.name}: cannot be read: {error!r}") from error
+            raise DsetpackError(f"cannot be read: {error!r}") from error
 
     @override
     def close(self) -> None:

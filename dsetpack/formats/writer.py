@@ -69,11 +69,7 @@ def encode(
     card: Card, parts: Iterable[PartEntry], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
 ) -> bytes:
     """The bytes that ``write`` writes; see there."""
-    with at("the pack"):
-        return _encode(card, tuple(parts), tensors, encoding)
-
-
-def _encode(card: Card, parts: tuple[PartEntry, ...], tensors: Mapping[str, Array], encoding: EncodingChoice) -> bytes:
+    parts = tuple(parts)
     roles = _roles(card, parts)
     check_keys(encoding, list(tensors), list(roles.values()))
     tensors = {name: _native(values) for name, values in tensors.items()}
@@ -123,7 +119,8 @@ def _encode_arrays(
         values = tensors[name]
         step = choose(encoding, name, roles[name], values)
         stored[name], steps, sides = _encode_array(values, step, name)
-        entries[name] = Tensor(dtype=cast(DType, values.dtype.name), shape=values.shape, encodings=steps)
+        with at(f"tensor {name!r}"):  # the manifest may not hold so many dimensions
+            entries[name] = Tensor(dtype=cast(DType, values.dtype.name), shape=values.shape, encodings=steps)
         for side, numbers in sides.items():
             if side in tensors:
                 raise FormatError(f"tensor {side!r}: the name is taken by the scales of {name!r}; choose another")
@@ -216,14 +213,15 @@ def _assemble(
     card: Card, parts: tuple[PartEntry, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
 ) -> bytes:
     image = hdf5.build(datasets)
-    manifest = Manifest(
-        card=card,
-        parts=parts,
-        tensors=entries,
-        datasets={name: _index_entry(d, image.offsets[name]) for name, d in datasets.items()},
-        rest="0" * 64,
-    )
-    return seal(manifest, image.data)
+    with at("the pack"):
+        manifest = Manifest(
+            card=card,
+            parts=parts,
+            tensors=entries,
+            datasets={name: _index_entry(d, image.offsets[name]) for name, d in datasets.items()},
+            rest="0" * 64,
+        )
+        return seal(manifest, image.data)
 
 
 def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Dataset:

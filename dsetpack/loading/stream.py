@@ -69,7 +69,8 @@ class PackStream(IterableDataset[Batch]):
     ) -> None:
         self.pack = loaded(pack)
         self.transform = transform
-        sampling = Sampling.of(seed, pack.card.epoch_rule if rule is None else rule, rank, world, drop_last)
+        rule = pack.card.epoch_rule if rule is None else rule
+        sampling = Sampling.of(seed=seed, rule=rule, rank=rank, world=world, drop_last=drop_last)
         self.schedule = Schedule(pack.table, batch_size, sampling)
         self._board = EpochBoard()
         self._run: StreamIterator | None = None  # the iteration that this process itself began last

@@ -66,22 +66,25 @@ class OnnxPack:
         """
         self._runtime = need("onnxruntime", "onnx")
         name, data = ("<bytes>", where) if isinstance(where, bytes) else (os.fspath(where), Path(where).read_bytes())
+        chosen = _providers(self._runtime, providers)
         with at(name):
             if verify:
                 envelope.check(data)
             external.refuse(data)
-            self._session = _session(self._runtime, data, providers, threads)
-            found = self._session.get_modelmeta().custom_metadata_map
-            self._info, self.card = envelope.read_metadata(found)
+            self._session = _session(self._runtime, data, chosen, threads)
+            self._info, self.card = envelope.read_metadata(self._session.get_modelmeta().custom_metadata_map)
             if self._info.decoder_only:
                 raise FormatError("a decoder alone, without sources; export the pack without decoder_only")
-            self.digest, self.content_digest = self._info.digest, self._info.content_digest
-            self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
-            self.providers: list[str] = self._session.get_providers()
-            self.device = "cuda" if self.providers[0] == CUDA else "cpu"
-            provider = self._session.get_provider_options().get(CUDA, {})
-            self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
-            self._labels: Labels | None = None
+        self.providers: list[str] = self._session.get_providers()
+        if providers is not None and self.providers[0] != _name(chosen[0]):
+            raise DsetpackError(f"onnxruntime cannot use {_name(chosen[0])} here; it falls back to {self.providers[0]}")
+        self.digest, self.content_digest = self._info.digest, self._info.content_digest
+        self.table = PairTable([(part.sources, part.slots) for part in self._info.parts])
+        self.device = "cuda" if self.providers[0] == CUDA else "cpu"
+        provider = self._session.get_provider_options().get(CUDA, {})
+        self._device_id = int(provider.get("device_id", 0)) if self.device == "cuda" else 0
+        self._labels: Labels | None = None
+        with at(name):
             self._check_interface()
 
     def __len__(self) -> int:
@@ -252,16 +255,29 @@ class OnnxStream:
         self.sampler.load_state_dict(state)
 
 
-def _session(runtime: Any, data: bytes, providers: Sequence[Any] | None, threads: int | None) -> Any:
+def _providers(runtime: Any, asked: Sequence[Any] | None) -> list[Any]:
+    """The execution providers to use: those asked for, or CUDA in full float32 if it is there, then the CPU.
+
+    Raises:
+        DsetpackError: if this onnxruntime does not have one that is asked for.
+    """
     available = runtime.get_available_providers()
-    automatic = [p for p in ((CUDA, {"use_tf32": "0"}), (CPU, {})) if p[0] in available]
-    chosen = automatic if providers is None else list(providers)
-    wanted = [p if isinstance(p, str) else p[0] for p in chosen]
-    if missing := [p for p in wanted if p not in available]:
+    if asked is None:
+        return [p for p in ((CUDA, {"use_tf32": "0"}), (CPU, {})) if p[0] in available]
+    if missing := [_name(p) for p in asked if _name(p) not in available]:
         raise DsetpackError(
             f"no {missing[0]} in this onnxruntime, which has {', '.join(available)}; CUDA comes with the extra "
             "'dsetpack[onnx-gpu]' instead of 'dsetpack[onnx]'"
         )
+    return list(asked)
+
+
+def _name(provider: Any) -> str:
+    """The name of an execution provider, which may come with options."""
+    return provider if isinstance(provider, str) else str(provider[0])
+
+
+def _session(runtime: Any, data: bytes, providers: list[Any], threads: int | None) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.load_model_format", "ONNX")  # the format that external.refuse checked
@@ -269,10 +285,7 @@ def _session(runtime: Any, data: bytes, providers: Sequence[Any] | None, threads
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
-        session = runtime.InferenceSession(data, options, providers=chosen)
+        return runtime.InferenceSession(data, options, providers=providers)
     except Exception as error:  # onnxruntime has an error class for each status
         first = printable("".join(str(error).splitlines()[:1]))
         raise FormatError(f"onnxruntime cannot load it: {first}") from error
-    if providers is not None and session.get_providers()[0] != wanted[0]:
-        raise DsetpackError(f"onnxruntime cannot use {wanted[0]} here; it falls back to {session.get_providers()[0]}")
-    return session

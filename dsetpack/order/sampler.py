@@ -58,8 +58,10 @@ class PairSampler:
         world: int | None = None,
         drop_last: bool = False,
     ) -> None:
-        self.schedule = Schedule(table, batch_size, Sampling.of(seed, rule, rank, world, drop_last))
-        self.batch_size, self.drop_last = self.schedule.batch_size, bool(drop_last)
+        self.schedule = Schedule(
+            table, batch_size, Sampling.of(seed=seed, rule=rule, rank=rank, world=world, drop_last=drop_last)
+        )
+        self.batch_size, self.drop_last = self.schedule.batch_size, self.schedule.sampling.drop_last
         self._next = (0, 0)  # epoch and position at which the next iteration starts
         self._run: PairIterator | None = None  # the iteration that began last
 

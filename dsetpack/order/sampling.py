@@ -30,6 +30,7 @@ class Sampling:
 
     @staticmethod
     def of(
+        *,
         seed: SupportsIndex = 0,
         rule: str = "product",
         rank: SupportsIndex | None = None,

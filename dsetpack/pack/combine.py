@@ -36,19 +36,31 @@ def select(
     return unmeasured(card), kept
 
 
-def merge(packs: Sequence[tuple[Card, Sequence[Part]]], changes: dict[str, Any]) -> tuple[Card, list[Part]]:
-    """Make the card and parts of one pack from several, all on one device; see ``Pack.merge``."""
-    first, parts, stage = packs[0][0], list[Part](), 0
-    for number, (card, theirs) in enumerate(packs):
+def merged_card(cards: Sequence[Card], changes: dict[str, Any]) -> Card:
+    """The card of packs with these cards as one pack; see ``Pack.merge``.
+
+    Raises:
+        FormatError: if there are no cards, if cards differ in what a pack has once, or if a change does not fit.
+    """
+    if not cards:
+        raise FormatError("nothing to merge: at least one pack expected")
+    for number, card in enumerate(cards):
         for name in ALIKE:
-            found, expected = getattr(card, name), getattr(first, name)
+            found, expected = getattr(card, name), getattr(cards[0], name)
             if name not in changes and found != expected:
-                what = f"{found!r} found, {expected!r} expected, as in pack 0"
+                what = f"{found!r} found, {expected!r} expected as in pack 0"
                 raise FormatError(f"pack {number} differs in {name}: {printable(what)}")
+    with at("card"):
+        return unmeasured(cards[0]).replace(**changes)
+
+
+def merged_parts(packs: Iterable[Sequence[Part]]) -> list[Part]:
+    """The parts of several packs, all on one device, one after another; the stages of a pack follow those before it."""
+    parts, stage = list[Part](), 0
+    for theirs in packs:
         parts += [replace(part, stage=stage + part.stage) for part in theirs]
         stage = 1 + max(part.stage for part in parts)
-    with at("card"):
-        return unmeasured(first).replace(**changes), parts
+    return parts
 
 
 def unmeasured(card: Card) -> Card:

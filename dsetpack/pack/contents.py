@@ -35,7 +35,7 @@ class PackContents(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Loaded:
+class MemoryContents:
     """Contents in memory."""
 
     parts: tuple[Part, ...]
@@ -52,7 +52,7 @@ class Loaded:
         return torch.cat([part.labels.repeat_interleave(part.slots, 0) for part in self.parts])
 
 
-def check_contents(contents: Loaded, card: Card) -> None:
+def check_contents(contents: MemoryContents, card: Card) -> None:
     """Check that parts and space fit the card.
 
     Raises:

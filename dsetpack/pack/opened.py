@@ -19,7 +19,7 @@ from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.parts import part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.loading.device import usable
-from dsetpack.pack.contents import Loaded
+from dsetpack.pack.contents import MemoryContents
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part, drawn_labels
 from dsetpack.spaces import Space, space_from_card
@@ -62,15 +62,23 @@ def open_pack(
     """
     chosen = usable(device)
     reader = Reader(where, verify=verify, limits=limits, digest=digest, trusted_keys=trusted_keys)
+    try:
+        pack = _of_reader(reader, per_class, _origin(where))
+    except BaseException:
+        reader.close()
+        raise
+    return pack if chosen.type == "cpu" else pack.to(chosen)
+
+
+def _of_reader(reader: Reader, per_class: int | None, origin: str | bytes | None) -> Pack:
     card = reader.manifest.card
     if per_class is not None:
         with at("per_class"):
             card = card.replace(per_class=per_class)
-    contents = Stored(reader, card)
+    contents = FileContents(reader, card)
     if not all(sources for sources, _ in contents.sizes):
         raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
-    pack = Pack.of_contents(card, contents, reader.digest, _origin(where))
-    return pack if chosen.type == "cpu" else pack.to(chosen)
+    return Pack._of(card, contents, reader.digest, origin)
 
 
 DRAWS = 6
@@ -99,7 +107,7 @@ def _origin(where: Readable) -> str | bytes | None:
     return where if isinstance(where, bytes) else None
 
 
-class Stored:
+class FileContents:
     """Contents that are still in a pack's file: one thread reads, checks and decodes them when they are first used.
 
     Pickling or copying them (for worker processes) reads everything first, so no file handle is passed on.
@@ -108,7 +116,7 @@ class Stored:
     def __init__(self, reader: Reader, card: Card) -> None:
         self.sizes = [part_size(entry, card) for entry in reader.manifest.parts]
         self._card = card
-        self._source: Reader | Loaded = reader
+        self._source: Reader | MemoryContents = reader
         self._lock = threading.Lock()
 
     @property
@@ -125,15 +133,14 @@ class Stored:
     def labels(self) -> Tensor:
         """The label of every pair, without reading images."""
         with self._lock:
-            source = self._source
-            if isinstance(source, Loaded):
-                return source.labels
-            labels = [_labels_of(source, number, self._card) for number in range(len(self.sizes))]
-            return torch.cat([y.repeat_interleave(k, 0) for y, (_, k) in zip(labels, self.sizes, strict=True)])
+            if isinstance(reader := self._source, Reader):
+                labels = [_labels_of(reader, number, self._card) for number in range(len(self.sizes))]
+                return torch.cat([y.repeat_interleave(k, 0) for y, (_, k) in zip(labels, self.sizes, strict=True)])
+        return self._loaded().labels
 
-    def _loaded(self) -> Loaded:
+    def _loaded(self) -> MemoryContents:
         with self._lock:
-            if isinstance(self._source, Loaded):
+            if isinstance(self._source, MemoryContents):
                 return self._source
             reader, self._source = self._source, _read(self._source, self._card)
             reader.close()
@@ -141,14 +148,14 @@ class Stored:
 
     def __reduce__(self) -> tuple[Any, ...]:
         contents = self._loaded()
-        return Loaded, (contents.parts, contents.space)
+        return MemoryContents, (contents.parts, contents.space)
 
 
-def _read(reader: Reader, card: Card) -> Loaded:
+def _read(reader: Reader, card: Card) -> MemoryContents:
     banks: dict[tuple[str, ...], Decoder] = {}
     space = _read_space(reader, card)
     parts = (_read_part(reader, number, card, banks) for number in range(len(reader.manifest.parts)))
-    return Loaded(tuple(parts), space)
+    return MemoryContents(tuple(parts), space)
 
 
 def _labels_of(reader: Reader, number: int, card: Card) -> Tensor:

@@ -23,11 +23,11 @@ from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
 from dsetpack.pack.arrays import images_contents
-from dsetpack.pack.combine import Which, merge, select
-from dsetpack.pack.contents import Loaded, PackContents, check_contents
+from dsetpack.pack.combine import Which, merged_card, merged_parts, select
+from dsetpack.pack.contents import MemoryContents, PackContents, check_contents
 from dsetpack.pack.decode import decode_pairs
 from dsetpack.pack.part import Part
-from dsetpack.pack.stored import stored
+from dsetpack.pack.stored import to_file
 from dsetpack.spaces import Space, as_space, same_space, space_from_card
 from dsetpack.training.augment import augmentation_of
 from dsetpack.training.train import Progress, Report, train
@@ -59,22 +59,35 @@ class Pack:
         Raises:
             FormatError: if a part or the space does not fit the card.
         """
-        contents = Loaded(tuple(parts), space_from_card(card.space, {}) if space is None else as_space(space))
+        contents = MemoryContents(tuple(parts), space_from_card(card.space, {}) if space is None else as_space(space))
         check_contents(contents, card)
-        self._hold(card, contents, digest, None)
+        self._set(card, contents, digest, None, None)
 
     @classmethod
-    def of_contents(cls, card: Card, contents: PackContents, digest: str | None, origin: str | bytes | None) -> Pack:
-        """Make a pack of contents that fit the card already, such as a checked file; they may be read later."""
+    def _of(
+        cls,
+        card: Card,
+        contents: PackContents,
+        digest: str | None,
+        origin: str | bytes | None,
+        decoded: tuple[Tensor, Tensor] | None = None,
+    ) -> Pack:
+        """Make a pack of contents that fit the card already, such as a file's; they may be read later."""
         pack = cls.__new__(cls)
-        pack._hold(card, contents, digest, origin)
+        pack._set(card, contents, digest, origin, decoded)
         return pack
 
-    def _hold(self, card: Card, contents: PackContents, digest: str | None, origin: str | bytes | None) -> None:
+    def _set(
+        self,
+        card: Card,
+        contents: PackContents,
+        digest: str | None,
+        origin: str | bytes | None,
+        decoded: tuple[Tensor, Tensor] | None,
+    ) -> None:
         self.card, self.digest, self.origin = card, digest, origin
         self.table = PairTable(contents.sizes)
-        self._contents = contents
-        self._decoded: tuple[Tensor, Tensor] | None = None
+        self._contents, self._decoded = contents, decoded
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -151,10 +164,8 @@ class Pack:
             >>> len(bags), len(coats), len(both)
             (28, 28, 56)
         """
-        if not packs:
-            raise FormatError("nothing to merge: at least one pack expected")
-        moved = [pack.to(packs[0].device) for pack in packs]
-        merged, parts = merge([(pack.card, pack.parts) for pack in moved], card)
+        merged = merged_card([pack.card for pack in packs], card)  # before anything is read or moved
+        parts = merged_parts(pack.to(packs[0].device).parts for pack in packs)
         return Pack(merged, parts, packs[0].space)
 
     def __len__(self) -> int:
@@ -256,25 +267,20 @@ class Pack:
             return self
         banks = {id(part.decoder): part.decoder for part in self.parts}
         moved_banks = {key: copy.deepcopy(bank).to(device) for key, bank in banks.items()}
-        parts = [part.to(device, moved_banks[id(part.decoder)]) for part in self.parts]
-        moved = Pack(self.card, parts, self.space.to(device), self.digest)
-        moved.origin = self.origin
-        if self._decoded is not None:
-            images, labels = self._decoded
-            moved._decoded = images.to(device), labels.to(device)
-        return moved
+        parts = tuple(part.to(device, moved_banks[id(part.decoder)]) for part in self.parts)
+        decoded = None if self._decoded is None else (self._decoded[0].to(device), self._decoded[1].to(device))
+        return Pack._of(self.card, MemoryContents(parts, self.space.to(device)), self.digest, self.origin, decoded)
 
     def materialize(self, device: torch.device | str | None = None) -> Pack:
         """Decode all images once and keep them: faster epochs for ``len × C × H × W × 4`` bytes of memory.
 
         The images of ``generator`` parts are those of seed 0 and epoch 0, the same in every epoch.
         """
-        made = copy.copy(self.to(device or self.device))
+        moved = self.to(device or self.device)
         batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // MATERIALIZE_BATCH)))
         with torch.no_grad():
-            images = torch.cat([made.decode(pair_ids)[0] for pair_ids in batches])
-        made._decoded = images, made.labels
-        return made
+            images = torch.cat([moved.decode(pair_ids)[0] for pair_ids in batches])
+        return Pack._of(self.card, moved._contents, self.digest, self.origin, (images, moved.labels))
 
     def train(
         self,
@@ -337,11 +343,11 @@ class Pack:
             >>> len(dsetpack.open("bags.dpk"))
             28
         """
-        return write(path, *stored(self.card, self.parts, self.space), encoding=encoding)
+        return write(path, *to_file(self.card, self.parts, self.space), encoding=encoding)
 
     def to_bytes(self, encoding: EncodingChoice = "exact") -> bytes:
         """Encode the pack as the bytes that ``save`` writes."""
-        return encode(*stored(self.card, self.parts, self.space), encoding=encoding)
+        return encode(*to_file(self.card, self.parts, self.space), encoding=encoding)
 
     def to_onnx(self, path: str | os.PathLike[str], **options: Any) -> int:
         """Write an ONNX model that decodes without torch or dsetpack; see ``dsetpack.onnx.export``."""
@@ -367,8 +373,7 @@ class Pack:
         """
         if not same_space(as_space(space).model, self.card.space):
             raise FormatError(f"the pack's images are not in the space {space!r}, but in {self.space!r}")
+        contents = MemoryContents(self.parts, space.to(self.device))
         if space.model != self.card.space:
-            return Pack(self.card.replace(space=space.model), self.parts, space.to(self.device))
-        made = Pack(self.card, self.parts, space.to(self.device), self.digest)
-        made.origin = self.origin
-        return made
+            return Pack._of(self.card.replace(space=space.model), contents, None, None)
+        return Pack._of(self.card, contents, self.digest, self.origin)

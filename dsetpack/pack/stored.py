@@ -19,7 +19,7 @@ from dsetpack.spaces import Space, Zca
 Arrays = dict[str, NDArray[Any]]
 
 
-def stored(card: Card, parts: Sequence[Part], space: Space) -> tuple[Card, list[PartEntry], Arrays]:
+def to_file(card: Card, parts: Sequence[Part], space: Space) -> tuple[Card, list[PartEntry], Arrays]:
     """Make the card, part entries and arrays of a pack's file: the arguments of ``formats.write``.
 
     Raises:

@@ -25,7 +25,7 @@ from dsetpack.formats.manifest import compress
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
-from dsetpack.pack.stored import stored
+from dsetpack.pack.stored import to_file
 
 CHUNK = 80
 """Bytes that each further chunk of a dataset costs in the manifest and the file's structure."""
@@ -82,7 +82,7 @@ def measure(pack: Pack, data: bytes) -> Sizes:
 def overhead(pack: Pack, encoding: EncodingChoice) -> int:
     """Count the bytes of a pack's file besides stored values, in time that does not grow with the number of sources."""
     small = Pack(pack.card, [part.take(torch.zeros(1, dtype=torch.int64)) for part in pack.parts], pack.space)
-    card, entries, tensors = stored(small.card, small.parts, small.space)
+    card, entries, tensors = to_file(small.card, small.parts, small.space)
     kept = {name for entry in entries for role, name in entry.tensors.items() if role in OWN}
     tensors = {name: values if name in kept else np.zeros_like(values) for name, values in tensors.items()}
     data = encode(card, entries, tensors, encoding)

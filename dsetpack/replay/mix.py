@@ -70,7 +70,9 @@ class MixedLoader:
         if not hasattr(memory, "table"):
             raise FormatError(f"memory is a {type(memory).__name__}; a pack expected, such as ReplayMemory.pack")
         self.new, self.memory, self.ratio = new, loaded(memory), float(ratio)
-        self._plan = Schedule(memory.table, 1, Sampling.of(seed, memory.card.epoch_rule, rank, world))
+        self._plan = Schedule(
+            memory.table, 1, Sampling.of(seed=seed, rule=memory.card.epoch_rule, rank=rank, world=world)
+        )
         self._seen = 0  # new samples given so far, over all epochs
 
     def __len__(self) -> int:

@@ -8,7 +8,7 @@ import torch
 import dsetpack
 from dsetpack import DsetpackError, FormatError, Pack
 from dsetpack.formats import encode
-from dsetpack.pack.stored import stored
+from dsetpack.pack.stored import to_file
 from dsetpack.spaces import Raw, Zca
 from tests.support.small_packs import reopened
 
@@ -39,7 +39,7 @@ def test_a_space_to_be_refit_is_given_to_the_pack():
 @pytest.mark.parametrize("names", [("sources", "labels"), ("labels", "space.mean"), ("space.matrix", "space.mean")])
 def test_another_writers_names_of_the_whitening_are_not_ours(names):
     pack, images = whitened("embed")
-    card, entries, tensors = stored(pack.card, pack.parts, pack.space)
+    card, entries, tensors = to_file(pack.card, pack.parts, pack.space)
     space = dict(zip(names, (tensors.pop("space.mean"), tensors.pop("space.matrix")), strict=True))
     roles = {"sources": "a", "labels": "b"}
     tensors = {roles[role]: tensors[role] for role in roles} | space

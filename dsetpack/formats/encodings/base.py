@@ -26,7 +26,7 @@ class ArrayCodec(Model, ABC):
         """The dtype after encoding values of ``dtype``.
 
         Raises:
-            ValueError: if the encoding does not take that dtype.
+            FormatError: if the encoding does not take that dtype.
         """
 
     @abstractmethod

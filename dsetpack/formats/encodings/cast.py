@@ -24,7 +24,7 @@ class Cast(ArrayCodec):
     @override
     def stored_dtype(self, dtype: str) -> str:
         if dtype not in ("float32", "float64"):
-            raise ValueError(f"cast takes float32 or float64, not {dtype}")
+            raise FormatError(f"cast takes float32 or float64, not {dtype}")
         return "float16" if self.dtype == "float16" else "uint16"
 
     @override

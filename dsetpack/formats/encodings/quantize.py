@@ -62,21 +62,19 @@ class Quantize(ArrayCodec):
     @override
     def stored_dtype(self, dtype: str) -> str:
         if dtype != "float32":
-            raise ValueError(f"quantize takes float32, not {dtype}")
+            raise FormatError(f"quantize takes float32, not {dtype}")
         if self.scale is None:
-            raise ValueError("quantize in a file needs 'scale' and 'offset'")
+            raise FormatError("quantize in a file needs 'scale' and 'offset'")
         return "uint8"
 
     @override
     def needs(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        block = self.block or shape
-        if len(block) != len(shape) or any(b > n for b, n in zip(block, shape, strict=True)):
-            raise ValueError(f"quantize: blocks of {list(block)} do not fit the shape {list(shape)}")
+        block = self._block_in(shape)
         grid = tuple(-(-n // b) for n, b in zip(shape, block, strict=True))
         if isinstance(self.scale, str) and isinstance(self.offset, str):
             return {self.scale: grid, self.offset: grid}
         if any(g != 1 for g in grid):
-            raise ValueError(f"quantize: one scale cannot serve the {list(grid)} blocks of {list(block)}")
+            raise FormatError(f"quantize: one scale cannot serve the {list(grid)} blocks of {list(block)}")
         return {}
 
     @override
@@ -85,7 +83,7 @@ class Quantize(ArrayCodec):
             raise FormatError("NaN or infinity cannot be quantized; encode it exactly or as bfloat16")
         if isinstance(self.scale, float) and isinstance(self.offset, float):
             return _codes(values, np.float32(self.scale), np.float32(self.offset), self.bits), self, {}
-        block = self.block or values.shape
+        block = self._block_in(values.shape)
         if np.ptp(values.astype(np.float64)) > np.finfo(np.float32).max:
             raise FormatError("its values span more than float32 can scale; encode it exactly")
         scale, offset = best_affine(_split(values, block), self.bits)
@@ -107,6 +105,12 @@ class Quantize(ArrayCodec):
         else:
             scale, offset = np.float32(self.scale or 0), np.float32(self.offset or 0)
         return _restore(stored, scale, offset)
+
+    def _block_in(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        block = self.block or shape
+        if len(block) != len(shape) or any(b > n for b, n in zip(block, shape, strict=True)):
+            raise FormatError(f"quantize: blocks of {list(block)} do not fit the shape {list(shape)}")
+        return block
 
 
 def _restore(codes: Array, scale: Array | np.float32, offset: Array | np.float32) -> Array:

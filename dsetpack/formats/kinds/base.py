@@ -35,7 +35,7 @@ class KindConfig(Model, ABC):
         """The shape of every bank tensor by role, for images (C, H, W). Empty if there is nothing to learn.
 
         Raises:
-            ValueError: if the configuration cannot make images of this shape; the message says why.
+            FormatError: if the configuration cannot make images of this shape; the message says why.
         """
 
     def prepared_floats(self, image: tuple[int, int, int]) -> int:  # noqa: ARG002

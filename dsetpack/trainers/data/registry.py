@@ -14,11 +14,12 @@ from dsetpack.trainers.data.reader import DataReader, ImageData, check_split
 
 ROOT = "DSETPACK_DATA"
 """The environment variable that names the folder of data sets."""
+_HELPERS = ("corrupt", "corruptions", "matlab", "reader", "registry", "torchset")
 
 
 @cache
 def _readers() -> tuple[DataReader, ...]:
-    found: Mapping[str, tuple[DataReader, ...]] = by_name("dsetpack.trainers.data", "READERS")
+    found: Mapping[str, tuple[DataReader, ...]] = by_name("dsetpack.trainers.data", "READERS", _HELPERS)
     return tuple(sorted((reader for readers in found.values() for reader in readers), key=lambda reader: reader.last))
 
 

@@ -10,4 +10,4 @@ __all__ = ["Distillation", "Objective", "ObjectiveSettings", "known"]
 
 def known() -> Mapping[str, type[ObjectiveSettings]]:
     """The settings class of every objective, by the objective's name, sorted."""
-    return by_name(__name__, "SETTINGS")
+    return by_name(__name__, "SETTINGS", ("adversary", "means"))

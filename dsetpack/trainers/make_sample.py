@@ -1,6 +1,6 @@
 """Make the shipped sample: the first 200 training and 100 test images of each class of Fashion-MNIST.
 
-python -m dsetpack.trainers.data.make_sample FOLDER_WITH_THE_IDX_FILES OUT.dpk
+python -m dsetpack.trainers.make_sample FOLDER_WITH_THE_IDX_FILES OUT.dpk
 """
 
 from __future__ import annotations
