@@ -1,6 +1,6 @@
 """dsetpack: the container, the runtime and the trainers for distilled datasets.
 
-    pack = dsetpack.open("fashion-kfs.dpk")
+    pack = dsetpack.open("fashion-kfs.dpk")  # in all examples a copy of examples/packs/fashion-kfs-ipc1.dpk
     for x, y in pack.loader(batch_size=256, seed=0): ...
 
 Names are imported when they are first used, so that ``import dsetpack`` stays light and never imports torch.

@@ -1,6 +1,7 @@
 """The order of an epoch and the noise of a generator: pure functions of (seed, epoch, position).
 
-This text is enough to implement both in another language; ``formats/SPEC.md`` quotes it. All words are unsigned.
+This text is enough to implement both in another language; section 8 of ``formats/SPEC.md``, which is normative, says
+the same. All words are unsigned.
 
 **Bits.** Philox4x32-10 (Salmon et al., SC 2011) with
 

@@ -36,7 +36,7 @@ def to_file(card: Card, parts: Sequence[Part], space: Space) -> tuple[Card, list
     for number, part in enumerate(parts):
         prefix = f"part{number}." if several else ""
         bank = banks.setdefault(id(part.decoder), len(banks))
-        roles = {f"{role}": f"bank{bank if several else ''}.{role}" for role in part.decoder.state_dict()}
+        roles = {role: f"bank{bank if several else ''}.{role}" for role in part.decoder.state_dict()}
         tensors |= {name: _array(part.decoder.state_dict()[role]) for role, name in roles.items()}
         if part.sources is None:
             _check_drawn(number, part, card)

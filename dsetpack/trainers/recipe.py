@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
 from dsetpack.formats.by_name import chosen
 from dsetpack.formats.card import Augmentation, Recipe
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model, problems
 from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.arithmetic import Precision
@@ -105,7 +105,8 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> D
     table = _load(name)
     for key, value in (changes or {}).items():
         _set(table, key, value)
-    return _validated(table, str(name))
+    with at(str(name)):
+        return _validated(table)
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -186,38 +187,38 @@ def _set(table: Table, key: str, value: Any) -> None:
     table[last] = value
 
 
-def _validated(table: Table, where: str) -> DistillRecipe:
+def _validated(table: Table) -> DistillRecipe:
     """Validate a table as a recipe: first its polymorphic sections, then the rest."""
     values, known = dict(table), list(_dotted(DistillRecipe))
     choices = {"parameterization": parameterizations.known(), "objective": objectives.known()}
-    kinds = {key: _kind(values[key], key, choice, where) for key, choice in choices.items() if key in values}
+    kinds = {key: _kind(values[key], key, choice) for key, choice in choices.items() if key in values}
     for key, kind in kinds.items():
         known += _dotted(kind, f"{key}.")
     for key, kind in kinds.items():
-        values[key] = _model(kind, values[key], f"{key}.", where, known)
+        values[key] = _model(kind, values[key], f"{key}.", known)
     if "parameterization" not in values:
-        raise FormatError(f"{where}: a recipe needs a table 'parameterization'")
-    found = _model(DistillRecipe, values, "", where, known)
+        raise FormatError("a recipe needs a table 'parameterization'")
+    found = _model(DistillRecipe, values, "", known)
     assert isinstance(found, DistillRecipe)
-    _check_pair(found, where)
+    _check_pair(found)
     return found
 
 
-def _kind(values: Any, key: str, choice: Mapping[str, type[Model]], where: str) -> type[Model]:
+def _kind(values: Any, key: str, choice: Mapping[str, type[Model]]) -> type[Model]:
     if not isinstance(values, dict) or not isinstance(values.get("name"), str):
-        raise FormatError(f"{where}: {key} needs a 'name', one of {', '.join(choice)}")
+        raise FormatError(f"{key} needs a 'name', one of {', '.join(choice)}")
     return chosen(choice, values["name"], key)
 
 
-def _model(kind: type[Model], values: Table, prefix: str, where: str, known: Sequence[str]) -> Model:
+def _model(kind: type[Model], values: Table, prefix: str, known: Sequence[str]) -> Model:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         setting = prefix + ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise FormatError(f"{where}: no setting {setting!r}; nearest is {nearest(setting, known)!r}") from None
-        raise FormatError(f"{where}: setting {prefix}{problems(error)} (found {first.get('input')!r})") from None
+            raise FormatError(f"no setting {setting!r}; nearest is {nearest(setting, known)!r}") from None
+        raise FormatError(f"setting {prefix}{problems(error)} (found {first.get('input')!r})") from None
 
 
 def nearest(setting: str, known: Sequence[str]) -> str:
@@ -239,15 +240,15 @@ def _dotted(kind: type[Model], prefix: str = "") -> Iterator[str]:
                 yield from _dotted(inner, f"{prefix}{name}.")
 
 
-def _check_pair(found: DistillRecipe, where: str) -> None:
+def _check_pair(found: DistillRecipe) -> None:
     """Refuse an objective on a parameterization that it makes no sense with, and incomplete methods."""
     objective, on = found.objective, found.parameterization.name
     if (objective is None) != (found.schedule is None):
-        raise FormatError(f"{where}: an objective needs a schedule, and a schedule an objective")
+        raise FormatError("an objective needs a schedule, and a schedule an objective")
     if objective is not None and on in objective.refuses:
-        raise FormatError(f"{where}: objective {objective.name} on {on}: {objective.refuses[on]}")
+        raise FormatError(f"objective {objective.name} on {on}: {objective.refuses[on]}")
     if found.adversary is not None and (on != "haba" or objective is None):
-        raise FormatError(f"{where}: an adversary needs an objective and hallucinators; the parameterization is {on}")
+        raise FormatError(f"an adversary needs an objective and hallucinators; the parameterization is {on}")
 
 
 def as_json(found: DistillRecipe) -> dict[str, Any]:

@@ -1,1 +1,4 @@
-"""Training a network on a pack by its recipe: the loop, DSA and CutMix."""
+"""Training a network on a pack by its recipe.
+
+``train.py`` has the loop, ``augment.py`` DSA, and ``cutmix.py`` CutMix.
+"""
