@@ -121,8 +121,8 @@ def test_damage_is_found_when_touched(large):
     damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
     with Reader(damaged) as lazy:
         assert lazy.tensor("labels").size == 500
-        damaged = r"dataset 'sources', chunk \d: damaged or changed: digest .* found, .* expected"
-        with pytest.raises(formats.IntegrityError, match=damaged):
+        message = r"dataset 'sources', chunk \d: damaged or changed: digest .* found, .* expected"
+        with pytest.raises(formats.IntegrityError, match=message):
             lazy.tensor("sources")
     with pytest.raises(formats.IntegrityError, match="dataset 'sources', chunk"):
         Reader(damaged, verify="all")
