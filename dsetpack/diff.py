@@ -211,13 +211,13 @@ def _images(a: Pack, b: Pack) -> Images:
     largest, total, changed = 0.0, 0.0, 0
     step = max(1, BATCH_VALUES // math.prod(a.card.shape))
     for start in range(0, len(a), step):
-        pairs = np.arange(start, min(start + step, len(a)))
+        pair_ids = np.arange(start, min(start + step, len(a)))
         with torch.no_grad():
-            (x, y), (u, v) = a.decode(pairs), b.decode(pairs)
+            (x, y), (u, v) = a.decode(pair_ids), b.decode(pair_ids)
         distance = (x.double() - u.double()).abs()
         distance[(x == u) | (x.isnan() & u.isnan())] = 0  # infinity minus infinity is NaN
         largest, total = max(largest, _or_infinity(distance.max())), total + _or_infinity(distance.sum())
-        changed += int((y != v).reshape(len(pairs), -1).any(1).sum())
+        changed += int((y != v).reshape(len(pair_ids), -1).any(1).sum())
     mean = total / (len(a) * math.prod(a.card.shape))
     return Images(pairs=len(a), max_abs=_finite(largest), mean_abs=_finite(mean), labels_changed=changed)
 

@@ -139,10 +139,10 @@ class Decoder(nn.Module, ABC):
         one = self.prepared()
         # Gathered and written run by run: on a CPU, fresh memory for a whole batch costs as much as decoding it.
         images = sources.new_empty(len(decoder_ids), *self.image)
-        for decoder_id, places in enumerate(torch.split(torch.argsort(decoder_ids, stable=True), counts)):
-            if len(places):
-                run = sources.index_select(0, places if source_ids is None else source_ids[places])
-                images.index_copy_(0, places, one(run, decoder_id).to(images.dtype))
+        for decoder_id, positions in enumerate(torch.split(torch.argsort(decoder_ids, stable=True), counts)):
+            if len(positions):
+                run = sources.index_select(0, positions if source_ids is None else source_ids[positions])
+                images.index_copy_(0, positions, one(run, decoder_id).to(images.dtype))
         return images
 
     def _check_sources(self, sources: Tensor) -> None:

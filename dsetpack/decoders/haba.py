@@ -95,11 +95,11 @@ class HabaDecoder(Decoder):
         run, images = self._runner(), sources.new_empty(len(decoder_ids), *self.image)
         hallucinators, cut = decoder_ids // patches.bank_size, decoder_ids % patches.bank_size
         counts = torch.bincount(hallucinators, minlength=self.config.decoders).tolist()
-        for hallucinator, places in enumerate(torch.split(torch.argsort(hallucinators, stable=True), counts)):
-            if len(places):
-                chosen = places if source_ids is None else source_ids[places]
-                bases = patches.unchecked_pairs(sources, cut[places], chosen)
-                images.index_copy_(0, places, run(bases, hallucinator).to(images.dtype))
+        for hallucinator, positions in enumerate(torch.split(torch.argsort(hallucinators, stable=True), counts)):
+            if len(positions):
+                ids = positions if source_ids is None else source_ids[positions]
+                bases = patches.unchecked_pairs(sources, cut[positions], ids)
+                images.index_copy_(0, positions, run(bases, hallucinator).to(images.dtype))
         return images
 
     def _gathered(self, bases: Tensor, hallucinators: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from dsetpack.loading.shared_epoch import shared
 from dsetpack.order.checks import check_epoch, check_seed
 from dsetpack.order.pairs import PairTable
 
-Indices = Sequence[int] | NDArray[np.integer[Any]] | Tensor
+PairIds = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 Transform = Callable[[Tensor], Tensor]
 Sample = tuple[Tensor, int | Tensor]
 
@@ -47,7 +47,7 @@ class PairSource(Protocol):
     def to(self, device: torch.device | str) -> PairSource:
         """The same pairs on a device; this object stays where it is."""
 
-    def decode(self, pair_ids: Indices, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
+    def decode(self, pair_ids: PairIds, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """Decode pairs: images float32 [n, C, H, W] in the pack's space; labels int64 [n] or float32 [n, classes]."""
 
 
@@ -57,7 +57,7 @@ def loaded(pack: PairSource) -> PairSource:
     return pack
 
 
-def decode(pack: PairSource, pair_ids: Indices, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+def decode(pack: PairSource, pair_ids: PairIds, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """Decode without gradients, and never on a GPU from inside a worker process.
 
     Raises:

@@ -17,23 +17,23 @@ from dsetpack.onnx import kinds
 from dsetpack.onnx.graph import FLOAT, INT64, Graph, Value, info, ints
 from dsetpack.onnx.kinds.base import DecoderGraph, Weights
 from dsetpack.onnx.spaces import SpaceGraph
-from dsetpack.onnx.tensors import Stored, stored
+from dsetpack.onnx.tensors import GraphTensor, graph_tensor
 
 SOURCE_ROLES = ("sources", "labels")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ExportedPart:
     """A part of the pack.
 
     Attributes:
-        number, part, config: the part's number, its entry in the manifest, and the settings of its kind.
+        number, entry, config: the part's number, its entry in the manifest, and the settings of its kind.
         first, last: the part's pairs are first..last-1.
         slots: the number of slots of each source.
     """
 
     number: int
-    part: PartEntry
+    entry: PartEntry
     config: KindConfig
     first: int
     last: int
@@ -42,11 +42,11 @@ class Entry:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """The pairs of one part: their places in the batch (None: all, in order), and their rows, decoders and labels."""
+    """The pairs of one part: their positions in the batch (None: all, in order), their ids, and their labels."""
 
-    places: Value | None
-    rows: Value
-    decoder: Value | None
+    positions: Value | None
+    source_ids: Value
+    decoder_ids: Value | None
     label: Value
 
 
@@ -55,50 +55,50 @@ class Builder:
 
     Attributes:
         graph: the graph that is built.
-        entries: the parts.
+        parts: the parts.
     """
 
     def __init__(self, reader: Reader, card: Card, space: SpaceGraph) -> None:
-        self.graph, self.entries = Graph(), list[Entry]()
+        self.graph, self.parts = Graph(), list[ExportedPart]()
         self._reader, self._card, self._space = reader, card, space
-        self._tensors: dict[str, Stored] = {}
-        self._index: Value = "index"
+        self._tensors: dict[str, GraphTensor] = {}
+        self._pair_ids: Value = "index"
         first = 0
-        for number, part in enumerate(reader.manifest.parts):
-            sources, slots = part_size(part, card)
+        for number, entry in enumerate(reader.manifest.parts):
+            sources, slots = part_size(entry, card)
             last = first + sources * slots
-            self.entries.append(Entry(number, part, part_config(part), first, last, slots))
+            self.parts.append(ExportedPart(number, entry, part_config(entry), first, last, slots))
             first = last
 
     def noise(self) -> int | None:
         """The length of the longest noise that a part takes; the other parts take its beginning."""
-        sizes = [e.config.source_shape(self._card.shape)[0] for e in self.entries if not e.config.has_sources]
+        sizes = [p.config.source_shape(self._card.shape)[0] for p in self.parts if not p.config.has_sources]
         return max(sizes, default=None)
 
-    def groups(self) -> list[list[Entry]]:
+    def groups(self) -> list[list[ExportedPart]]:
         """Parts that share a bank."""
-        groups: dict[Any, list[Entry]] = {}
-        for entry in self.entries:
-            bank = tuple(sorted((r, t) for r, t in entry.part.tensors.items() if r not in SOURCE_ROLES))
-            groups.setdefault((entry.part.kind, repr(entry.config), bank), []).append(entry)
+        groups: dict[Any, list[ExportedPart]] = {}
+        for part in self.parts:
+            bank = tuple(sorted((r, t) for r, t in part.entry.tensors.items() if r not in SOURCE_ROLES))
+            groups.setdefault((part.entry.kind, repr(part.config), bank), []).append(part)
         return list(groups.values())
 
     def decoder(self, space: str) -> list[onnx.ValueInfoProto]:
         """Build the graph of a bank alone, and return its inputs."""
-        graph, entry = self.graph, self.entries[0]
-        bank = kinds.decoder_graph(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
-        decoder = self._decoder(entry.config.bank_size())
-        sizes = places = None
+        graph, part = self.graph, self.parts[0]
+        bank = kinds.decoder_graph(part.entry.kind, part.config, self._card.shape, len(self._card.classes))
+        decoder_ids = self._decoder_ids(part.config.bank_size())
+        sizes = order = None
         sources: Value = "source"
-        if bank.networks > 1 and decoder is not None:
-            places, sizes = _sorted(graph, bank, decoder)
-            sources, decoder = graph("Gather", sources, places), graph("Gather", decoder, places)
-        image = bank.decode(graph, self._weights(entry), sources, decoder, sizes)
-        image = self._in_space(entry.config, image, space)
-        graph.alias(image if places is None else graph("Gather", image, _inverse(graph, places)), "image")
-        return [info("source", FLOAT, *entry.config.source_shape(self._card.shape)), info("decoder", INT64)]
+        if bank.networks > 1 and decoder_ids is not None:
+            order, sizes = _sorted(graph, bank, decoder_ids)
+            sources, decoder_ids = graph("Gather", sources, order), graph("Gather", decoder_ids, order)
+        image = bank.decode(graph, self._weights(part), sources, decoder_ids, sizes)
+        image = self._in_space(part.config, image, space)
+        graph.alias(image if order is None else graph("Gather", image, _inverse(graph, order)), "image")
+        return [info("source", FLOAT, *part.config.source_shape(self._card.shape)), info("decoder", INT64)]
 
-    def _decoder(self, count: int) -> Value | None:
+    def _decoder_ids(self, count: int) -> Value | None:
         """The checked decoder_ids: decoders that do not exist are refused; None if there is only one decoder."""
         if count == 1:
             return None
@@ -107,98 +107,101 @@ class Builder:
     def pack(self, space: str) -> list[onnx.ValueInfoProto]:
         """Build the graph of the pack, and return its inputs."""
         graph = self.graph
-        self._index = _not_negative(graph, "index", self.entries[-1].last)
-        places: list[Value] = []
+        self._pair_ids = _not_negative(graph, "index", self.parts[-1].last)
+        image_positions: list[Value] = []
         images: list[Value] = []
         labels: list[tuple[Value | None, Value]] = []
         for group in self.groups():
-            pairs = [self._pairs(entry) for entry in group]
-            labels += [(p.places, p.label) for p in pairs]
-            where, image = self._images(group, pairs)
+            pairs = [self._pairs(part) for part in group]
+            labels += [(p.positions, p.label) for p in pairs]
+            positions, image = self._images(group, pairs)
             images.append(self._in_space(group[0].config, image, space))
-            places += [] if where is None else [where]
+            image_positions += [] if positions is None else [positions]
         image, label = _together(graph, images), _together(graph, [value for _, value in labels])
-        if places:
-            image = graph("Gather", image, _inverse(graph, _together(graph, places)))
-        if of_parts := [where for where, _ in labels if where is not None]:
-            label = graph("Gather", label, _inverse(graph, _together(graph, of_parts)))
+        if image_positions:
+            image = graph("Gather", image, _inverse(graph, _together(graph, image_positions)))
+        if label_positions := [positions for positions, _ in labels if positions is not None]:
+            label = graph("Gather", label, _inverse(graph, _together(graph, label_positions)))
         graph.alias(image, "image")
         graph.alias(label, "label")
         noise = self.noise()
         return [info("index", INT64)] + ([] if noise is None else [info("noise", FLOAT, noise)])
 
-    def _pairs(self, entry: Entry) -> _Pairs:
-        """The pairs of the batch that belong to a part, with their rows, decoders and labels."""
-        graph, places = self.graph, self._places(entry)
-        local = self._index if places is None else graph("Gather", self._index, places)
-        local = graph("Sub", local, np.int64(entry.first)) if entry.first else local
-        rows = graph("Div", local, np.int64(entry.slots)) if entry.slots > 1 else local
-        slot = graph("Mod", local, np.int64(entry.slots)) if entry.slots > 1 else None
-        label = self._label(entry, rows)
-        lists, size = entry.part.class_decoders, entry.config.bank_size()
+    def _pairs(self, part: ExportedPart) -> _Pairs:
+        """The pairs of the batch that belong to a part, with their ids and labels."""
+        graph, positions = self.graph, self._positions(part)
+        pair_ids = self._pair_ids if positions is None else graph("Gather", self._pair_ids, positions)
+        pair_ids = graph("Sub", pair_ids, np.int64(part.first)) if part.first else pair_ids  # counted inside the part
+        source_ids = graph("Div", pair_ids, np.int64(part.slots)) if part.slots > 1 else pair_ids
+        slot_ids = graph("Mod", pair_ids, np.int64(part.slots)) if part.slots > 1 else None
+        label = self._label(part, source_ids)
+        lists, size = part.entry.class_decoders, part.config.bank_size()
         if lists is None or size == 1:
-            return _Pairs(places, rows, slot, label)
-        place = graph("Mul", label, np.int64(entry.slots))
-        place = place if slot is None else graph("Add", place, slot)
+            return _Pairs(positions, source_ids, slot_ids, label)
+        flat_slot_ids = graph("Mul", label, np.int64(part.slots))
+        flat_slot_ids = flat_slot_ids if slot_ids is None else graph("Add", flat_slot_ids, slot_ids)
         allowed = np.array(lists, np.min_scalar_type(size - 1)).reshape(-1)
-        return _Pairs(places, rows, graph("Cast", graph("Gather", allowed, place), to=INT64), label)
+        decoder_ids = graph("Cast", graph("Gather", allowed, flat_slot_ids), to=INT64)
+        return _Pairs(positions, source_ids, decoder_ids, label)
 
-    def _places(self, entry: Entry) -> Value | None:
-        """The places of a part's pairs in the batch; the last part takes (and refuses) numbers that are too large."""
+    def _positions(self, part: ExportedPart) -> Value | None:
+        """The positions of a part's pairs in the batch; the last part takes (and refuses) ids that are too large."""
         graph, tests = self.graph, []
-        if entry is not self.entries[0]:
-            tests.append(graph("GreaterOrEqual", self._index, np.int64(entry.first)))
-        if entry is not self.entries[-1]:
-            tests.append(graph("Less", self._index, np.int64(entry.last)))
+        if part is not self.parts[0]:
+            tests.append(graph("GreaterOrEqual", self._pair_ids, np.int64(part.first)))
+        if part is not self.parts[-1]:
+            tests.append(graph("Less", self._pair_ids, np.int64(part.last)))
         if not tests:
             return None
         inside = tests[0] if len(tests) == 1 else graph("And", *tests)
         return graph("Squeeze", graph("NonZero", inside), ints(0))
 
-    def _label(self, entry: Entry, rows: Value) -> Value:
-        if not entry.config.has_sources:
+    def _label(self, part: ExportedPart, source_ids: Value) -> Value:
+        if not part.config.has_sources:
             count = self._card.per_class or 1
-            of_each = self.graph("Div", rows, np.int64(count)) if count > 1 else rows
+            of_each = self.graph("Div", source_ids, np.int64(count)) if count > 1 else source_ids
             # Gather refuses numbers that are too large.
             return self.graph("Gather", _range(self.graph, len(self._card.classes)), of_each)
-        label = self._tensor(entry, "labels").take(self.graph, rows)
+        label = self._tensor(part, "labels").take(self.graph, source_ids)
         hard = self._card.labels.kind == "hard"
         return self.graph("Cast", label, to=INT64) if hard else label
 
-    def _images(self, group: Sequence[Entry], pairs: Sequence[_Pairs]) -> tuple[Value | None, Value]:
-        """Images of the pairs of parts that share a bank, and their places in the batch (None: all, in order)."""
-        graph, entry = self.graph, group[0]
-        bank = kinds.decoder_graph(entry.part.kind, entry.config, self._card.shape, len(self._card.classes))
-        weights = self._weights(entry)
-        if bank.networks == 1 or pairs[0].decoder is None:
-            where = None if pairs[0].places is None else _together(graph, [p.places for p in pairs if p.places])
-            decoders = [p.decoder for p in pairs if p.decoder]
-            decoder = _together(graph, decoders) if decoders else None
-            sources = _together(graph, [self._sources(e, p, bank) for e, p in zip(group, pairs, strict=True)])
-            return where, bank.decode(graph, weights, sources, decoder, None)
-        decoder = _together(graph, [p.decoder for p in pairs if p.decoder])
-        order, sizes = _sorted(graph, bank, decoder)
-        if len(pairs) == 1:  # sort the row numbers: cheaper than sorting the sources
+    def _images(self, group: Sequence[ExportedPart], pairs: Sequence[_Pairs]) -> tuple[Value | None, Value]:
+        """Images of the pairs of parts that share a bank, and their positions in the batch (None: all, in order)."""
+        graph, part = self.graph, group[0]
+        bank = kinds.decoder_graph(part.entry.kind, part.config, self._card.shape, len(self._card.classes))
+        weights = self._weights(part)
+        if bank.networks == 1 or pairs[0].decoder_ids is None:
+            positions = None
+            if pairs[0].positions is not None:
+                positions = _together(graph, [p.positions for p in pairs if p.positions])
+            of_each = [p.decoder_ids for p in pairs if p.decoder_ids]
+            decoder_ids: Value | None = _together(graph, of_each) if of_each else None
+            sources = _together(graph, [self._sources(own, p, bank) for own, p in zip(group, pairs, strict=True)])
+            return positions, bank.decode(graph, weights, sources, decoder_ids, None)
+        decoder_ids = _together(graph, [p.decoder_ids for p in pairs if p.decoder_ids])
+        order, sizes = _sorted(graph, bank, decoder_ids)
+        if len(pairs) == 1:  # sort the source_ids: cheaper than sorting the sources
             only = pairs[0]
-            rows = graph("Gather", only.rows, order)
-            sources = self._sources(entry, _Pairs(None, rows, None, only.label), bank)
+            source_ids = graph("Gather", only.source_ids, order)
+            sources = self._sources(part, _Pairs(None, source_ids, None, only.label), bank)
         else:
-            unsorted = _together(graph, [self._sources(e, p, bank) for e, p in zip(group, pairs, strict=True)])
+            unsorted = _together(graph, [self._sources(own, p, bank) for own, p in zip(group, pairs, strict=True)])
             sources = graph("Gather", unsorted, order)
-        image = bank.decode(graph, weights, sources, graph("Gather", decoder, order), sizes)
-        if pairs[0].places is None:
+        image = bank.decode(graph, weights, sources, graph("Gather", decoder_ids, order), sizes)
+        if pairs[0].positions is None:
             return order, image
-        return graph("Gather", _together(graph, [p.places for p in pairs if p.places]), order), image
+        return graph("Gather", _together(graph, [p.positions for p in pairs if p.positions]), order), image
 
-    def _sources(self, entry: Entry, pairs: _Pairs, bank: DecoderGraph) -> Value:
-        if entry.config.has_sources:
-            return self._tensor(entry, "sources").take(self.graph, pairs.rows)
-        graph, noise, size = self.graph, "noise", entry.config.source_shape(self._card.shape)[0]
-        if pairs.places is not None:
-            noise = graph("Gather", noise, pairs.places)
+    def _sources(self, part: ExportedPart, pairs: _Pairs, bank: DecoderGraph) -> Value:
+        if part.config.has_sources:
+            return self._tensor(part, "sources").take(self.graph, pairs.source_ids)
+        graph, noise, size = self.graph, "noise", part.config.source_shape(self._card.shape)[0]
+        if pairs.positions is not None:
+            noise = graph("Gather", noise, pairs.positions)
         if size != self.noise():
             noise = graph("Slice", noise, ints(0), ints(size), ints(1))
-        return bank.label_noise(graph, noise, pairs.label)
+        return bank.condition(graph, noise, pairs.label)
 
     def _in_space(self, config: KindConfig, image: Value, space: str) -> Value:
         """Map the decoder's images to the space that is asked for."""
@@ -206,16 +209,16 @@ class Builder:
             return image
         return self._space.apply(self.graph, image) if config.yields == "raw" else self._space.invert(self.graph, image)
 
-    def _weights(self, entry: Entry) -> Weights:
-        roles = [role for role in entry.part.tensors if role not in SOURCE_ROLES]
-        return {role: self._tensor(entry, role).whole(self.graph) for role in roles}
+    def _weights(self, part: ExportedPart) -> Weights:
+        roles = [role for role in part.entry.tensors if role not in SOURCE_ROLES]
+        return {role: self._tensor(part, role).whole(self.graph) for role in roles}
 
-    def _tensor(self, entry: Entry, role: str) -> Stored:
+    def _tensor(self, part: ExportedPart, role: str) -> GraphTensor:
         """Add to the graph the tensor with a role in a part; its values are checked against the card."""
-        name = entry.part.tensors[role]
+        name = part.entry.tensors[role]
         if name not in self._tensors:
-            self._reader.role(entry.number, role)
-            self._tensors[name] = stored(self._reader, name)
+            self._reader.role(part.number, role)
+            self._tensors[name] = graph_tensor(self._reader, name)
             self._tensors[name].add(self.graph)
         return self._tensors[name]
 
@@ -234,9 +237,9 @@ def _together(graph: Graph, values: Sequence[Value]) -> Value:
     return values[0] if len(values) == 1 else graph("Concat", *values, axis=0)
 
 
-def _sorted(graph: Graph, bank: DecoderGraph, decoder: Value) -> tuple[Value, Value]:
+def _sorted(graph: Graph, bank: DecoderGraph, decoder_ids: Value) -> tuple[Value, Value]:
     """The order that sorts pairs by network (stable), and the number of pairs of each network."""
-    network = bank.network(graph, decoder)
+    network = bank.network(graph, decoder_ids)
     table = graph(
         "Equal", graph("Unsqueeze", network, ints(0)), graph("Unsqueeze", _range(graph, bank.networks), ints(1))
     )

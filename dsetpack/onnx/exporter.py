@@ -16,7 +16,7 @@ from dsetpack.formats.manifest import ITEMSIZE
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
 from dsetpack.onnx import envelope
-from dsetpack.onnx.build import Builder, Entry
+from dsetpack.onnx.build import Builder, ExportedPart
 from dsetpack.onnx.exportable import Exportable
 from dsetpack.onnx.graph import FLOAT, INT64, info
 from dsetpack.onnx.spaces import Floats, SpaceGraph
@@ -119,7 +119,7 @@ def _model(
         inputs = builder.pack(space)
         soft = card.labels.kind == "soft"
         outputs.append(info("label", FLOAT, len(card.classes)) if soft else info("label", INT64))
-    parts = () if decoder_only else tuple(_part(entry) for entry in builder.entries)
+    parts = () if decoder_only else tuple(_part(part) for part in builder.parts)
     described = envelope.ModelInfo(
         digest=reader.digest,
         content_digest=reader.manifest.content_digest,
@@ -133,9 +133,9 @@ def _model(
     return envelope.seal(made.SerializeToString(deterministic=True))
 
 
-def _part(entry: Entry) -> envelope.PartInfo:
-    sources = (entry.last - entry.first) // entry.slots
-    return envelope.PartInfo(sources=sources, slots=entry.slots, drawn=not entry.config.has_sources)
+def _part(part: ExportedPart) -> envelope.PartInfo:
+    sources = (part.last - part.first) // part.slots
+    return envelope.PartInfo(sources=sources, slots=part.slots, drawn=not part.config.has_sources)
 
 
 def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> None:
@@ -150,6 +150,6 @@ def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> 
             f"{reader.name}: the pack has {banks} banks, and a model of the decoder alone has one: export "
             "dsetpack.open(...).select(parts=[...])"
         )
-    drawn = any(not entry.config.has_sources for entry in builder.entries)
+    drawn = any(not part.config.has_sources for part in builder.parts)
     if drawn and not decoder_only and card.per_class is None:
         raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")

@@ -158,16 +158,16 @@ class OnnxPack:
         return OnnxStream(self, sampler, transform)
 
     def _inputs(self, pair_ids: ArrayLike, seed: int, epoch: int) -> dict[str, NDArray[Any]]:
-        pairs = np.asarray(pair_ids)
-        if pairs.ndim != 1:
-            raise IndexError(f"pair numbers must be a list, found shape {list(pairs.shape)}")
-        part_ids = self.table.locate(pairs).part_ids
-        pairs = pairs.astype(np.int64)
-        inputs: dict[str, NDArray[Any]] = {"index": pairs}
+        pair_ids = np.asarray(pair_ids)
+        if pair_ids.ndim != 1:
+            raise IndexError(f"pair numbers must be a list, found shape {list(pair_ids.shape)}")
+        part_ids = self.table.locate(pair_ids).part_ids
+        pair_ids = pair_ids.astype(np.int64)
+        inputs: dict[str, NDArray[Any]] = {"index": pair_ids}
         if (size := self._info.noise) is not None:
             drawn = np.array([part.drawn for part in self._info.parts])[part_ids]
-            inputs["noise"] = np.zeros((len(pairs), size), np.float32)
-            inputs["noise"][drawn] = philox.noise(seed, epoch, pairs[drawn], size)
+            inputs["noise"] = np.zeros((len(pair_ids), size), np.float32)
+            inputs["noise"][drawn] = philox.noise(seed, epoch, pair_ids[drawn], size)
         return inputs
 
     def _bound(self, inputs: dict[str, NDArray[Any]]) -> tuple[Any, Any]:
@@ -192,8 +192,8 @@ class OnnxPack:
         if part.drawn:
             of_each: Labels = np.arange(part.sources) // (self.card.per_class or 1)
         else:
-            pairs = first + part.slots * np.arange(part.sources)
-            batches = np.array_split(pairs, -(-len(pairs) // LABELS_BATCH))
+            pair_ids = first + part.slots * np.arange(part.sources)
+            batches = np.array_split(pair_ids, -(-len(pair_ids) // LABELS_BATCH))
             of_each = np.concatenate([self.decode(batch)[1] for batch in batches])
         return of_each.repeat(part.slots, axis=0)
 

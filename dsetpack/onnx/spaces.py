@@ -11,7 +11,7 @@ from dsetpack.formats import Reader
 from dsetpack.formats.card import Card, NormalizedSpace, ZcaSpace
 from dsetpack.formats.errors import FormatError
 from dsetpack.onnx.graph import Graph, Value, ints
-from dsetpack.onnx.tensors import Stored, stored
+from dsetpack.onnx.tensors import GraphTensor, graph_tensor
 
 Floats = NDArray[np.float32]
 MEAN, MATRIX, INVERSE = "space/mean", "space/matrix", "/space/inverse"
@@ -73,13 +73,13 @@ class SpaceGraph:
             raise FormatError("the embedded ZCA is not finite")
         return mean, matrix
 
-    def _zca(self, graph: Graph, model: ZcaSpace) -> tuple[Stored, Stored]:
+    def _zca(self, graph: Graph, model: ZcaSpace) -> tuple[GraphTensor, GraphTensor]:
         """Add mean and matrix to the graph, as they are stored."""
         mean, matrix = self._floats(model)
         if self._refitted is not None or model.mean is None or model.matrix is None:
-            both = Stored(MEAN, mean), Stored(MATRIX, matrix)
+            both = GraphTensor(MEAN, mean), GraphTensor(MATRIX, matrix)
         else:
-            both = stored(self._reader, model.mean), stored(self._reader, model.matrix)
+            both = graph_tensor(self._reader, model.mean), graph_tensor(self._reader, model.matrix)
         for tensor in both:
             tensor.add(graph)
         return both

@@ -20,7 +20,7 @@ BFLOAT16 = onnx.TensorProto.BFLOAT16
 
 
 @dataclass(frozen=True)
-class Stored:
+class GraphTensor:
     """A tensor as the graph keeps it.
 
     Attributes:
@@ -47,68 +47,68 @@ class Stored:
         """The tensor's name in the graph, which no other value has."""
         return f"/{self.name}"
 
-    def take(self, graph: Graph, rows: Value) -> Value:
-        """The rows with these numbers, int64 [N], as float32 [N, ...] (integers stay integers)."""
-        return self._floats(graph, graph("Gather", self.value, rows), rows)
+    def take(self, graph: Graph, source_ids: Value) -> Value:
+        """The values of these sources, source_ids int64 [N], as float32 [N, ...] (integers stay integers)."""
+        return self._floats(graph, graph("Gather", self.value, source_ids), source_ids)
 
     def whole(self, graph: Graph) -> Value:
         """The tensor as float32."""
         return self._floats(graph, self.value, None)
 
-    def _floats(self, graph: Graph, stored: Value, rows: Value | None) -> Value:
+    def _floats(self, graph: Graph, stored: Value, source_ids: Value | None) -> Value:
         if self.scale is None or self.offset is None:
             return graph("Cast", stored, to=FLOAT) if self.bfloat16 or self.values.dtype == np.float16 else stored
-        if (axis := self._axis(rows)) is not None:
+        if (axis := self._axis(source_ids)) is not None:
             values = graph("DequantizeLinear", stored, self.scale.reshape(-1), axis=axis)
             shape = [-1 if n == axis else 1 for n in range(self.values.ndim)]
             return graph("Add", values, self.offset.reshape(shape))
         if self.scale.size == 1:
             values = graph("DequantizeLinear", stored, self.scale.reshape(()))
             return graph("Add", values, self.offset.reshape(())) if self.offset.any() else values
-        scale, offset = (self._spread(graph, blocks, rows) for blocks in (self.scale, self.offset))
+        scale, offset = (self._spread(graph, blocks, source_ids) for blocks in (self.scale, self.offset))
         return graph("Add", graph("Mul", graph("Cast", stored, to=FLOAT), scale), offset)
 
-    def _axis(self, rows: Value | None) -> int | None:
+    def _axis(self, source_ids: Value | None) -> int | None:
         """The only axis with several scales, if each of its elements has its own and DequantizeLinear can use it."""
         assert self.scale is not None
         axes = [axis for axis, blocks in enumerate(self.scale.shape) if blocks > 1]
-        if len(axes) != 1 or self.block[axes[0]] != 1 or (axes[0] == 0 and rows is not None):
+        if len(axes) != 1 or self.block[axes[0]] != 1 or (axes[0] == 0 and source_ids is not None):
             return None
         return axes[0]
 
-    def _spread(self, graph: Graph, blocks: Array, rows: Value | None) -> Value:
+    def _spread(self, graph: Graph, blocks: Array, source_ids: Value | None) -> Value:
         """Repeat one number per block so that it broadcasts against the values."""
         spread = graph.constant(blocks)
         for axis, (count, size, length) in enumerate(zip(blocks.shape, self.block, self.values.shape, strict=True)):
             if count == 1:
                 continue
-            if axis == 0 and rows is not None:
-                block = rows if size == 1 else graph("Div", rows, np.int64(size))
+            if axis == 0 and source_ids is not None:
+                block = source_ids if size == 1 else graph("Div", source_ids, np.int64(size))
                 spread = graph("Gather", spread, block)
             elif size > 1:
                 spread = graph("Gather", spread, (np.arange(length) // size).astype(np.int32), axis=axis)
         return spread
 
 
-def stored(reader: Reader, name: str) -> Stored:
+def graph_tensor(reader: Reader, name: str) -> GraphTensor:
     """Read a tensor of a pack file; float64 becomes float32, as in a pack in memory."""
     entry = reader.manifest.tensors[name]
     steps = array_codecs(entry)
     if not steps:
         values = reader.tensor(name)
-        return Stored(name, values.astype(np.float32) if values.dtype == np.float64 else values)
+        return GraphTensor(name, values.astype(np.float32) if values.dtype == np.float64 else values)
     step = steps[0]
     if isinstance(step, Quantize) and len(steps) == 1:
         return _codes(reader, name, step)
     if isinstance(step, Cast) and len(steps) == 1:
-        return Stored(name, reader.stored(name), bfloat16=step.dtype == "bfloat16")
-    return Stored(name, reader.tensor(name).astype(np.float32))
+        return GraphTensor(name, reader.stored(name), bfloat16=step.dtype == "bfloat16")
+    return GraphTensor(name, reader.tensor(name).astype(np.float32))
 
 
-def _codes(reader: Reader, name: str, step: Quantize) -> Stored:
+def _codes(reader: Reader, name: str, step: Quantize) -> GraphTensor:
     values = reader.stored(name)
     if isinstance(step.scale, str) and isinstance(step.offset, str):
         scale, offset = reader.tensor(step.scale), reader.tensor(step.offset)
     else:
         scale, offset = (np.full([1] * values.ndim, number, np.float32) for number in (step.scale, step.offset))
-    return Stored(name, values, scale=scale, offset=offset, block=step.block or values.shape)
+    return GraphTensor(name, values, scale=scale, offset=offset, block=step.block or values.shape)

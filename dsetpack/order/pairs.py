@@ -82,10 +82,10 @@ class PairTable:
         Raises:
             IndexError: if a number is outside 0..len-1.
         """
-        pairs = _in_range(pair_ids, len(self), "pair")
-        part = np.searchsorted(self._first_pair, pairs, side="right") - 1
-        source, slot = np.divmod(pairs - self._first_pair[part], self._slots[part])
-        return Located(part.astype(np.int64), source, slot)
+        pair_ids = _in_range(pair_ids, len(self), "pair")
+        part_ids = np.searchsorted(self._first_pair, pair_ids, side="right") - 1
+        source_ids, slot_ids = np.divmod(pair_ids - self._first_pair[part_ids], self._slots[part_ids])
+        return Located(part_ids.astype(np.int64), source_ids, slot_ids)
 
     def slots(self, source_ids: ArrayLike) -> Int64s:
         """The number of slots of each source; sources are numbered across parts.
@@ -93,7 +93,7 @@ class PairTable:
         Raises:
             IndexError: if a number is outside 0..num_sources-1.
         """
-        return self._slots[self._part_of(_in_range(source_ids, self.num_sources, "source"))]
+        return self._slots[self._part_ids(_in_range(source_ids, self.num_sources, "source"))]
 
     def pairs(self, source_ids: ArrayLike, slot_ids: ArrayLike) -> Int64s:
         """The pair of each (source, slot); sources are numbered across parts, and both shapes are equal.
@@ -101,15 +101,17 @@ class PairTable:
         Raises:
             IndexError: if a source is outside 0..num_sources-1, or if its part does not have the slot.
         """
-        sources = _in_range(source_ids, self.num_sources, "source")
-        slots = np.asarray(slot_ids, np.int64)
-        part = self._part_of(sources)
-        width = self._slots[part]
-        if ((slots < 0) | (slots >= width)).any():
-            raise IndexError(f"slots must be in 0..K-1 of their part, found {slots.min()}..{slots.max()}")
-        return self._first_pair[part] + (sources - self._first_source[part]) * width + slots
+        source_ids = _in_range(source_ids, self.num_sources, "source")
+        slot_ids = np.asarray(slot_ids, np.int64)
+        part_ids = self._part_ids(source_ids)
+        slots = self._slots[part_ids]
+        if ((slot_ids < 0) | (slot_ids >= slots)).any():
+            raise IndexError(f"slots must be in 0..K-1 of their part, found {slot_ids.min()}..{slot_ids.max()}")
+        first = self._first_pair[part_ids]
+        pair_ids: Int64s = first + (source_ids - self._first_source[part_ids]) * slots + slot_ids
+        return pair_ids
 
-    def _part_of(self, source_ids: Int64s) -> NDArray[np.intp]:
+    def _part_ids(self, source_ids: Int64s) -> NDArray[np.intp]:
         return np.searchsorted(self._first_source, source_ids, side="right") - 1
 
 

@@ -11,17 +11,16 @@ from torch import Tensor
 
 from dsetpack.decoders.base import take
 from dsetpack.order import philox
-from dsetpack.order.pairs import Located
+from dsetpack.order.pairs import Int64s, Located
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space
 
-Ids = NDArray[np.integer[Any]]
 Run = list[tuple[Part, NDArray[np.intp]]]
 """The parts that one call decodes, each with the positions of its pairs in the batch."""
 
 
 def decode_pairs(
-    parts: tuple[Part, ...], space: Space, pair_ids: Ids, where: Located, draw: tuple[int, int]
+    parts: tuple[Part, ...], space: Space, pair_ids: NDArray[np.integer[Any]], where: Located, draw: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
     """Decode pairs on the device of the parts.
 
@@ -40,15 +39,15 @@ def decode_pairs(
         return torch.empty(0, *parts[0].decoder.image, device=device), parts[0].labels[:0]
     runs = _runs(parts, where.part_ids)
     decoded = [_decode_run(run, space, pair_ids, where, draw) for run in runs]
-    places = [at for run in runs for _, at in run]
-    if len(places) == 1:
+    positions = [own for run in runs for _, own in run]
+    if len(positions) == 1:
         return decoded[0]
-    back = torch.from_numpy(np.argsort(np.concatenate(places))).to(device)
+    back = torch.from_numpy(np.argsort(np.concatenate(positions))).to(device)
     x, y = (torch.cat(pieces) for pieces in zip(*decoded, strict=True))
     return take(x, back), take(y, back)
 
 
-def _runs(parts: tuple[Part, ...], part_ids: NDArray[np.int64]) -> list[Run]:
+def _runs(parts: tuple[Part, ...], part_ids: Int64s) -> list[Run]:
     found: dict[object, Run] = {}
     for number in np.unique(part_ids):
         part = parts[number]
@@ -57,14 +56,16 @@ def _runs(parts: tuple[Part, ...], part_ids: NDArray[np.int64]) -> list[Run]:
     return list(found.values())
 
 
-def _decode_run(run: Run, space: Space, pair_ids: Ids, where: Located, draw: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    part, places = run[0][0], np.concatenate([at for _, at in run])
+def _decode_run(
+    run: Run, space: Space, pair_ids: NDArray[np.integer[Any]], where: Located, draw: tuple[int, int]
+) -> tuple[Tensor, Tensor]:
+    part, positions = run[0][0], np.concatenate([own for _, own in run])
     device = part.labels.device
-    source_ids = [torch.from_numpy(where.source_ids[at]).to(device) for _, at in run]
-    labels = torch.cat([some.labels[chosen] for (some, _), chosen in zip(run, source_ids, strict=True)])
-    slot_ids = torch.from_numpy(where.slot_ids[places])
+    source_ids = [torch.from_numpy(where.source_ids[own]).to(device) for _, own in run]
+    labels = torch.cat([some.labels[ids] for (some, _), ids in zip(run, source_ids, strict=True)])
+    slot_ids = torch.from_numpy(where.slot_ids[positions])
     if part.sources is None:
-        sources = _drawn(part, pair_ids[places], labels, draw)
+        sources = _drawn(part, pair_ids[positions], labels, draw)
         images = part.decode(sources, slot_ids, labels)
     elif len(run) == 1:
         images = part.decode(part.sources, slot_ids, labels, source_ids[0])
@@ -76,7 +77,7 @@ def _decode_run(run: Run, space: Space, pair_ids: Ids, where: Located, draw: tup
     return images, labels
 
 
-def _drawn(part: Part, pair_ids: Ids, labels: Tensor, draw: tuple[int, int]) -> Tensor:
+def _drawn(part: Part, pair_ids: NDArray[np.integer[Any]], labels: Tensor, draw: tuple[int, int]) -> Tensor:
     """Draw a generator's sources: noise that depends only on seed, epoch and pair, conditioned on the label."""
     size = part.config.source_shape(part.decoder.image)[0]
     noise = philox.noise(*draw, pair_ids.astype(np.int64), size)

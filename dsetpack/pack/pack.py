@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.writer import encode, write
-from dsetpack.loading.dataset import PackDataset
+from dsetpack.loading.dataset import PackDataset, PairIds
 from dsetpack.loading.device import usable
 from dsetpack.loading.loader import PackLoader
 from dsetpack.loading.stream import PackStream
@@ -32,7 +32,6 @@ from dsetpack.spaces import Space, as_space, same_space, space_from_card
 from dsetpack.training.augment import augmentation_of
 from dsetpack.training.train import Progress, Report, train
 
-PairIds = Sequence[int] | NDArray[np.integer[Any]] | Tensor
 Transform = Callable[[Tensor], Tensor]
 MATERIALIZE_BATCH = 1024
 
@@ -196,15 +195,15 @@ class Pack:
             >>> y
             tensor([0, 0, 9])
         """
-        pairs = np.asarray(pair_ids.cpu() if isinstance(pair_ids, Tensor) else pair_ids)
-        if pairs.ndim != 1:
-            raise IndexError(f"pair numbers must be a list, found shape {list(pairs.shape)}")
-        where = self.table.locate(pairs)
+        pair_ids = np.asarray(pair_ids.cpu() if isinstance(pair_ids, Tensor) else pair_ids)
+        if pair_ids.ndim != 1:
+            raise IndexError(f"pair numbers must be a list, found shape {list(pair_ids.shape)}")
+        where = self.table.locate(pair_ids)
         if self._decoded is None:
-            return decode_pairs(self.parts, self.space, pairs, where, (seed, epoch))
+            return decode_pairs(self.parts, self.space, pair_ids, where, (seed, epoch))
         images, labels = self._decoded
-        at_pairs = torch.from_numpy(pairs.astype(np.int64)).to(self.device)  # uint8 would be a mask
-        return images[at_pairs], labels[at_pairs]
+        on_device = torch.from_numpy(pair_ids.astype(np.int64)).to(self.device)  # uint8 would be a mask
+        return images[on_device], labels[on_device]
 
     def dataset(self, transform: Transform | None = None, *, seed: int = 0) -> PackDataset:
         """Make a map-style dataset over all pairs, for any stock ``DataLoader``; see ``PackDataset``."""

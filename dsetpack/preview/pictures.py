@@ -105,13 +105,13 @@ def _gallery(pack: Pack, number: int, sources: int, decoders: int, parts: int) -
     afford = PIXELS // parts // (size[0] * size[1])
     slots = max(1, min(slots, afford - bool(kind)))
     count = max(1, min(sources, afford // (slots + bool(kind))))
-    chosen = spread(_hard(part.labels).cpu().numpy(), count)
+    source_ids = spread(_hard(part.labels).cpu().numpy(), count)
     first = sum(n * k for n, k in pack.table.parts[:number])
-    pairs = first + chosen[:, None] * part.slots + np.arange(slots)
-    images = [_raw(pack, row) for row in pairs]
+    pair_ids = first + source_ids[:, None] * part.slots + np.arange(slots)
+    images = [_raw(pack, of_source) for of_source in pair_ids]
     rows = tuple(
         _shown(pack, part, int(source), kind, [_picture(x) for x in decoded])
-        for source, decoded in zip(chosen, images, strict=True)
+        for source, decoded in zip(source_ids, images, strict=True)
     )
     return Gallery(number, part, kind, size, size != (width, height), rows)
 
@@ -126,9 +126,9 @@ def _hard(labels: Tensor) -> Tensor:
     return labels if labels.ndim == 1 else labels.argmax(1)
 
 
-def _raw(pack: Pack, pairs: NDArray[np.int64]) -> Tensor:
+def _raw(pack: Pack, pair_ids: NDArray[np.int64]) -> Tensor:
     with torch.no_grad():
-        return pack.space.invert(pack.decode(pairs)[0]).cpu()
+        return pack.space.invert(pack.decode(pair_ids)[0]).cpu()
 
 
 def _shown(pack: Pack, part: Part, source: int, kind: str | None, decoded: list[str]) -> Shown:

@@ -81,7 +81,7 @@ def test_generator_statistics() -> None:
         assert torch.equal(bank(noise, index), bank(noise, index))
 
 
-def test_label_noise_overwrites_the_first_entries() -> None:
+def test_condition_overwrites_the_first_entries() -> None:
     bank = decoder("generator", {"width": 2, "noise": 14}, MNIST, 10)
     noise, labels = torch.randn(3, 14), torch.tensor([0, 9, 4])
     kept = noise.clone()

@@ -40,11 +40,11 @@ class Pixels(Parameterization):
         self.space = Raw()
         self.register_buffer("labels", labels)
 
-    def images(self, pairs: Tensor | None = None) -> Tensor:
-        return self.x * 1.0 if pairs is None else self.x[pairs]
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
+        return self.x * 1.0 if pair_ids is None else self.x[pair_ids]
 
-    def targets(self, pairs: Tensor | None = None) -> Tensor | None:
-        return self.soft if self.soft is None or pairs is None else self.soft[pairs]
+    def targets(self, pair_ids: Tensor | None = None) -> Tensor | None:
+        return self.soft if self.soft is None or pair_ids is None else self.soft[pair_ids]
 
     def groups(self) -> Any:
         return [{"name": "pixels", "params": list(self.parameters()), "lr": self.lr}]

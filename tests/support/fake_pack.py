@@ -40,9 +40,9 @@ class FakePack:
     def to(self, device: Any) -> FakePack:
         return self
 
-    def decode(self, pairs: Any, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
+    def decode(self, pair_ids: Any, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         self.calls += 1
-        numbers = torch.as_tensor(pairs, dtype=torch.int64)
+        numbers = torch.as_tensor(pair_ids, dtype=torch.int64)
         said = torch.stack([numbers, torch.full_like(numbers, seed), torch.full_like(numbers, epoch), numbers], dim=1)
         return said.float().reshape(-1, 1, 2, 2) * self.weight, self.labels[numbers]
 

@@ -45,11 +45,11 @@ class Learned(Parameterization):
         self.register_buffer("labels", data.labels[index], persistent=False)
         self.soft = nn.Parameter(0.6 * centred(self.labels, CLASSES).float()) if soft else None
 
-    def images(self, pairs=None):
-        return self.pixels if pairs is None else self.pixels[pairs]
+    def images(self, pair_ids=None):
+        return self.pixels if pair_ids is None else self.pixels[pair_ids]
 
-    def targets(self, pairs=None):
-        return self.soft if self.soft is None or pairs is None else self.soft[pairs]
+    def targets(self, pair_ids=None):
+        return self.soft if self.soft is None or pair_ids is None else self.soft[pair_ids]
 
     def groups(self):
         return [Group(name="all", params=list(self.parameters()), lr=0.02)]

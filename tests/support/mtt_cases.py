@@ -31,8 +31,8 @@ class Pixels(Parameterization):
         self.register_buffer("labels", torch.arange(CLASSES).repeat_interleave(per_class), persistent=False)
         self.space, self.lr = Raw(), lr
 
-    def images(self, pairs=None):
-        return self.pixels if pairs is None else self.pixels[pairs]
+    def images(self, pair_ids=None):
+        return self.pixels if pair_ids is None else self.pixels[pair_ids]
 
     def groups(self):
         return [Group(name="pixels", params=[self.pixels], lr=self.lr)]

@@ -33,13 +33,13 @@ class DecoderGraph(ABC):
     def __init__(self, config: KindConfig, image: tuple[int, int, int], classes: int) -> None:
         self.config, self.image, self.classes = config, image, classes
 
-    def network(self, graph: Graph, decoder: Value) -> Value:  # noqa: ARG002
+    def network(self, graph: Graph, decoder_ids: Value) -> Value:  # noqa: ARG002
         """The network of each decoder_id, int64 [N]."""
-        return decoder
+        return decoder_ids
 
     @abstractmethod
     def decode(
-        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder_ids: Value | None, sizes: Value | None
     ) -> Value:
         """Decode pairs into images [N, C, H, W].
 
@@ -47,11 +47,11 @@ class DecoderGraph(ABC):
             graph: the graph to which nodes are added.
             weights: the bank.
             sources: float32 [N, ...].
-            decoder: decoder_ids, int64 [N]; None if there is only one decoder.
+            decoder_ids: int64 [N]; None if there is only one decoder.
             sizes: int64 [networks], the number of pairs of each network, in order; None if there is only one network.
         """
 
-    def label_noise(self, graph: Graph, noise: Value, labels: Value) -> Value:
+    def condition(self, graph: Graph, noise: Value, labels: Value) -> Value:
         """Make sources from noise [N, z] and labels int64 [N]; only for kinds whose sources are drawn."""
         raise NotImplementedError
 

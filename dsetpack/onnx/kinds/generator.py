@@ -19,7 +19,7 @@ class GeneratorGraph(DecoderGraph):
 
     @override
     def decode(
-        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder_ids: Value | None, sizes: Value | None
     ) -> Value:
         def norm(x: Value, name: str) -> Value:
             values = (weights[f"{name}.{part}"] for part in ("weight", "bias", "running_mean", "running_var"))
@@ -39,7 +39,7 @@ class GeneratorGraph(DecoderGraph):
         return graph("Mul", graph("Add", graph("Tanh", x), np.float32(1)), np.float32(0.5))
 
     @override
-    def label_noise(self, graph: Graph, noise: Value, labels: Value) -> Value:
+    def condition(self, graph: Graph, noise: Value, labels: Value) -> Value:
         start, stop = ints(self.classes), ints(self.config.noise)
         rest = graph("Slice", noise, start, stop, ints(1))
         # Not OneHot: onnxruntime crashes on an empty batch with a floating point exception (seen in 1.20 to 1.26).

@@ -29,22 +29,23 @@ class HabaGraph(DecoderGraph):
         self.outward = Strips(channels, height, width)
 
     @override
-    def network(self, graph: Graph, decoder: Value) -> Value:
-        return graph("Div", decoder, np.int64(self.config.factor**2)) if self.config.factor > 1 else decoder
+    def network(self, graph: Graph, decoder_ids: Value) -> Value:
+        return graph("Div", decoder_ids, np.int64(self.config.factor**2)) if self.config.factor > 1 else decoder_ids
 
     @override
     def decode(
-        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder_ids: Value | None, sizes: Value | None
     ) -> Value:
+        hallucinators = decoder_ids
         if (patches := self.config.patches()) is not None:
-            assert decoder is not None  # there are at least four
+            assert decoder_ids is not None  # there are at least four
             grid = (self.config.source_shape(self.image)[0], *self.image[1:])
-            patch = graph("Mod", decoder, np.int64(patches.bank_size()))
+            patch = graph("Mod", decoder_ids, np.int64(patches.bank_size()))
             sources = enlarge(graph, patches, grid, sources, patch)
-            decoder = self.network(graph, decoder)
+            hallucinators = self.network(graph, decoder_ids)
         layers = self._layers(graph, weights)
-        if self.networks == 1 and decoder is not None and self.config.decoders > 1:
-            sigma, mu = (graph("Gather", weights[role], decoder) for role in ("sigma", "mu"))
+        if self.networks == 1 and hallucinators is not None and self.config.decoders > 1:
+            sigma, mu = (graph("Gather", weights[role], hallucinators) for role in ("sigma", "mu"))
             only = [graph("Gather", layer, np.int64(0)) for layer in layers]
             return self._run(graph, sources, [sigma, mu, *only])
         name = f"hallucinator{graph.functions}"

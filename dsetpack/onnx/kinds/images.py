@@ -13,7 +13,7 @@ class ImagesGraph(DecoderGraph):
 
     @override
     def decode(
-        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder_ids: Value | None, sizes: Value | None
     ) -> Value:
         return sources
 

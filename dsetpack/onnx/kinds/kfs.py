@@ -20,7 +20,7 @@ class KfsGraph(DecoderGraph):
 
     @override
     def decode(
-        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder_ids: Value | None, sizes: Value | None
     ) -> Value:
         count = len(self.config.channels)
         layers = [weights[f"layers.{i}.{part}"] for i in range(count) for part in ("weight", "bias")]

@@ -20,10 +20,10 @@ class UpsampleGraph(DecoderGraph):
 
     @override
     def decode(
-        self, graph: Graph, weights: Weights, sources: Value, decoder: Value | None, sizes: Value | None
+        self, graph: Graph, weights: Weights, sources: Value, decoder_ids: Value | None, sizes: Value | None
     ) -> Value:
-        assert decoder is not None  # there are at least four
-        return enlarge(graph, self.config, self.image, sources, decoder)
+        assert decoder_ids is not None  # there are at least four
+        return enlarge(graph, self.config, self.image, sources, decoder_ids)
 
 
 def enlarge(graph: Graph, config: UpsampleConfig, image: tuple[int, int, int], sources: Value, patch: Value) -> Value:

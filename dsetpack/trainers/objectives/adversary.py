@@ -125,16 +125,16 @@ class Adversarial(Objective):
             return {**terms, "cosine": nothing, "adversary": nothing}
         return {**terms, **self._game(haba, torch.cat([first, second]), haba.labels[first])}
 
-    def _game(self, haba: Haba, pairs: Tensor, labels: Tensor) -> Terms:
+    def _game(self, haba: Haba, pair_ids: Tensor, labels: Tensor) -> Terms:
         """Add both players' gradients, each to its own parameters only.
 
         Args:
             haba: the set.
-            pairs: int64 [2·B], all bases with one hallucinator, then with the other.
+            pair_ids: int64 [2·B], all bases with one hallucinator, then with the other.
             labels: int64 [B].
         """
         options = self.settings
-        images = haba.images(pairs)
+        images = haba.images(pair_ids)
         seen = images.detach().requires_grad_()
         embedded = self.net.embed(seen)
         views = torch.unflatten(embedded, 0, (2, -1))

@@ -192,9 +192,9 @@ class GradientMatching(Objective):
         augment = self._siamese(drawn)
         real, hard = self.context.real_batch(self.settings.real_batch, drawn, label)
         wanted = self._gradient(augment(real), hard)
-        pairs = synthetic.batch(drawn, self.settings.synthetic_batch, label)
-        images, soft = synthetic.images(pairs), synthetic.targets(pairs)
-        found = self._gradient(augment(images), synthetic.labels[pairs] if soft is None else soft, graph=True)
+        pair_ids = synthetic.batch(drawn, self.settings.synthetic_batch, label)
+        images, soft = synthetic.images(pair_ids), synthetic.targets(pair_ids)
+        found = self._gradient(augment(images), synthetic.labels[pair_ids] if soft is None else soft, graph=True)
         loss = matching_loss(found, wanted, self.settings.distance)
         # in two stages: one backward pass down to the set's parameters would give the network's weights gradients, too
         learned = [x for x in (images, soft) if x is not None and x.requires_grad]
@@ -221,9 +221,9 @@ class GradientMatching(Objective):
             images, soft = synthetic.images(), synthetic.targets()
         targets = synthetic.labels if soft is None else soft
         for _ in range(self.inner):
-            pairs = synthetic.batch(generator)
-            order = torch.randperm(len(pairs), generator=generator).to(pairs.device)
-            for part in torch.split(pairs[order], self.settings.network_batch):
+            pair_ids = synthetic.batch(generator)
+            order = torch.randperm(len(pair_ids), generator=generator).to(pair_ids.device)
+            for part in torch.split(pair_ids[order], self.settings.network_batch):
                 self._train(images[part], targets[part], generator)
 
     def _train(self, x: Tensor, target: Tensor, generator: torch.Generator) -> None:

@@ -119,40 +119,41 @@ class DistributionMatching(Objective):
         own = torch.tensor(parallel.mine(classes), dtype=torch.int64, device=synthetic.device)
         if not len(own):  # more processes than classes
             return {"matching": torch.zeros((), device=synthetic.device)}
-        pairs = None if len(own) == classes else torch.isin(synthetic.labels, own).nonzero()[:, 0]
+        pair_ids = None if len(own) == classes else torch.isin(synthetic.labels, own).nonzero()[:, 0]
         side = _Side(net, self.means.augmenter(step), synthetic, own, classes)
         if self.share < 1 or self.chunk is not None:
-            return {"matching": self._in_pieces(step, side, pairs, generator)}
+            return {"matching": self._in_pieces(step, side, pair_ids, generator)}
         most = TOGETHER.get(synthetic.device.type, MANY)
-        if len(side.labels(pairs)) > most and not (self.means.follows or mixes(net)):
-            return {"matching": self._by_class(step, side, pairs, most)}
-        mean = side.mean(side.embed(pairs), pairs)
+        if len(side.labels(pair_ids)) > most and not (self.means.follows or mixes(net)):
+            return {"matching": self._by_class(step, side, pair_ids, most)}
+        mean = side.mean(side.embed(pair_ids), pair_ids)
         loss = side.loss(mean, self.means(step, net, mean.detach()))
         torch.autograd.backward(loss)
         return {"matching": loss.detach()}
 
-    def _by_class(self, step: int, side: _Side, pairs: Tensor | None, most: int) -> Tensor:
+    def _by_class(self, step: int, side: _Side, pair_ids: Tensor | None, most: int) -> Tensor:
         """Match a few classes at a time: up to ``most`` images, but at least one class."""
-        real, labels = self.means(step, side.net, None), side.labels(pairs)
-        images = side.synthetic.images(pairs)
+        real, labels = self.means(step, side.net, None), side.labels(pair_ids)
+        images = side.synthetic.images(pair_ids)
         gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
-        for rows, classes in by_class(labels, most):
-            x = images.detach()[rows].requires_grad_()
-            mean = class_mean(side.net.embed(side.augment(x)), labels[rows], side.classes)
+        for positions, classes in by_class(labels, most):
+            x = images.detach()[positions].requires_grad_()
+            mean = class_mean(side.net.embed(side.augment(x)), labels[positions], side.classes)
             loss = matching_loss(mean[classes], real[classes]) * (len(classes) / side.classes)
-            gradient[rows] = torch.autograd.grad(loss, x)[0]
+            gradient[positions] = torch.autograd.grad(loss, x)[0]
             total = total + loss.detach()
         torch.autograd.backward(images, gradient)
         return total
 
-    def _in_pieces(self, step: int, side: _Side, pairs: Tensor | None, generator: torch.Generator) -> Tensor:
-        every = torch.arange(len(side.synthetic.labels), device=side.synthetic.device) if pairs is None else pairs
+    def _in_pieces(self, step: int, side: _Side, pair_ids: Tensor | None, generator: torch.Generator) -> Tensor:
+        if pair_ids is None:
+            pair_ids = torch.arange(len(side.synthetic.labels), device=side.synthetic.device)
         with torch.no_grad():
-            mean = side.mean(torch.cat([side.embed(part) for part in self._split(every)]), every)
+            mean = side.mean(torch.cat([side.embed(part) for part in self._split(pair_ids)]), pair_ids)
         real = self.means(step, side.net, mean)
-        chosen, weight = draw_share(side.labels(every), self.share, generator)
+        positions, weight = draw_share(side.labels(pair_ids), self.share, generator)
         direction = (mean - real) / side.classes
-        for part, scale in zip(self._split(every[chosen]), self._split(weight), strict=True):
+        for part, scale in zip(self._split(pair_ids[positions]), self._split(weight), strict=True):
             pull = direction[side.labels(part)] * scale[:, None].to(direction)
             torch.autograd.backward((side.embed(part) * pull).sum())
         return side.loss(mean, real)
@@ -171,14 +172,14 @@ class _Side:
     own: Tensor
     classes: int
 
-    def embed(self, pairs: Tensor | None) -> Tensor:
-        return self.net.embed(self.augment(self.synthetic.images(pairs)))
+    def embed(self, pair_ids: Tensor | None) -> Tensor:
+        return self.net.embed(self.augment(self.synthetic.images(pair_ids)))
 
-    def labels(self, pairs: Tensor | None) -> Tensor:
-        return self.synthetic.labels if pairs is None else self.synthetic.labels[pairs]
+    def labels(self, pair_ids: Tensor | None) -> Tensor:
+        return self.synthetic.labels if pair_ids is None else self.synthetic.labels[pair_ids]
 
-    def mean(self, embedded: Tensor, pairs: Tensor | None) -> Tensor:
-        return class_mean(embedded, self.labels(pairs), self.classes)
+    def mean(self, embedded: Tensor, pair_ids: Tensor | None) -> Tensor:
+        return class_mean(embedded, self.labels(pair_ids), self.classes)
 
     def loss(self, mean: Tensor, real: Tensor) -> Tensor:
         """Eq. 1 over this process's classes, divided by the number of all classes."""
@@ -194,7 +195,7 @@ def by_class(labels: Tensor, most: int) -> list[tuple[Tensor, list[int]]]:
     """Group whole classes so that a group has at most ``most`` images or just one class.
 
     Returns:
-        for each group, the indices of its images in ``labels``, int64 [n], and its classes.
+        for each group, the positions of its images in ``labels``, int64 [n], and its classes.
     """
     sizes, classes = [0], list[list[int]]([[]])
     for label, count in enumerate(torch.bincount(labels).tolist()):
@@ -225,17 +226,18 @@ def draw_share(labels: Tensor, share: float, generator: torch.Generator) -> tupl
     """Draw a random share of each class's pairs, at least one pair per class; all pairs if ``share`` is 1.
 
     Returns:
-        the drawn pairs as indices into ``labels``, int64 [S], on the same device; the weight of each, 1 / (pairs drawn
-        of its class), float64 [S] on the CPU: the weighted sum over drawn pairs is, on average over draws, the mean
-        over the class's pairs.
+        the positions of the drawn pairs in ``labels``, int64 [S], on the same device; the weight of each,
+        1 / (pairs drawn of its class), float64 [S] on the CPU: the weighted sum over drawn pairs is, on average over
+        draws, the mean over the class's pairs.
     """
     host = labels.cpu()
     chosen, weights = [], []
     for label in sorted(set(host.tolist())):
-        pairs = torch.nonzero(host == label)[:, 0]
-        count = max(1, round(share * len(pairs)))
-        order = torch.arange(len(pairs)) if share == 1 else torch.randperm(len(pairs), generator=generator)[:count]
-        chosen.append(pairs[order])
+        positions = torch.nonzero(host == label)[:, 0]
+        size = len(positions)
+        count = max(1, round(share * size))
+        order = torch.arange(size) if share == 1 else torch.randperm(size, generator=generator)[:count]
+        chosen.append(positions[order])
         weights.append(torch.full((count,), 1 / count, dtype=torch.float64))
     return torch.cat(chosen).to(labels.device), torch.cat(weights)
 

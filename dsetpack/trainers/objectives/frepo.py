@@ -187,10 +187,10 @@ class FeatureRegression(base.Objective):
         if self._drawn.updates > self.settings.updates:
             self._drawn.begin(int(torch.randint(2**62, (1,), generator=generator)))
             return
-        pairs = synthetic.batch(generator, self.settings.online_batch)
+        pair_ids = synthetic.batch(generator, self.settings.online_batch)
         with torch.no_grad():
-            images, learned = synthetic.images(pairs), synthetic.targets(pairs)
-        self._drawn.step(images, self._hard(synthetic.labels[pairs]) if learned is None else learned)
+            images, learned = synthetic.images(pair_ids), synthetic.targets(pair_ids)
+        self._drawn.step(images, self._hard(synthetic.labels[pair_ids]) if learned is None else learned)
 
     @override
     def state_dict(self) -> dict[str, Any]:

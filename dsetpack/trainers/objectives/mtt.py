@@ -152,11 +152,11 @@ class _Batch:
     """What a step of the student sees. All draws are made, so that the step can be computed again.
 
     Attributes:
-        rows: indices of the images among the decoded ones, int64 [B].
+        positions: where its images are among the decoded ones, int64 [B].
         seed: the augmentation's seed.
     """
 
-    rows: Tensor
+    positions: Tensor
     labels: Tensor
     seed: int
 
@@ -216,7 +216,7 @@ class TrajectoryMatching(Objective):
             turn = turn - torch.dot(pull, slope.value.detach())
             along, pixels = torch.autograd.grad(slope.value, (slope.theta, slope.x), -alpha * pull)
             pull = pull + along
-            images.add(batch.rows, pixels)
+            images.add(batch.positions, pixels)
         images.backward()
         torch.autograd.backward(self.alpha, turn)
         return {"trajectory": (theta - target).square().sum() / distance}
@@ -258,22 +258,22 @@ class TrajectoryMatching(Objective):
             (synthetic.batch(generator, self.settings.syn_batch), _draw(2**62, generator))
             for _ in range(self.settings.syn_steps)
         ]
-        pairs, rows = torch.unique(torch.cat([own for own, _ in drawn]), return_inverse=True)
-        parts = torch.split(rows, [len(own) for own, _ in drawn])
+        pair_ids, positions = torch.unique(torch.cat([own for own, _ in drawn]), return_inverse=True)
+        parts = torch.split(positions, [len(own) for own, _ in drawn])
         batches = [_Batch(part, synthetic.labels[own], seed) for part, (own, seed) in zip(parts, drawn, strict=True)]
-        return _Images(synthetic, pairs), batches
+        return _Images(synthetic, pair_ids), batches
 
     def _first_kept(self, batches: Sequence[_Batch]) -> int:
         """The index of the first step whose graph stays in memory."""
         first, room = len(batches), self.settings.graph_images
-        while first and len(batches[first - 1].rows) <= room:
+        while first and len(batches[first - 1].positions) <= room:
             first -= 1
-            room -= len(batches[first].rows)
+            room -= len(batches[first].positions)
         return first
 
     def _slope(self, theta: Tensor, images: _Images, batch: _Batch, *, graph: bool) -> _Slope:
         theta = theta.detach().requires_grad_()
-        x = images.values[batch.rows].requires_grad_(graph)
+        x = images.values[batch.positions].requires_grad_(graph)
         seen = x if self.augment is None else self.augment(x, batch.seed)
         (value,) = torch.autograd.grad(self.student.loss(theta, seen, batch.labels), theta, create_graph=graph)
         return _Slope(theta, x, value)
@@ -282,17 +282,17 @@ class TrajectoryMatching(Objective):
 class _Images:
     """The images of some pairs, decoded once, and the gradients of all their uses."""
 
-    def __init__(self, synthetic: Parameterization, pairs: Tensor) -> None:
+    def __init__(self, synthetic: Parameterization, pair_ids: Tensor) -> None:
         self._synthetic = synthetic
-        whole = len(pairs) == len(synthetic.labels) <= DECODE
-        self._parts: list[Tensor | None] = [None] if whole else [*torch.split(pairs, DECODE)]
+        whole = len(pair_ids) == len(synthetic.labels) <= DECODE
+        self._parts: list[Tensor | None] = [None] if whole else [*torch.split(pair_ids, DECODE)]
         with torch.no_grad():
             self.values = torch.cat([synthetic.images(part) for part in self._parts])
         self._gradient = torch.zeros_like(self.values)
 
-    def add(self, rows: Tensor, gradient: Tensor) -> None:
+    def add(self, positions: Tensor, gradient: Tensor) -> None:
         """Add the gradient of one use."""
-        self._gradient.index_add_(0, rows, gradient)
+        self._gradient.index_add_(0, positions, gradient)
 
     def backward(self) -> None:
         """Pass the gradients through the decoder to the parameters of the set."""

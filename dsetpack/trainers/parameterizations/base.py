@@ -115,14 +115,14 @@ class Parameterization(nn.Module, ABC):
     per_class: int | None = None
 
     @abstractmethod
-    def images(self, pairs: Tensor | None = None) -> Tensor:
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
         """Differentiable images float [n, C, H, W] in ``space``.
 
         Args:
-            pairs: pair_ids, int64 [n]; None for all pairs in order, by the fast path.
+            pair_ids: int64 [n]; None for all pairs in order, by the fast path.
         """
 
-    def targets(self, pairs: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+    def targets(self, pair_ids: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
         """Learned labels float [n, classes] of these pairs, differentiable; None if labels are hard."""
         return None
 
@@ -135,10 +135,10 @@ class Parameterization(nn.Module, ABC):
             label: the class to choose from; None for all classes.
         """
         host = self.labels.cpu()
-        pairs = torch.arange(len(host)) if label is None else torch.nonzero(host == label)[:, 0]
-        if size is not None and size < len(pairs):
-            pairs = pairs[torch.randperm(len(pairs), generator=generator)[:size]]
-        return pairs.to(self.device)
+        pair_ids = torch.arange(len(host)) if label is None else torch.nonzero(host == label)[:, 0]
+        if size is not None and size < len(pair_ids):
+            pair_ids = pair_ids[torch.randperm(len(pair_ids), generator=generator)[:size]]
+        return pair_ids.to(self.device)
 
     @abstractmethod
     def groups(self) -> Sequence[Group]:

@@ -125,16 +125,17 @@ class Generator(Parameterization):
         return self.in_space(self.raw(labels, generator))
 
     @override
-    def images(self, pairs: Tensor | None = None) -> Tensor:
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
         """The images that a pack decodes for these pairs with its default noise (seed 0, epoch 0).
 
         They use running statistics in any mode: a preview neither depends on its batch nor changes anything.
         """
-        chosen = torch.arange(len(self.labels), device=self.device) if pairs is None else pairs
-        noise = torch.from_numpy(philox.noise(0, 0, chosen.cpu().numpy(), self.bank.source_shape[0]))
+        if pair_ids is None:
+            pair_ids = torch.arange(len(self.labels), device=self.device)
+        noise = torch.from_numpy(philox.noise(0, 0, pair_ids.cpu().numpy(), self.bank.source_shape[0]))
         was_training = self.bank.training
         self.bank.eval()
-        images = self._decode(noise, self.labels[chosen])
+        images = self._decode(noise, self.labels[pair_ids])
         self.bank.train(was_training)
         return self.in_space(images)
 

@@ -223,15 +223,17 @@ class Haba(Parameterization):
         self.register_buffer("labels", labels.repeat_interleave(self._slots), persistent=False)
 
     @override
-    def images(self, pairs: Tensor | None = None) -> Tensor:
-        if pairs is None and not self.settings.class_wise:
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
+        if pair_ids is None and not self.settings.class_wise:
             return self.bank.product(self.bases).flatten(0, 1)
-        if pairs is None:
-            pairs = torch.arange(len(self.labels), device=self.device)
-        sources, slots = pairs // self._slots, pairs % self._slots
+        if pair_ids is None:
+            pair_ids = torch.arange(len(self.labels), device=self.device)
+        source_ids, slot_ids = pair_ids // self._slots, pair_ids % self._slots
+        decoder_ids = slot_ids
         if self.settings.class_wise:
-            slots = slots + self._slots * self.get_buffer("base_labels")[sources.to(self.device)].to(slots.device)
-        images: Tensor = self.bank(self.bases, slots, sources)
+            labels = self.get_buffer("base_labels")[source_ids.to(self.device)].to(slot_ids.device)
+            decoder_ids = slot_ids + self._slots * labels
+        images: Tensor = self.bank(self.bases, decoder_ids, source_ids)
         return images
 
     @override
@@ -245,10 +247,10 @@ class Haba(Parameterization):
             label: the class to choose from; None for all classes.
         """
         count = 1 if self.settings.batches == "released" else min(2, self.hallucinators)
-        chosen = torch.randperm(self.hallucinators, generator=generator)[:count]
+        hallucinators = torch.randperm(self.hallucinators, generator=generator)[:count]
         bases = self._some_bases(generator, None if size is None else -(-size // count), label)
-        pairs = (bases[:, None] + self._patches * chosen).flatten()
-        return pairs[:size].to(self.device)
+        pair_ids = (bases[:, None] + self._patches * hallucinators).flatten()
+        return pair_ids[:size].to(self.device)
 
     def two(self, generator: torch.Generator, size: int | None = None) -> tuple[Tensor, Tensor]:
         """Choose the same bases with two different random hallucinators, for the adversarial terms (section 3.2).
@@ -296,8 +298,8 @@ class Haba(Parameterization):
     def _some_bases(self, generator: torch.Generator, size: int | None, label: int | None) -> Tensor:
         """(Small) bases as the pair_ids of their pairs with hallucinator 0: int64 on the CPU; in order unless drawn."""
         labels = self.get_buffer("base_labels").cpu()
-        sources = torch.arange(len(labels)) if label is None else torch.nonzero(labels == label)[:, 0]
-        bases = (sources[:, None] * self._slots + torch.arange(self._patches)).flatten()
+        source_ids = torch.arange(len(labels)) if label is None else torch.nonzero(labels == label)[:, 0]
+        bases = (source_ids[:, None] * self._slots + torch.arange(self._patches)).flatten()
         if size is not None and size < len(bases):
             bases = bases[torch.randperm(len(bases), generator=generator)[:size]]
         return bases

@@ -116,12 +116,12 @@ class Images(Parameterization):
         self._classes, self._lr, self._lr_labels, self._momentum = classes, lr, lr_labels or lr, momentum
 
     @override
-    def images(self, pairs: Tensor | None = None) -> Tensor:
-        return take(self.sources, pairs)
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
+        return take(self.sources, pair_ids)
 
     @override
-    def targets(self, pairs: Tensor | None = None) -> Tensor | None:
-        return None if self.rows is None else take(self.rows, pairs)
+    def targets(self, pair_ids: Tensor | None = None) -> Tensor | None:
+        return None if self.rows is None else take(self.rows, pair_ids)
 
     @override
     def groups(self) -> Sequence[Group]:

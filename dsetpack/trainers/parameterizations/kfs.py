@@ -171,12 +171,13 @@ class Kfs(Parameterization):
         self._rates = {"codes": lr_codes, "decoders": lr_decoders}
 
     @override
-    def images(self, pairs: Tensor | None = None) -> Tensor:
-        if pairs is None:
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
+        if pair_ids is None:
             raw = self.bank.product(self.codes).flatten(0, 1)
         else:
             size = self.bank.bank_size
-            raw = self.bank(take(self.codes, pairs // size), pairs % size)
+            source_ids, decoder_ids = pair_ids // size, pair_ids % size
+            raw = self.bank(take(self.codes, source_ids), decoder_ids)
         return raw if isinstance(self.space, Raw) else self.space.apply(raw)
 
     @override

@@ -136,12 +136,13 @@ class Upsample(Parameterization):
         self._clipped = -1
 
     @override
-    def images(self, pairs: Tensor | None = None) -> Tensor:
+    def images(self, pair_ids: Tensor | None = None) -> Tensor:
         self._clip()
-        if pairs is None:
+        if pair_ids is None:
             return self.bank.product(self.sources).flatten(0, 1)
         size = self.bank.bank_size
-        images: Tensor = self.bank(self.sources, pairs % size, pairs // size)
+        source_ids, decoder_ids = pair_ids // size, pair_ids % size
+        images: Tensor = self.bank(self.sources, decoder_ids, source_ids)
         return images
 
     @override

@@ -58,9 +58,9 @@ def full_gradient(made: Kfs, **options: object) -> Tensor:
     return gradient(made, lambda: objective.backward(made, 0, torch.Generator().manual_seed(0)))
 
 
-def class_embeddings(made: Kfs, pairs: Tensor | None = None) -> list[Tensor]:
-    features = TinyNet().embed(made.images(pairs))
-    labels = made.labels if pairs is None else made.labels[pairs]
+def class_embeddings(made: Kfs, pair_ids: Tensor | None = None) -> list[Tensor]:
+    features = TinyNet().embed(made.images(pair_ids))
+    labels = made.labels if pair_ids is None else made.labels[pair_ids]
     return [features[labels == c] for c in range(CLASSES)]
 
 
@@ -139,12 +139,12 @@ def test_naive_subsampling_has_the_bias_of_equation_2():
     made, means = synthetic(), TinyMeans()
     expected = full_gradient(made)
 
-    def naive(pairs: Tensor) -> None:
-        features = TinyNet().embed(made.images(pairs))
-        dm.matching_loss(dm.class_mean(features, made.labels[pairs], CLASSES), means.real).backward()
+    def naive(pair_ids: Tensor) -> None:
+        features = TinyNet().embed(made.images(pair_ids))
+        dm.matching_loss(dm.class_mean(features, made.labels[pair_ids], CLASSES), means.real).backward()
 
     draws = [torch.tensor([a, 4 + b]) for a, b in itertools.product(range(4), range(4))]
-    average = sum(gradient(made, lambda pairs=pairs: naive(pairs)) for pairs in draws) / len(draws)
+    average = sum(gradient(made, lambda pair_ids=pair_ids: naive(pair_ids)) for pair_ids in draws) / len(draws)
 
     def equation_2() -> None:
         terms = [0.5 * ((e @ e.T).diagonal().mean() - (e @ e.T).mean()) for e in class_embeddings(made)]

@@ -89,14 +89,14 @@ def unrolled(work: TrajectoryMatching, synthetic: Parameterization) -> tuple[Ten
     start, target = work.experts(*first), work.experts(*last)
     named = list(work.student.net.named_parameters())
     theta = start.clone().requires_grad_()
-    for step, pairs in enumerate(drawn):
-        x = synthetic.images(pairs)
+    for step, pair_ids in enumerate(drawn):
+        x = synthetic.images(pair_ids)
         x = x if work.augment is None else DSA(x, seen.seeds[step])
         at, values = 0, {}
         for name, p in named:
             values[name] = theta[at : at + p.numel()].view(p.shape)
             at += p.numel()
-        loss = F.cross_entropy(functional_call(work.student.net, values, (x,)), synthetic.labels[pairs])
+        loss = F.cross_entropy(functional_call(work.student.net, values, (x,)), synthetic.labels[pair_ids])
         theta = theta - work.alpha * torch.autograd.grad(loss, theta, create_graph=True)[0]
     return (theta - target).square().sum() / (start - target).square().sum(), theta
 
@@ -254,8 +254,8 @@ def test_what_it_refuses(tmp_path):
     assert "draws new ones" in MttSettings.refuses["generator"]
 
     class Learned(Pixels):
-        def targets(self, pairs=None):
-            return torch.zeros(len(pairs), CLASSES)
+        def targets(self, pair_ids=None):
+            return torch.zeros(len(pair_ids), CLASSES)
 
     with pytest.raises(FormatError, match="hard labels; this set learns its labels"):
         SMALL.build(context(tmp_path), Learned())
