@@ -20,7 +20,8 @@ from torch.utils.data import Dataset
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.extras import need_package
-from dsetpack.loading.dataset import PackDataset, Transform
+from dsetpack.loading.dataset import PackDataset
+from dsetpack.loading.source import Transform
 from dsetpack.pack.pack import Pack
 from dsetpack.replay import ReplayMemory
 

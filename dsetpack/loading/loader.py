@@ -9,9 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.loading.dataset import PairSource, Transform, decode, loaded
 from dsetpack.loading.device import moved, usable
-from dsetpack.loading.stream import Batch
+from dsetpack.loading.source import Batch, PairSource, Transform, decode, loaded
 from dsetpack.order.pairs import Int64s
 from dsetpack.order.sampler import PairIterator, PairSampler
 from dsetpack.order.schedule import Schedule
@@ -156,7 +155,7 @@ class PackLoader:
         if self._tasks is None or self._workers is None:
             self._tasks = _Tasks(self.sampler.schedule)
             self._workers = DataLoader(
-                _Decoder(self.pack, self.sampler.schedule.sampling.seed),
+                _Batches(self.pack, self.sampler.schedule.sampling.seed),
                 batch_size=None,
                 sampler=self._tasks,
                 num_workers=self.num_workers,
@@ -185,7 +184,7 @@ class _Tasks:
             yield epoch, self.schedule.batch(epoch, start, number)
 
 
-class _Decoder(Dataset[Batch]):
+class _Batches(Dataset[Batch]):
     """The dataset of the worker processes' loader: a task in, a batch out."""
 
     def __init__(self, pack: PairSource, seed: int) -> None:

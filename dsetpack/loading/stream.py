@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.loading.dataset import PairSource, Transform, decode, loaded
 from dsetpack.loading.shared_epoch import EpochBoard
+from dsetpack.loading.source import Batch, PairSource, Transform, decode, loaded
 from dsetpack.order.checks import check_epoch
 from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
-
-Batch = tuple[Tensor, Tensor]
 
 
 class PackStream(IterableDataset[Batch]):

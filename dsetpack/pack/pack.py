@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +16,10 @@ from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.writer import encode, write
-from dsetpack.loading.dataset import PackDataset, PairIds
+from dsetpack.loading.dataset import PackDataset
 from dsetpack.loading.device import usable
 from dsetpack.loading.loader import PackLoader
+from dsetpack.loading.source import PairIds, Transform
 from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
@@ -32,7 +33,6 @@ from dsetpack.spaces import Space, as_space, same_space, space_from_card
 from dsetpack.training.augment import augmentation_of
 from dsetpack.training.train import Progress, Report, train
 
-Transform = Callable[[Tensor], Tensor]
 MATERIALIZE_BATCH = 1024
 
 

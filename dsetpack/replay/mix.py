@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.loading.dataset import PairSource, decode, loaded
 from dsetpack.loading.device import moved
-from dsetpack.loading.stream import Batch
+from dsetpack.loading.source import Batch, PairSource, decode, loaded
 from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 

@@ -12,7 +12,8 @@ from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subs
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from dsetpack.formats.errors import DsetpackError, FormatError
-from dsetpack.loading.dataset import PackDataset, decode
+from dsetpack.loading.dataset import PackDataset
+from dsetpack.loading.source import decode
 from tests.support.fake_pack import FakePack, epochs_of, pairs_of
 from tests.support.slow_order import flat
 
@@ -176,7 +177,7 @@ def test_stateful_loader_resumes(workers):
 def test_no_gpu_decoding_in_workers(monkeypatch):
     pack = FakePack(device="meta")
     decode(pack, [0], 0, 0)
-    monkeypatch.setattr("dsetpack.loading.dataset.get_worker_info", lambda: "a worker")
+    monkeypatch.setattr("dsetpack.loading.source.get_worker_info", lambda: "a worker")
     decode(FakePack(), [0], 0, 0)
     with pytest.raises(DsetpackError, match=r"pack is on meta.*pack\.to\('cpu'\)"):
         decode(pack, [0], 0, 0)
