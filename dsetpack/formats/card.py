@@ -18,7 +18,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Stds = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class _Space(Model):
+class _SpaceModel(Model):
     """The base of the space models: ``kind`` is written even if defaults are left out, because a reader needs it."""
 
     kind: str
@@ -28,13 +28,13 @@ class _Space(Model):
         return {**dump(self), "kind": self.kind}
 
 
-class RawSpace(_Space):
+class RawSpace(_SpaceModel):
     """Pixel values in [0, 1]: the values of the image files divided by 255."""
 
     kind: Literal["raw"] = "raw"
 
 
-class NormalizedSpace(_Space):
+class NormalizedSpace(_SpaceModel):
     """``(raw - mean) / std`` for each channel."""
 
     kind: Literal["normalized"] = "normalized"
@@ -48,7 +48,7 @@ class NormalizedSpace(_Space):
         return self
 
 
-class ZcaSpace(_Space):
+class ZcaSpace(_SpaceModel):
     """ZCA whitening, fitted on the training images that ``fitted_on`` pins.
 
     Images are rows of D = C·H·W pixels in C×H×W order. S and U are the eigenvalues and eigenvectors of the covariance

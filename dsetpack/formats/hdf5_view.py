@@ -27,7 +27,7 @@ from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.hdf5 import NO_LIBRARY, SHUFFLE_FILTER, ZSTD_FILTER
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
-from dsetpack.formats.manifest import Dataset, Manifest
+from dsetpack.formats.manifest import DatasetEntry, Manifest
 from dsetpack.formats.model import printable
 from dsetpack.formats.reader import Reader
 
@@ -86,7 +86,7 @@ def _check_link(file: Any, name: str) -> None:
         raise IntegrityError(f"{name!r} is not chunked")
 
 
-def _check_dataset(found: Any, expected: Dataset, attributes: dict[str, float], user_block: int) -> None:
+def _check_dataset(found: Any, expected: DatasetEntry, attributes: dict[str, float], user_block: int) -> None:
     import h5py
 
     name, dtype = found.name.lstrip("/"), np.dtype(expected.dtype).newbyteorder("<")
@@ -149,7 +149,7 @@ def _places_count_the_user_block() -> bool:
     return buffer.getvalue()[at : at + len(mark)] == mark
 
 
-def _expected_chunks(expected: Dataset) -> list[tuple[Any, ...]]:
+def _expected_chunks(expected: DatasetEntry) -> list[tuple[Any, ...]]:
     zeros = (0,) * (len(expected.shape) - 1)
     return [((n * expected.chunk[0], *zeros), 0, c.offset, c.length) for n, c in enumerate(expected.chunks)]
 

@@ -11,7 +11,7 @@ from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, codec
 from dsetpack.formats.errors import FormatError, LimitError, VersionError, at
 from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
-from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest, Tensor
+from dsetpack.formats.manifest import ITEMSIZE, DatasetEntry, Manifest, TensorEntry
 from dsetpack.formats.parts import check_card, check_part, part_config, part_size
 
 
@@ -88,12 +88,12 @@ def _short(number: int) -> str:
     return str(number) if number < 2**64 else f"over 2**{number.bit_length() - 1}"
 
 
-def _declared_bytes(tensor: Tensor) -> int:
+def _declared_bytes(tensor: TensorEntry) -> int:
     """Bytes in memory; a length of zero counts as one, since no library accepts the shape (0, 2**62)."""
     return math.prod(max(n, 1) for n in tensor.shape) * ITEMSIZE[tensor.dtype]
 
 
-def _check_dataset(dataset: Dataset, limits: Limits) -> None:
+def _check_dataset(dataset: DatasetEntry, limits: Limits) -> None:
     if len(dataset.chunk) != len(dataset.shape) or dataset.chunk[1:] != dataset.shape[1:]:
         raise FormatError(f"chunks of {list(dataset.chunk)} found; only the first axis of {list(dataset.shape)} is cut")
     if dataset.chunk[0] > dataset.shape[0]:
@@ -110,7 +110,7 @@ def _check_dataset(dataset: Dataset, limits: Limits) -> None:
             raise FormatError(f"an uncompressed chunk of {wrong[0]} bytes found, {dataset.chunk_bytes} expected")
 
 
-def byte_codecs(dataset: Dataset) -> list[ByteCodec]:
+def byte_codecs(dataset: DatasetEntry) -> list[ByteCodec]:
     """The codecs of a dataset: none, shuffle, zstd, or shuffle and zstd. Shuffle must have the dtype's item size."""
     steps = [_byte_codec(e) for e in dataset.encodings]
     names = [s.name for s in steps]
@@ -130,7 +130,7 @@ def _byte_codec(encoding: Encoding) -> ByteCodec:
     return step
 
 
-def array_codecs(tensor: Tensor) -> list[ArrayCodec]:
+def array_codecs(tensor: TensorEntry) -> list[ArrayCodec]:
     """The codecs of a tensor: at most one, since each makes a dtype that no other takes."""
     steps = []
     for encoding in tensor.encodings:
@@ -166,7 +166,7 @@ def _check_rest(manifest: Manifest, length: int) -> None:
         raise FormatError(f"{rest} bytes belong to no chunk; at most {room} expected")
 
 
-def _check_tensor(tensor: Tensor, manifest: Manifest) -> None:
+def _check_tensor(tensor: TensorEntry, manifest: Manifest) -> None:
     if tensor.size == 0:
         if tensor.dataset is not None or tensor.encodings or tensor.start:
             raise FormatError("a tensor without elements has no dataset, no start and no encodings")

@@ -34,7 +34,7 @@ class Chunk(Model):
     sha256: Sha256
 
 
-class Dataset(Model):
+class DatasetEntry(Model):
     """One HDF5 dataset: stored values of one or more tensors, chunked along the first axis.
 
     ``chunk`` equals ``shape`` except along the first axis; the last chunk is padded with zeros to full size.
@@ -57,7 +57,7 @@ class Dataset(Model):
         return sum(c.length for c in self.chunks)
 
 
-class Tensor(Model):
+class TensorEntry(Model):
     """One logical tensor: ``shape`` elements in C order from element ``start`` of a dataset.
 
     A tensor without elements has no dataset. ``encodings`` are those that turn an array into an array; the dataset's
@@ -107,8 +107,8 @@ class Manifest(Model):
 
     card: Card
     parts: tuple[PartEntry, ...] = Field(min_length=1)
-    tensors: dict[Name, Tensor]
-    datasets: dict[Name, Dataset]
+    tensors: dict[Name, TensorEntry]
+    datasets: dict[Name, DatasetEntry]
     rest: Sha256
 
     def dump(self) -> bytes:

@@ -25,7 +25,7 @@ from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, at
 from dsetpack.formats.header import Header
 from dsetpack.formats.keys import TrustedKey, spell_id, trusted
 from dsetpack.formats.limits import Limits
-from dsetpack.formats.manifest import ITEMSIZE, Dataset, Manifest
+from dsetpack.formats.manifest import ITEMSIZE, DatasetEntry, Manifest
 from dsetpack.formats.parts import check_values, roles_of
 from dsetpack.formats.source import Readable, Source, source
 
@@ -164,7 +164,7 @@ class Reader:
         with at(self.name):
             return _exactly(self._source, offset, length)
 
-    def _plain(self, name: str, dataset: Dataset) -> bytes:
+    def _plain(self, name: str, dataset: DatasetEntry) -> bytes:
         """The plain bytes of a whole dataset, without the last chunk's padding."""
         if name in self._cache:
             return self._cache[name]
@@ -179,7 +179,7 @@ class Reader:
             self._cache[name] = plain  # small tensors share it, and each will ask for it
         return plain
 
-    def _chunk(self, name: str, dataset: Dataset, number: int) -> bytes:
+    def _chunk(self, name: str, dataset: DatasetEntry, number: int) -> bytes:
         """Read, check and decode one chunk."""
         chunk = dataset.chunks[number]
         with at(f"{self.name}: dataset {name!r}, chunk {number}"):

@@ -21,7 +21,7 @@ from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.encodings.shuffle import Shuffle
 from dsetpack.formats.encodings.zstd import ZstdFrame
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.formats.manifest import ITEMSIZE, Chunk, Dataset, DType, Manifest, PartEntry, Tensor
+from dsetpack.formats.manifest import ITEMSIZE, Chunk, DatasetEntry, DType, Manifest, PartEntry, TensorEntry
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
 from dsetpack.formats.seal import seal
@@ -111,21 +111,21 @@ def _check_input(card: Card, tensors: Mapping[str, Array], roles: Mapping[str, s
 
 def _encode_arrays(
     tensors: Mapping[str, Array], roles: dict[str, str], encoding: EncodingChoice
-) -> tuple[dict[str, Array], dict[str, Tensor]]:
+) -> tuple[dict[str, Array], dict[str, TensorEntry]]:
     """Stored arrays and index entries by name, including the side tensors of the encodings."""
     stored: dict[str, Array] = {}
-    entries: dict[str, Tensor] = {}
+    entries: dict[str, TensorEntry] = {}
     for name in sorted(tensors):
         values = tensors[name]
         step = choose(encoding, name, roles[name], values)
         stored[name], steps, sides = _encode_array(values, step, name)
         with at(f"tensor {name!r}"):  # the manifest may not hold so many dimensions
-            entries[name] = Tensor(dtype=cast(DType, values.dtype.name), shape=values.shape, encodings=steps)
+            entries[name] = TensorEntry(dtype=cast(DType, values.dtype.name), shape=values.shape, encodings=steps)
         for side, numbers in sides.items():
             if side in tensors:
                 raise FormatError(f"tensor {side!r}: the name is taken by the scales of {name!r}; choose another")
             stored[side], roles[side] = numbers, "scale"
-            entries[side] = Tensor(dtype="float32", shape=numbers.shape)
+            entries[side] = TensorEntry(dtype="float32", shape=numbers.shape)
     return stored, entries
 
 
@@ -167,8 +167,8 @@ def _shared(dtype: str, taken: Collection[str]) -> str:
 
 
 def _place(
-    entries: Mapping[str, Tensor], stored: Mapping[str, Array], groups: Mapping[str, list[str]]
-) -> dict[str, Tensor]:
+    entries: Mapping[str, TensorEntry], stored: Mapping[str, Array], groups: Mapping[str, list[str]]
+) -> dict[str, TensorEntry]:
     placed = dict(entries)
     for dataset, group in groups.items():
         start = 0
@@ -178,7 +178,7 @@ def _place(
     return placed
 
 
-def _attributes(group: list[str], entries: Mapping[str, Tensor]) -> dict[str, float]:
+def _attributes(group: list[str], entries: Mapping[str, TensorEntry]) -> dict[str, float]:
     """The attributes of the netCDF convention, for other tools, if one scale serves the whole dataset."""
     steps = [s for name in group for s in index.array_codecs(entries[name])]
     if len(group) == 1 and steps and isinstance(steps[0], Quantize) and not isinstance(steps[0].scale, str | None):
@@ -210,7 +210,7 @@ def _run(codecs: tuple[ByteCodec, ...], data: bytes) -> bytes:
 
 
 def _assemble(
-    card: Card, parts: tuple[PartEntry, ...], entries: dict[str, Tensor], datasets: dict[str, hdf5.StoredDataset]
+    card: Card, parts: tuple[PartEntry, ...], entries: dict[str, TensorEntry], datasets: dict[str, hdf5.StoredDataset]
 ) -> bytes:
     image = hdf5.build(datasets)
     with at("the pack"):
@@ -224,12 +224,12 @@ def _assemble(
         return seal(manifest, image.data)
 
 
-def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> Dataset:
+def _index_entry(dataset: hdf5.StoredDataset, offsets: tuple[int, ...]) -> DatasetEntry:
     chunks = tuple(
         Chunk(offset=at, length=len(data), sha256=hashlib.sha256(data).hexdigest())
         for at, data in zip(offsets, dataset.chunks, strict=True)
     )
-    return Dataset(
+    return DatasetEntry(
         dtype=cast(DType, dataset.dtype),
         shape=dataset.shape,
         chunk=dataset.chunk,

@@ -52,7 +52,7 @@ class MemoryContents:
         return torch.cat([part.labels.repeat_interleave(part.slots, 0) for part in self.parts])
 
 
-def check_contents(contents: MemoryContents, card: Card) -> None:
+def check_fits_card(contents: MemoryContents, card: Card) -> None:
     """Check that parts and space fit the card.
 
     Raises:

@@ -25,7 +25,7 @@ from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
 from dsetpack.pack.arrays import images_contents
 from dsetpack.pack.combine import Which, merged_card, merged_parts, select
-from dsetpack.pack.contents import MemoryContents, PackContents, check_contents
+from dsetpack.pack.contents import MemoryContents, PackContents, check_fits_card
 from dsetpack.pack.decode import decode_pairs
 from dsetpack.pack.part import Part
 from dsetpack.pack.stored import to_file
@@ -59,7 +59,7 @@ class Pack:
             FormatError: if a part or the space does not fit the card.
         """
         contents = MemoryContents(tuple(parts), space_from_card(card.space, {}) if space is None else as_space(space))
-        check_contents(contents, card)
+        check_fits_card(contents, card)
         self._set(card, contents, digest, None, None)
 
     @classmethod

@@ -16,10 +16,10 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
 
 FORMAT = 1
-Recipe = dict[str, JsonValue]
+Identity = dict[str, JsonValue]
 
 
-def save_checkpoint(path: Path, recipe: Recipe, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, recipe: Identity, state: dict[str, Any]) -> None:
     """Write ``state`` (tensors, numbers, strings, lists, dicts) for a run of ``recipe`` atomically."""
     buffer = io.BytesIO()
     plain = json.loads(json.dumps(recipe))
@@ -28,7 +28,7 @@ def save_checkpoint(path: Path, recipe: Recipe, state: dict[str, Any]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, recipe: Recipe) -> dict[str, Any]:
+def load_checkpoint(path: Path, recipe: Identity) -> dict[str, Any]:
     """Load the state that was saved for a run of ``recipe``, with tensors on the CPU.
 
     Raises:
@@ -87,7 +87,7 @@ def _read(path: Path) -> dict[str, Any]:
     return found
 
 
-def _difference(theirs: Recipe, ours: Recipe, prefix: str = "") -> str:
+def _difference(theirs: Identity, ours: Identity, prefix: str = "") -> str:
     """The settings in which two recipes differ, in words."""
     words = []
     for key in sorted({*theirs, *ours}):

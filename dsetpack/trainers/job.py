@@ -21,7 +21,7 @@ from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run, optimise
 from dsetpack.trainers.networks import network
-from dsetpack.trainers.objectives import Distillation, logits
+from dsetpack.trainers.objectives import Distillation
 from dsetpack.trainers.objectives.adversary import Adversarial, hallucinated
 from dsetpack.trainers.parameterizations import Parameterization
 from dsetpack.trainers.recipe import DistillRecipe, SpaceName, as_json, for_data, load_recipe
@@ -92,7 +92,7 @@ class Job:
         seed: int | None = None,
         folder: Path | None = None,
         space: Space | None = None,
-        given: checkpoint.Recipe | None = None,
+        given: checkpoint.Identity | None = None,
     ) -> Context:
         """Make the context of one distillation, after checks that come before any computation.
 
@@ -175,8 +175,8 @@ def _networks(recipe: DistillRecipe) -> Iterator[tuple[str, int | None]]:
     yield recipe.evaluation.arch, recipe.evaluation.width
     if recipe.adversary is not None:
         yield recipe.adversary.network, recipe.adversary.width
-    if isinstance(recipe.objective, logits.LogitsSettings):
-        yield from ((name, recipe.objective.network_width) for name in recipe.objective.networks)
+    if recipe.objective is not None:
+        yield from recipe.objective.named_networks()
 
 
 def _space(name: SpaceName, data: ImageData) -> Space:

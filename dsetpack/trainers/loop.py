@@ -24,7 +24,7 @@ from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import deterministic
-from dsetpack.trainers.checkpoint import Recipe, check_free, load_checkpoint, save_checkpoint, unsound
+from dsetpack.trainers.checkpoint import Identity, check_free, load_checkpoint, save_checkpoint, unsound
 from dsetpack.trainers.lamb import Lamb
 from dsetpack.trainers.log import Log
 from dsetpack.trainers.progress import Meter
@@ -153,7 +153,7 @@ class Run:
 
     folder: Path | None = None
     name: str = "distill"
-    recipe: Recipe | None = None
+    recipe: Identity | None = None
     resume: bool = False
     every: int = 500
     show: bool | None = None
@@ -174,7 +174,7 @@ class Run:
         if self.checkpoint is not None and not self.resume:
             check_free(self.checkpoint)
 
-    def phase(self, name: str, folder: Path | None, recipe: Recipe, resume: bool) -> Run:
+    def phase(self, name: str, folder: Path | None, recipe: Identity, resume: bool) -> Run:
         """The run of one phase of a job, which shows progress and saves as this run does."""
         return replace(self, folder=folder, name=name, recipe=recipe, resume=resume)
 
@@ -216,7 +216,7 @@ class _Loop:
         self.parameters = [p for group in groups for p in group["params"]]
         self.devices = sorted({p.get_device() for p in self.parameters if p.is_cuda})
         self.optimizer = schedule.build(groups)
-        self.recipe: Recipe = {**(run.recipe or {}), "schedule": schedule.model_dump(mode="json"), "seed": seed}
+        self.recipe: Identity = {**(run.recipe or {}), "schedule": schedule.model_dump(mode="json"), "seed": seed}
         self.saved: int | None = None  # steps done in the checkpoint
 
     def go(self) -> dict[str, float]:

@@ -242,7 +242,11 @@ class _Stages:
         bank = self._bank(pack)
         learned = job.learn(self._context(own, classes, number, pack, bank), self._start(pack, bank))
         synthetic = learned.synthetic
-        record: checkpoint.Recipe = {"classes": list(classes), "data": own.digest, **self._spent(data, classes, number)}
+        record: checkpoint.Identity = {
+            "classes": list(classes),
+            "data": own.digest,
+            **self._spent(data, classes, number),
+        }
         if learned.evaluation.lr != job.recipe.evaluation.lr:
             record["lr"] = learned.evaluation.lr
         unlearned = learned._replace(evaluation=job.recipe.evaluation)  # each stage's rate is in its record
@@ -262,7 +266,7 @@ class _Stages:
         )
 
     def _context(self, own: ImageData, classes: Stage, number: int, pack: Pack | None, bank: Decoder | None) -> Context:
-        given: checkpoint.Recipe = {"classes": list(classes)}
+        given: checkpoint.Identity = {"classes": list(classes)}
         space = self.space if pack is None else pack.space
         if space is not None:
             given["space"] = staging.digest(space.tensors(), space.model)
@@ -285,7 +289,7 @@ class _Stages:
 
         return build
 
-    def _spent(self, data: ImageData, classes: Stage, number: int) -> checkpoint.Recipe:
+    def _spent(self, data: ImageData, classes: Stage, number: int) -> checkpoint.Identity:
         budget = staging.budget(self.job.recipe, data, classes, number)
         return {
             "sources": budget.sources,

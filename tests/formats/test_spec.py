@@ -275,14 +275,14 @@ def test_every_member_of_the_models_is_in_the_specification():
 
 def test_defaults_are_those_of_the_specification():
     """Tables state defaults; the content digest depends on some of them."""
-    from dsetpack.formats.manifest import Dataset, PartEntry, Tensor
+    from dsetpack.formats.manifest import DatasetEntry, PartEntry, TensorEntry
 
     def defaults(model):
         return {name: field.default for name, field in model.model_fields.items() if not field.is_required()}
 
     assert defaults(PartEntry) == {"config": {}, "stage": 0, "name": None, "class_decoders": None}
-    assert defaults(Tensor) == {"encodings": (), "dataset": None, "start": 0}
-    assert defaults(Dataset) == {"encodings": ()}
+    assert defaults(TensorEntry) == {"encodings": (), "dataset": None, "start": 0}
+    assert defaults(DatasetEntry) == {"encodings": ()}
     limits = formats.Limits()
     assert (limits.manifest, limits.values, limits.chunk, limits.total) == (2**24, 2**18, 2**30, 2**33)
     assert math.log2(limits.total) == 33

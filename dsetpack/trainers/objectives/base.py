@@ -28,6 +28,10 @@ class ObjectiveSettings(Model, ABC):
 
     name: str
 
+    def named_networks(self) -> tuple[tuple[str, int | None], ...]:
+        """Name and width of every network that the settings name as text: they are tried before anything is learned."""
+        return ()
+
     @abstractmethod
     def build(self, context: Context, synthetic: Parameterization) -> Objective:
         """Build the objective for this set, after the work that it needs first (experts, means, a GAN)."""

@@ -88,6 +88,10 @@ class LogitsSettings(base.ObjectiveSettings):
         return usual if self.weight is None else self.weight
 
     @override
+    def named_networks(self) -> tuple[tuple[str, int | None], ...]:
+        return tuple((name, self.network_width) for name in self.networks)
+
+    @override
     def build(self, context: Context, synthetic: Parameterization) -> LogitMatching:
         adversary = train_gan(self.gan, context, generative(synthetic))
         adversary.rate(self.lr_critic)
