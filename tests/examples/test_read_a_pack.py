@@ -212,17 +212,6 @@ def test_class_decoders_that_fit_are_used():
     assert [k for part, _, k in pairs if part.get("stage")] == [[2, 0, 1][label] for label in labels]
 
 
-@pytest.mark.parametrize("level", ["manifest", "card"])
-def test_a_name_that_stands_twice_is_refused(level):
-    def dumps(manifest):
-        text = json.dumps(manifest)
-        start = "{" if level == "manifest" else '"card": {'
-        assert start in text
-        return text.replace(start, start + ('"rest": 1, ' if level == "manifest" else '"title": "x", '), 1)
-
-    refused(sealed("kind-images", lambda m: None, dumps), "^a name stands twice in one object of the manifest$")
-
-
 def test_a_manifest_larger_than_it_says_is_refused():
     refused(sealed("kind-images", lambda m: None, plain=7), "^a zstd frame does not state the expected size, 7$")
 
@@ -240,7 +229,7 @@ def test_what_may_be_ignored_is_ignored():
 
 def test_it_is_short_and_needs_little():
     text = SCRIPT.read_text(encoding="utf-8")
-    assert sum(line != "" for line in text.splitlines()) < 150  # but for the empty ones that the formatter wants
+    assert len(text.splitlines()) < 150
     imported = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
