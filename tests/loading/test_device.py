@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from dsetpack.loading.device import moved
+from dsetpack.formats.errors import DsetpackError
+from dsetpack.loading.device import moved, usable
 
 
 def test_only_copies_to_a_gpu_do_not_wait():
@@ -15,3 +17,15 @@ def test_only_copies_to_a_gpu_do_not_wait():
     values = torch.zeros(1).as_subclass(Copied)
     assert moved(values, torch.device("cpu")) == ("cpu", False)  # it may be read at once
     assert moved(values, torch.device("cuda")) == ("cuda", True)
+
+
+def test_devices_that_can_be_used():
+    assert usable("cpu") == torch.device("cpu")
+    assert usable(torch.device("meta")).type == "meta"
+
+
+@pytest.mark.parametrize("device", ["gpu", "cpu:x", "cuda:99", ""])
+def test_devices_that_cannot_are_named_with_the_reason(device):
+    with pytest.raises(DsetpackError, match=rf"^device '{device}' cannot be used here \(.+\); use 'cpu'$") as caught:
+        usable(device)
+    assert str(caught.value).count("\n") == 0
