@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from dsetpack.decoders import decoder
-from dsetpack.formats.kinds import kind_config
 from tests.support.decoder_cases import (
     CIFAR,
     MNIST,
@@ -36,14 +35,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def test_haba_parameters_are_the_papers(config: dict[str, Any], count: int) -> None:
     assert parameters("haba", decoders=1, **config) == count
     assert parameters("haba", decoders=5, **config) == 5 * count
-
-
-def test_haba_numbers_patches_last() -> None:
-    """Decoder hallucinator · f² + patch; the default is left out of the manifest."""
-    config = kind_config("haba").model_validate({"decoders": 3, "factor": 2})
-    assert config.bank_size() == 12
-    assert config.source_shape(CIFAR) == CIFAR
-    assert "factor" not in kind_config("haba").model_validate({"decoders": 3}).model_dump(exclude_defaults=True)
 
 
 def test_haba_grey_and_shared_parameters() -> None:
