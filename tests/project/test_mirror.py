@@ -33,12 +33,11 @@ ELSEWHERE = {
     "cli/declared.py": "cli/test_convert.py",
     "cli/demo.py": "cli/test_preview.py",
     "cli/diff.py": "test_diff.py",
-    "cli/fitted.py": "cli/test_unpack.py",
+    "cli/fitted.py": "cli/test_convert.py",
     "cli/keygen.py": "cli/test_sign.py",
     "cli/options.py": "cli/test_cli.py",
     "cli/pull.py": "test_hub.py",
     "cli/push.py": "test_hub.py",
-    "cli/recipes.py": "cli/test_cli.py",
     # Layouts: each is one case of the same tests; their helpers are tested with the bad files of every layout.
     "convert/__init__.py": "convert/test_layouts.py",
     "convert/_assemble.py": "convert/test_layouts.py",
