@@ -13,6 +13,7 @@ from tests.support.decoder_cases import (
     MNIST,
     close,
     load,
+    parameters,
     randomized,
 )
 
@@ -90,3 +91,8 @@ def test_condition_overwrites_the_first_entries() -> None:
     assert torch.equal(made[:, 10:], noise[:, 10:])
     assert torch.equal(noise, kept)
     assert made.dtype == noise.dtype
+
+
+def test_generator_parameters_are_the_papers() -> None:
+    assert parameters("generator") == 3_559_363
+    assert parameters("generator", MNIST) == 3_286_921

@@ -12,7 +12,6 @@ from tests.support.decoder_cases import (
     CASES,
     CIFAR,
     IDS,
-    MNIST,
     Oracle,
     close,
     randomized,
@@ -59,19 +58,6 @@ def test_the_way_without_loops_decodes_the_same(
         close(bank(sources, index), pairs)
         close(bank(sources.flip(0), index, torch.arange(4, -1, -1)), pairs)
         close(bank.product(sources), product)
-
-
-def test_bases_start_as_the_plain_affine_map() -> None:
-    bank = decoder("haba", {"decoders": 2, "depth": 0}, MNIST, 10)
-    x = torch.rand(3, *MNIST)
-    close(bank(x, torch.tensor([0, 1, 1])), x)
-
-
-def test_autocast_keeps_the_batch_together() -> None:
-    bank = decoder("haba", {"decoders": 3}, CIFAR, 10)
-    x, index = torch.rand(4, *CIFAR), torch.tensor([0, 2, 1, 2])
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        assert bank(x, index).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -83,13 +83,6 @@ def test_built_again_they_are_the_same():
     assert [attack.expectation() for attack in attack_builder.attacks()] == ATTACKS
 
 
-def test_limits_are_the_users():
-    path = FOLDER / "files" / "pairs-huge.dpk"
-    assert Reader(path, limits=Limits(total=8 * 2**32)).manifest.parts[0].sources == 2**16
-    with pytest.raises(formats.LimitError):
-        Reader(path, limits=Limits(total=8 * 2**32 - 1))
-
-
 @pytest.mark.parametrize(
     "name",
     [

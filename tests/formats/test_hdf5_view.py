@@ -6,16 +6,14 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
 from dsetpack import formats
-from dsetpack.formats import IntegrityError, Reader, hdf5_patch, writer
+from dsetpack.formats import IntegrityError, Reader, writer
 from dsetpack.formats.hdf5_view import difference
 from tests.support.attacks.attack_views import LABELS, linked, outside, viewed, virtual
 from tests.support.format_packs import KINDS, PRESETS, images, part_of, same
@@ -94,12 +92,6 @@ def test_plain_h5py_says_what_is_missing():
     assert done.stdout.strip() == b"needs the plugin", done.stderr
 
 
-def test_the_user_block_is_hdf5s():
-    data = images()
-    with h5py.File(io.BytesIO(data)) as file:
-        assert file.userblock_size == struct.unpack_from("<Q", data, 16)[0] == 1024
-
-
 def test_a_file_changed_by_an_hdf5_tool_says_so(tmp_path):
     path = tmp_path / "x.dpk"
     path.write_bytes(images(encoding="int8"))
@@ -107,18 +99,6 @@ def test_a_file_changed_by_an_hdf5_tool_says_so(tmp_path):
         file["labels"].attrs["note"] = "hello"
     with pytest.raises(IntegrityError, match=r"bytes were appended|are missing|bytes outside the chunks were changed"):
         formats.verify(path)
-
-
-def test_lookup3_against_its_published_value():
-    """Bob Jenkins' own check (lookup3.c, driver5): two words of it, and HDF5's superblock in a file of h5py's."""
-    assert hdf5_patch.lookup3(b"") == 0xDEADBEEF
-    assert hdf5_patch.lookup3(b"Four score and seven years ago") == 0x17770551
-    for libver in ("v108", "v110"):
-        buffer = io.BytesIO()
-        with h5py.File(buffer, "w", libver=(libver, libver)):
-            pass
-        superblock = buffer.getvalue()[:48]
-        assert struct.unpack("<I", superblock[44:])[0] == hdf5_patch.lookup3(superblock[:44])
 
 
 class Watch:
@@ -171,66 +151,3 @@ def test_no_file_that_a_file_names_is_ever_opened(way, tmp_path):
     with h5py.File(path) as file:  # the trap works: h5py walks into it
         file["labels"][()]
     assert watch.opened() == {"canary"}
-
-
-def test_verify_says_where_h5py_is_missing(tmp_path):
-    path = tmp_path / "x.dpk"
-    path.write_bytes(images())
-    blocker = tmp_path / "sitecustomize.py"
-    blocker.write_text("import sys; sys.modules['h5py'] = None")
-    code = (
-        "from dsetpack import formats; import sys\n"
-        "formats.verify(sys.argv[1], hdf5=False)\n"
-        "try: formats.verify(sys.argv[1])\n"
-        "except formats.DsetpackError as error: print(error)"
-    )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False, env=environment
-    )
-    assert "checking the HDF5 view needs h5py; install it or pass hdf5=False" in done.stdout, done.stderr
-
-
-def test_verify_runs_from_any_folder(tmp_path, monkeypatch):
-    """Modules that lie in the working directory are not the child's."""
-    (tmp_path / "h5py.py").write_text("raise SystemExit(0)")
-    (tmp_path / "json.py").write_text("raise SystemExit(0)")
-    monkeypatch.chdir(tmp_path)
-    data = viewed(labels=linked(h5py.SoftLink("/sources"))).file()
-    with pytest.raises(IntegrityError, match="SoftLink"):
-        formats.verify(data)
-    formats.verify(images())
-
-
-def test_limits_reach_the_view():
-    with pytest.raises(formats.LimitError):
-        formats.verify(images(), limits=formats.Limits(total=100))
-    formats.verify(images(), limits=formats.Limits(total=2**40, manifest=2000))
-
-
-def test_temporary_copies_are_removed(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    import tempfile
-
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    formats.verify(images())
-    assert list(Path(tmp_path).iterdir()) == []
-
-
-def test_several_threads_write_at_once():
-    expected, found, start = images(), [], threading.Barrier(4)
-
-    def save():
-        start.wait()
-        for _ in range(15):
-            try:
-                found.append(images() == expected)
-            except Exception as error:
-                found.append(error)
-
-    threads = [threading.Thread(target=save) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == [True] * 60

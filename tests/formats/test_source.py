@@ -11,35 +11,16 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
-import numpy as np
 import pytest
 
 from dsetpack import formats
-from dsetpack.formats import DsetpackError, FormatError, Reader, writer
-from tests.support.format_packs import images, same
+from dsetpack.formats import DsetpackError, FormatError, Reader
+from tests.support.format_packs import images, large_pack, same
 
 
 @pytest.fixture(scope="module")
 def large():
-    """A pack of several chunks, far larger than the first read."""
-    sources = np.random.default_rng(0).standard_normal((500, 1, 6, 5)).astype(np.float32)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "CHUNK_BYTES", 20_000)
-        patch.setattr(writer, "LARGEST_CHUNK_BYTES", 20_000)
-        return images(sources), sources
-
-
-class Counting(io.BytesIO):
-    """Notes every read."""
-
-    def __init__(self, data):
-        super().__init__(data)
-        self.reads = []
-
-    def read(self, size=-1):
-        data = super().read(size)
-        self.reads.append((self.tell() - len(data), len(data)))
-        return data
+    return large_pack()
 
 
 class Trickling(io.BytesIO):
@@ -88,48 +69,6 @@ def test_fsspec_memory(large):
 def test_file_urls(large, tmp_path):
     (tmp_path / "x.dpk").write_bytes(large[0])
     assert same(sources_of(f"file://{tmp_path}/x.dpk"), large[1])
-
-
-def test_opening_reads_header_and_manifest_only(large):
-    data, _ = large
-    file = Counting(data)
-    reader = Reader(file)
-    assert file.reads == [(0, 8192)]
-    labels = reader.manifest.datasets["labels"].chunks[0]
-    reader.tensor("labels")
-    assert file.reads[1:] == [(reader.header.user_block + labels.offset, labels.length)]
-    file.reads.clear()
-    reader.tensor("sources")
-    expected = {(reader.header.user_block + c.offset, c.length) for c in reader.manifest.datasets["sources"].chunks}
-    assert set(file.reads) == expected
-    assert len(file.reads) == len(expected) > 2
-
-
-def test_a_long_manifest_takes_a_second_read():
-    digits = "".join(map(str, np.random.default_rng(0).integers(0, 10, 30_000)))
-    file = Counting(images(description=digits))
-    reader = Reader(file)
-    assert reader.header.user_block == 16384
-    assert file.reads == [(0, 8192), (8192, 8192)]
-
-
-def test_damage_is_found_when_touched(large):
-    data, _sources = large
-    reader = Reader(data)
-    last = reader.manifest.datasets["sources"].chunks[-1]
-    at = reader.header.user_block + last.offset
-    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-    with Reader(damaged) as lazy:
-        assert lazy.tensor("labels").size == 500
-        message = r"dataset 'sources', chunk \d: damaged or changed: digest .* found, .* expected"
-        with pytest.raises(formats.IntegrityError, match=message):
-            lazy.tensor("sources")
-    with pytest.raises(formats.IntegrityError, match="dataset 'sources', chunk"):
-        Reader(damaged, verify="all")
-    with pytest.raises(ValueError, match="verify='none'"):
-        Reader(data, verify="none")
-    with pytest.raises(KeyError, match="no tensor 'x'; there are labels, sources"):
-        Reader(data).tensor("x")
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -290,17 +229,6 @@ def test_text_files_and_memory_maps(tmp_path):
         Reader(file)
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         assert Reader(mapped).digest == Reader(path).digest
-
-
-def test_many_threads_read_one_pack(large):
-    data, sources = large
-    reader, found = Reader(data), []
-    threads = [threading.Thread(target=lambda: found.append(reader.tensor("sources"))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(same(values, sources) for values in found)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -1,25 +1,21 @@
 """``PackStream``: order for any number of workers, epochs across processes, elastic resume."""
 
 import copy
-import multiprocessing
-import os
 import pickle
 from itertools import islice
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
-from torch.utils.data._utils import worker as torch_worker
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.loading.shared_epoch import EpochBoard
 from dsetpack.loading.stream import PackStream
 from dsetpack.order.sampler import PairSampler
 from tests.support import slow_order
+from tests.support.as_worker import AsWorker
 from tests.support.fake_pack import FakePack, epochs_of, pairs_of
 
 N = 50
@@ -42,22 +38,6 @@ def read(batches):
 
 def order(epoch, seed=0, n=N):
     return slow_order.permutation(n, seed, epoch)
-
-
-class AsWorker:
-    """Inside, this process looks like worker ``number`` of ``count`` to torch."""
-
-    def __init__(self, number, count, seed=1234, parent=None):
-        self.info = SimpleNamespace(id=number, num_workers=count, seed=seed + number)
-        self.parent = SimpleNamespace(pid=parent or os.getpid())
-
-    def __enter__(self):
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(torch_worker, "_worker_info", self.info)
-        self.patch.setattr(multiprocessing, "parent_process", lambda: self.parent)
-
-    def __exit__(self, *_):
-        self.patch.undo()
 
 
 def by_workers(source, count, take=None, seed=1234):
@@ -259,50 +239,6 @@ def test_a_workers_state_is_that_workers():
         assert source.state_dict() == {}
     with AsWorker(0, 2), pytest.raises(FormatError, match="worker 1 of 2 loaded by worker 0 of 2"):
         iter(source).load_state_dict(state)
-
-
-def test_workers_that_missed_an_iteration_catch_up():
-    board = EpochBoard()
-
-    def begin(number, seed):
-        with AsWorker(number, 3, seed):
-            return board.begin()[0]
-
-    assert [begin(w, 10) for w in (0, 1, 2)] == [0, 0, 0]
-    assert begin(0, 11) == 1  # abandoned before workers 1 and 2 were up
-    assert [begin(w, 12) for w in (2, 0, 1)] == [2, 2, 2]
-    assert begin(0, 13) == 3
-    assert begin(0, 14) == 4
-    assert begin(1, 13) == 5  # a straggler of the abandoned iteration: nobody reads what it makes
-    assert [begin(w, 14) for w in (1, 2)] == [4, 4]
-    assert [begin(w, 14) for w in (0, 1, 2)] == [5, 5, 5]  # the same base seed: workers that live on
-    assert board.begin() == (6, 0)
-
-
-def test_another_number_of_workers_is_another_iteration_though_seeded_alike():
-    board = EpochBoard()
-
-    def begin(number, count):
-        with AsWorker(number, count, seed=7):
-            return board.begin()[0]
-
-    assert begin(0, 1) == 0
-    assert [begin(w, 2) for w in (1, 0)] == [1, 1]
-    assert [begin(w, 3) for w in (2, 0, 1)] == [2, 2, 2]
-
-
-def test_a_board_in_another_process():
-    board = EpochBoard()
-    board.set(3, 7)
-    assert board.begin() == (3, 7)
-    with AsWorker(0, 2, parent=1), pytest.warns(UserWarning, match="another process"):
-        assert board.begin() == (3, 7)
-    with AsWorker(2000, 2001), pytest.raises(ValueError, match="at most 1024"):
-        board.begin()
-    board._board[0] = 1  # as if this process had got it from another main process
-    shared = board._board
-    board.set(0, 0)
-    assert (board.begin(), shared[1].item()) == ((0, 0), 3)
 
 
 def test_copies_are_independent():

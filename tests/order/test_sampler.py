@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from dsetpack.formats.errors import FormatError, VersionError
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
-from dsetpack.order.sampling import Sampling
-from dsetpack.order.schedule import Schedule
 from tests.support import slow_order
 from tests.support.slow_order import flat
 
@@ -202,10 +200,3 @@ def test_a_sampler_pickles_without_its_order():
     copy = pickle.loads(pickle.dumps(sampler))
     assert copy.state_dict() == sampler.state_dict()
     assert next(iter(copy)) == next(iter(sampler))
-
-
-def test_the_order_of_an_epoch_is_made_once_and_protected():
-    schedule = Schedule(PairTable([(5, 2)]), 2, Sampling.of())
-    assert schedule.order(0) is schedule.order(0)
-    with pytest.raises(ValueError, match="read-only"):
-        schedule.order(0)[0] = 1

@@ -12,7 +12,7 @@ from dsetpack.decoders import decoder
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.kinds import kind_config
 from dsetpack.spaces import Normalized, Raw
-from tests.support.small_packs import CLASSES, KINDS, make_pack, make_part, reopened
+from tests.support.small_packs import CLASSES, KINDS, make_pack, reopened
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -59,18 +59,6 @@ def test_decode_is_differentiable_in_sources_and_bank():
     assert part.sources.grad[0].abs().sum() > 0
     assert part.sources.grad[1:].abs().sum() == 0
     assert all(p.grad is not None for p in part.decoder.parameters())
-
-
-def test_class_decoders_choose_from_the_class_list():
-    lists = ((0, 1), (2, 3), (3, 0))
-    part = make_part("kfs", class_decoders=lists)
-    pack = reopened(Pack(Card(title="t", classes=CLASSES, shape=(1, 16, 16)), [part]))
-    assert len(pack) == 18
-    x, y = pack.decode(range(18))
-    for number in range(18):
-        source, slot = divmod(number, 2)
-        index = torch.tensor([lists[int(y[number])][slot]])
-        torch.testing.assert_close(x[number], part.decoder(part.sources[source][None], index)[0])
 
 
 def test_space_is_applied_to_decoders_with_a_fixed_range_only():

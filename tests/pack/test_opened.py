@@ -8,19 +8,10 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack import Card, DsetpackError, FormatError, Pack, Part
-from dsetpack.decoders import decoder
+from dsetpack import DsetpackError, FormatError, Pack
 from dsetpack.formats import Reader
-from dsetpack.formats.kinds import kind_config
 from dsetpack.pack import opened
-
-
-def generator_pack(images: int, **card: int) -> Pack:
-    """A generator of so many images of each of three classes."""
-    config = kind_config("generator")(width=2, noise=5)
-    made = Card.model_validate({"title": "g", "classes": ("a", "b", "c"), "shape": (1, 8, 8), **card})
-    labels = torch.arange(3).repeat_interleave(images)
-    return Pack(made, [Part("generator", config, decoder("generator", config, made.shape, 3), None, labels)])
+from tests.support.small_packs import generator_pack
 
 
 def test_labels_and_images_are_read_by_two_threads_at_once(monkeypatch, tmp_path):
@@ -58,17 +49,6 @@ def test_opening_a_generator_makes_no_labels(monkeypatch):
     monkeypatch.setattr(opened, "drawn_labels", None)  # any use would fail
     assert len(dsetpack.open(data)) == 6
     assert len(dsetpack.open(data, per_class=10**12)) == 3 * 10**12
-
-
-def test_a_generators_file_holds_all_classes_alike():
-    pack = generator_pack(2, per_class=2)
-    with pytest.raises(FormatError, match=r"part 0: 2 labels found; .* here 2 × 3: save the whole pack"):
-        pack.select(classes=[1]).to_bytes()
-    for odd in (generator_pack(2, per_class=3), generator_pack(1).select(classes=[0])):
-        with pytest.raises(FormatError, match="a generator's file can only say 'per_class'"):
-            odd.to_bytes()
-    assert len(dsetpack.open(pack.select(classes=[2, 0, 1]).to_bytes())) == 6
-    assert len(dsetpack.open(generator_pack(4).to_bytes(), per_class=4)) == 12
 
 
 def test_a_generators_number_of_images_is_positive():

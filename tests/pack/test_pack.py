@@ -13,8 +13,6 @@ import torch
 import dsetpack
 from dsetpack import Augmentation, Card, DsetpackError, FormatError, Labels, Pack, Recipe
 from dsetpack.formats import Reader
-from dsetpack.formats.card import NormalizedSpace
-from dsetpack.spaces import Normalized
 from tests.support.small_packs import CLASSES, KINDS, make_pack, make_part, reopened
 
 
@@ -106,28 +104,6 @@ def test_a_device_that_is_not_there():
 def test_saving_into_no_folder_names_what_was_asked_for(tmp_path):
     with pytest.raises(OSError, match=r"a\.dpk'$"):
         make_pack().save(tmp_path / "none" / "a.dpk")
-
-
-def test_card_and_contents_agree():
-    part = make_part("images")
-    card = Card(title="t", classes=CLASSES, shape=(1, 16, 16))
-    normalized = Normalized(NormalizedSpace(mean=(0.5,), std=(0.25,)))
-    with pytest.raises(FormatError, match=r"another than Normalized\(mean=\[0\.5\], std=\[0\.25\]\)"):
-        Pack(card, [part], normalized)
-    with pytest.raises(FormatError, match="expected a dsetpack"):
-        Pack(card, [part], "normalized")
-    for changes, message in (
-        ({"space": normalized.model}, "another than Raw"),
-        ({"classes": (*CLASSES, "d")}, r"its decoders make images \[1, 16, 16\] of 3 classes; .* of 4 classes"),
-        ({"shape": (1, 32, 32)}, "sources of shape"),
-        ({"licence": "MIT"}, "card: licence"),
-        ({"title": 5}, "card: title"),
-    ):
-        with pytest.raises(FormatError, match=message):
-            Pack(card, [part]).replace_card(**changes)
-    other = make_part("kfs", bank=make_part("kfs", image=(1, 15, 15)).decoder)
-    with pytest.raises(FormatError, match=r"its decoders make images \[1, 15, 15\]"):
-        Pack(card, [other])
 
 
 def test_opening_reads_no_tensor_and_pickling_leaves_the_file(tmp_path):

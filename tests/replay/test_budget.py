@@ -14,7 +14,6 @@ from dsetpack import FormatError, Pack
 from dsetpack.formats import Reader
 from dsetpack.formats.encodings.zstd import ZstdFrame
 from dsetpack.replay import ReplayMemory
-from dsetpack.replay.contents import Contents
 from tests.support.replay_packs import SHAPE, arrays, haba, kfs, pack_of
 
 CLASSES = 5
@@ -179,16 +178,3 @@ def test_a_change_of_the_budget_encodes_nothing(monkeypatch):
     memory.add_arrays(*arrays([0, 1], 60))
     assert work.of(lambda: memory.resize(12_000)) == 0
     assert memory.bytes <= 12_000
-
-
-def test_the_contents_are_a_value():
-    """A memory that goes on leaves packs and loaders that it gave away as they were."""
-    memory = ReplayMemory(9000, classes=4)
-    memory.add_arrays(*arrays([0, 1], 20))
-    before, loader = memory.pack, memory.loader(8)
-    memory.add_arrays(*arrays([2, 3], 20))
-    assert len(before) == 40
-    assert sum(len(y) for _, y in loader) == 40
-    assert len(memory) > 40 or len(memory.pack.parts[0]) < 40
-    with pytest.raises(AttributeError):
-        Contents.__setattr__(memory._contents, "fixed", 0)

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack import FormatError, Normalized, Pack, Part, Zca
+from dsetpack import FormatError, Pack, Part
 from dsetpack.replay import ReplayMemory
 from tests.support.paths import KFS
-from tests.support.replay_packs import SHAPE, arrays, generator, haba, kfs, many, memory_of, pack_of, soft, state
+from tests.support.replay_packs import SHAPE, arrays, generator, haba, kfs, many, memory_of, soft, state
 
 
 @pytest.fixture(scope="module")
@@ -143,50 +143,6 @@ def test_images_join_decoders_and_take_their_rule():
         memory.add(kfs([0, 1]), task="other")
 
 
-class TestSpaces:
-    normalized = Normalized(dsetpack.NormalizedSpace(mean=(0.3,), std=(0.4,)))
-
-    def raw_of(self, pack):
-        return pack.space.invert(pack.decode(range(len(pack)))[0])
-
-    def test_images_are_converted_both_ways(self):
-        x, y = arrays([0, 1], 4)
-        raw = Pack.from_arrays(x, y, classes=4)
-        zca = Zca.fit(torch.from_numpy(arrays([0], 200)[0]))
-        for space in (self.normalized, zca):
-            memory = ReplayMemory(space=space, encoding="exact")
-            memory.add(raw)
-            assert torch.allclose(self.raw_of(memory.pack), raw.decode(range(8))[0], atol=2e-5)
-            back = ReplayMemory(space=dsetpack.Raw(), encoding="exact")
-            back.add(memory.pack)
-            assert torch.allclose(back.pack.decode(range(8))[0], raw.decode(range(8))[0], atol=2e-5)
-
-    def test_decoders_of_raw_images_are_expressed_exactly(self):
-        pack = kfs([0, 1])
-        memory = ReplayMemory(space=self.normalized, encoding="exact")
-        memory.add(pack)
-        assert torch.equal(memory.pack.parts[0].sources, pack.parts[0].sources)
-        assert torch.equal(memory.pack.decode(range(6))[0], self.normalized.apply(pack.decode(range(6))[0]))
-
-    @pytest.mark.parametrize(("side", "fits"), [(12, True), (9, False)])
-    def test_small_images_are_converted_unless_padding_is_cut_in(self, side, fits):
-        pack = pack_of("upsample", {"factor": 2}, [0, 1], shape=(1, side, side), epoch_rule="paired")
-        memory = ReplayMemory(space=self.normalized, encoding="exact")
-        if not fits:
-            with pytest.raises(FormatError, match="upsample"):
-                memory.add(pack)
-            assert not memory.tasks
-            return
-        memory.add(pack)
-        found = memory.pack.decode(range(len(pack)))[0]
-        assert torch.allclose(found, self.normalized.apply(pack.decode(range(len(pack)))[0]), atol=1e-5)
-
-    def test_hallucinators_of_another_space_are_refused(self):
-        memory = ReplayMemory(space=self.normalized)
-        with pytest.raises(FormatError, match="part 0, haba, .* cannot be converted"):
-            memory.add(haba([0, 1]))
-
-
 def may_hold_nan():
     x, y = arrays([2, 3], 2)
     x = torch.from_numpy(x) / 255
@@ -232,29 +188,6 @@ def test_bad_input_is_one_clear_error_and_nothing_is_lost(case):
     assert all(a is b for a, b in zip(after[4], before[4], strict=True))
     memory.add(kfs([2, 3]), task="good")
     assert memory.tasks == ("task 0", "good")
-
-
-@pytest.mark.parametrize("budget", ["", "MB", "-1", "2 parsecs", 0, -5, 1.5, True, "0 B", None, "0.5", "1e6"])
-def test_unreadable_budgets(budget):
-    with pytest.raises(FormatError, match="expected bytes, such as"):
-        ReplayMemory(budget)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [
-        ("2MB", 2_000_000),
-        ("500 kB", 500_000),
-        ("1.5MiB", 1_572_864),
-        ("1gb", 10**9),
-        (" 77 ", 77),
-        ("0.29MB", 290_000),
-        ("8B", 8),
-        (9, 9),
-    ],
-)
-def test_readable_budgets(text, size):
-    assert ReplayMemory(text).budget == size
 
 
 @pytest.mark.parametrize(

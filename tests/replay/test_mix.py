@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from dsetpack import FormatError, Pack
-from dsetpack.loading.device import moved
 from dsetpack.order.rules import epoch_order
 from dsetpack.replay import MixedLoader, ReplayMemory
 from tests.support.replay_packs import arrays, haba, kfs
@@ -243,13 +242,3 @@ def test_a_memory_on_a_gpu_rehearses_on_the_new_ones_device(memory, where):
         assert x.device.type == y.device.type == where
         assert torch.allclose(x.cpu(), like_x, atol=1e-5)
         assert torch.equal(y.cpu(), like_y)
-
-
-def test_only_copies_to_a_gpu_do_not_wait():
-    class Copied(torch.Tensor):
-        def to(self, device, non_blocking):
-            return device.type, non_blocking
-
-    values = torch.zeros(1).as_subclass(Copied)
-    assert moved(values, torch.device("cpu")) == ("cpu", False)  # it may be read at once
-    assert moved(values, torch.device("cuda")) == ("cuda", True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dsetpack.decoders import Decoder
+from dsetpack.decoders import Decoder, decoder
 
 CIFAR = (3, 32, 32)
 MNIST = (1, 28, 28)
@@ -141,3 +141,7 @@ def close(a: Tensor, b: Tensor) -> None:
     """Equal up to rounding. (The matrices of ``upsample`` are float32 in any case.)"""
     rtol, atol = (1e-6, 1e-6) if b.dtype == torch.float64 else (1e-3, 1e-4)
     torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
+
+
+def parameters(kind: str, image: tuple[int, int, int] = CIFAR, **config: Any) -> int:
+    return sum(p.numel() for p in decoder(kind, config, image, 10).parameters())

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from dsetpack import formats
-from dsetpack.formats import parts
+from dsetpack.formats import parts, writer
 from dsetpack.formats.card import Card
 from dsetpack.formats.kinds import kind_config
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
@@ -68,6 +68,13 @@ def images(
     part = formats.PartEntry(kind="images", sources=len(sources), tensors={"sources": "sources", "labels": "labels"})
     made = card(**({"shape": sources.shape[1:]} | changes))
     return formats.encode(made, [part], {"sources": sources, "labels": labels}, encoding)
+
+
+def large_pack() -> tuple[bytes, np.ndarray]:
+    """A pack of several chunks, far larger than the first read; and its sources."""
+    sources = np.random.default_rng(0).standard_normal((500, 1, 6, 5)).astype(np.float32)
+    with mock.patch.multiple(writer, CHUNK_BYTES=20_000, LARGEST_CHUNK_BYTES=20_000):
+        return images(sources), sources
 
 
 @contextlib.contextmanager

@@ -33,3 +33,11 @@ def make_pack(kind="kfs", image=(1, 16, 16), n=9, **card):
 
 def reopened(pack, encoding="exact"):
     return dsetpack.open(pack.to_bytes(encoding))
+
+
+def generator_pack(images: int, **card: int) -> Pack:
+    """A generator of so many images of each of three classes."""
+    config = kind_config("generator")(width=2, noise=5)
+    made = Card.model_validate({"title": "g", "classes": ("a", "b", "c"), "shape": (1, 8, 8), **card})
+    labels = torch.arange(3).repeat_interleave(images)
+    return Pack(made, [Part("generator", config, decoder("generator", config, made.shape, 3), None, labels)])

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dsetpack import Pack
 from dsetpack.formats.encodings.cast import Cast
 from dsetpack.formats.errors import FormatError
 from tests.support.encoding_cases import FLOATS, SHAPES, through
+from tests.support.format_packs import images
 
 
 @given(FLOATS)
@@ -55,3 +57,23 @@ def test_cast_refuses_to_make_infinities(dtype, value):
 def test_cast_takes_what_rounds_to_the_largest_value():
     _, restored, _ = through(Cast(dtype="float16"), np.array([65519.0], np.float32))
     assert restored[0] == 65504
+
+
+@pytest.mark.parametrize(("dtype", "value"), [("float16", 1e30), ("float16", -65520.0), ("bfloat16", 3.4e38)])
+def test_a_pack_that_a_cast_does_not_fit_says_which_tensor(dtype, value, tmp_path):
+    sources = np.zeros((7, 1, 6, 5), np.float32)
+    sources[3, 0, 2, 2] = value
+    message = rf"tensor 'sources': .* does not fit {dtype}"
+    for choice in (Cast(dtype=dtype), {"name": "cast", "configuration": {"dtype": dtype}}):
+        with pytest.raises(FormatError, match=message):
+            images(sources, {"sources": choice})
+    pack = Pack.from_arrays(np.zeros_like(sources), [0, 1, 2, 0, 1, 2, 0])
+    pack.parts[0].sources[3, 0, 2, 2] = value
+    with pytest.raises(FormatError, match=message):
+        pack.save(tmp_path / "x.dpk", encoding={"sources": Cast(dtype=dtype)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pack_whose_labels_are_cast_says_which_tensor():
+    with pytest.raises(FormatError, match="tensor 'labels': cast takes float32 or float64, not uint8"):
+        images(encoding={"labels": Cast(dtype="float16")})

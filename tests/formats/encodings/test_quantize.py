@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dsetpack import Pack
 from dsetpack.formats.encodings.quantize import Quantize, best_affine
 from dsetpack.formats.errors import FormatError
 from tests.support.encoding_cases import FINITE, through
+from tests.support.format_packs import images
 
 
 @given(FINITE, st.integers(1, 8), st.data())
@@ -138,3 +140,27 @@ def test_many_small_blocks_take_no_more_memory_than_the_tensor():
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 8 * codes.size * 4
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_pack_that_cannot_be_quantized_says_which_tensor(bad, tmp_path):
+    sources = np.zeros((7, 1, 6, 5), np.float32)
+    sources[2, 0, 1, 1] = bad
+    message = "tensor 'sources': NaN or infinity cannot be quantized"
+    for choice in (Quantize(bits=8), {"name": "quantize", "configuration": {"bits": 4}}):
+        with pytest.raises(FormatError, match=message):
+            images(sources, {"sources": choice}, finite=False)
+    pack = Pack.from_arrays(np.zeros_like(sources), [0, 1, 2, 0, 1, 2, 0], finite=False)
+    pack.parts[0].sources[2, 0, 1, 1] = bad
+    with pytest.raises(FormatError, match=message):
+        pack.save(tmp_path / "x.dpk", encoding={"sources": Quantize(bits=8)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pack_that_a_quantization_does_not_fit_says_which_tensor():
+    wide = np.zeros((7, 1, 6, 5), np.float32)
+    wide[0], wide[1] = 3e38, -3e38
+    with pytest.raises(FormatError, match="tensor 'sources': its values span more than float32 can scale"):
+        images(wide, {"sources": Quantize(bits=8)})
+    with pytest.raises(FormatError, match="tensor 'labels': quantize takes float32, not uint8"):
+        images(encoding={"labels": Quantize(bits=8)})

@@ -1,0 +1,31 @@
+"""``dsetpack recipes``: the shipped recipes as a table, as JSON, and one in full."""
+
+from __future__ import annotations
+
+import json
+
+from dsetpack.trainers import recipe
+from tests.support.command_line import run
+
+NAMES = (*recipe.method_names(), *recipe.recipe_names())
+
+
+def test_the_table_has_a_row_for_every_recipe():
+    rows = [line.split() for line in run("recipes").splitlines()]
+    assert rows[0][:3] == ["recipe", "data", "IPC"]
+    assert [row[0] for row in rows[1:]] == list(NAMES)
+
+
+def test_json_holds_every_recipe():
+    found = json.loads(run("recipes", "--json"))
+    assert list(found) == list(NAMES)
+    assert all(made["method"] for made in found.values())
+
+
+def test_one_recipe_is_shown_in_full():
+    for name in NAMES[:2]:
+        assert json.loads(run("recipes", name)) == json.loads(run("recipes", "--json"))[name]
+
+
+def test_an_unknown_recipe_is_one_clear_error():
+    assert "no-such-recipe" in run("recipes", "no-such-recipe", expect=1)
