@@ -35,11 +35,14 @@ def labels_of(found: Found, given: Given) -> tuple[Tensor, Labels]:
         values, where = _from_file(Path(rule), given.limits)
         with at(where):
             return _described(values, None, found)
+    ordered = rule == "order" or (rule is None and found.by_order)
     if found.labels is None:
         with at(found.where):
+            if not ordered:
+                raise FormatError(_no_labels(found))
             return _by_order(found, given), Labels()
     with at(found.labels_where):
-        if rule == "order" or (rule is None and found.by_order):
+        if ordered:
             raise FormatError("the source has labels; leave out labels='order'")
         return _described(found.labels, rule, found)
 
@@ -109,14 +112,16 @@ def _from_file(path: Path, limits: Limits) -> tuple[Tensor, str]:
         return as_tensor(held) if path.suffix == ".npy" else tensor_of(held), where
 
 
+def _no_labels(found: Found) -> str:
+    hint = f" ({found.labels_hint})" if found.labels_hint else ""
+    return (
+        f"the source has no labels{hint}; say labels='order' (--labels order, with --classes) if it holds equally many "
+        "images of each class, class by class, or name a .npy or .pt file of labels"
+    )
+
+
 def _by_order(found: Found, given: Given) -> Tensor:
     """Labels class by class, with the same number of images each; the number of classes is not in the file."""
-    if given.labels != "order" and not (given.labels is None and found.by_order):
-        hint = f" ({found.labels_hint})" if found.labels_hint else ""
-        raise FormatError(
-            f"the source has no labels{hint}; say labels='order' (--labels order, with --classes) if it holds equally "
-            "many images of each class, class by class, or name a .npy or .pt file of labels"
-        )
     known, count = _known_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(

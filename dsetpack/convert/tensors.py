@@ -69,7 +69,7 @@ def _found(file: Path, images: object, labels: object, labels_file: Path | None 
     with at(where):
         sources = tensor_of(images)
     with at(labels_where):
-        targets = None if labels is None else tensor_of(labels)
+        targets = tensor_of(labels) if labels_file or labels is not None else None
     return Found(
         sources=sources,
         where=where,
