@@ -21,7 +21,7 @@ from dsetpack.cards.facts import base_name
 from dsetpack.cards.markdown import mark
 from dsetpack.formats import Reader, verify
 from dsetpack.formats.atomic import check_writable, write_atomically
-from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
 
@@ -94,8 +94,11 @@ def push(
     verify(path)
     found = facts(path)
     api = hub.HfApi()
-    with _explained(f"{repository}: push"):
-        _prepare(api, repository, revision, private)
+    with at(repository):
+        _prepare(api, repository, private)
+    with at(f"{repository}: push"), _explained():
+        if revision is not None:
+            api.create_branch(repository, branch=revision, repo_type=TYPE, exist_ok=True)
         url = f"{api.endpoint}/datasets/{repository}"
         own_card = _card_is_ours(hub, repository, revision, name)
         files = {f"{name.removesuffix('.dpk')}.croissant.json": dumps(croissant(found, url=url))}
@@ -145,10 +148,11 @@ def pull(
         raise FormatError(f"digest {digest!r}: 'sha256:' and 64 hexadecimal digits in lower case expected")
     place = f"{repository}@{revision}" if revision else repository
     if file is None or not _COMMIT.fullmatch(revision or ""):
-        with _explained(place):
+        with at(place), _explained():
             info = hub.HfApi().repo_info(repository, repo_type=TYPE, revision=revision)
         revision = str(info.sha)
-        file = _chosen(file, [entry.rfilename for entry in info.siblings or ()], f"{repository}@{revision}")
+        with at(f"{repository}@{revision}"):
+            file = _chosen(file, [entry.rfilename for entry in info.siblings or ()])
     assert revision is not None
     target = Path(base_name(file) if out is None else out)
     check_writable(target)
@@ -165,17 +169,17 @@ def _errors() -> Any:
     return need("huggingface_hub.errors", "hub")
 
 
-def _prepare(api: Any, repository: str, revision: str | None, private: bool) -> None:
-    """Make sure that the repository and the branch exist.
+def _prepare(api: Any, repository: str, private: bool) -> None:
+    """Make sure that the repository exists.
 
     Raises:
         DsetpackError: if the repository should be private and is public.
     """
-    api.create_repo(repository, repo_type=TYPE, private=private or None, exist_ok=True)
-    if private and not api.repo_info(repository, repo_type=TYPE).private:
-        raise DsetpackError(f"{repository}: it is there already, and public: nothing was pushed; make it private first")
-    if revision is not None:
-        api.create_branch(repository, branch=revision, repo_type=TYPE, exist_ok=True)
+    with at("push"), _explained():
+        api.create_repo(repository, repo_type=TYPE, private=private or None, exist_ok=True)
+        public = private and not api.repo_info(repository, repo_type=TYPE).private
+    if public:
+        raise DsetpackError("it is there already, and public: nothing was pushed; make it private first")
 
 
 def _card_is_ours(hub: Any, repository: str, revision: str | None, name: str) -> bool:
@@ -190,15 +194,15 @@ def _card_is_ours(hub: Any, repository: str, revision: str | None, name: str) ->
     return mark(name) in Path(path).read_text(encoding="utf-8", errors="replace")
 
 
-def _chosen(file: str | None, names: Sequence[str], place: str) -> str:
+def _chosen(file: str | None, names: Sequence[str]) -> str:
     packs = [name for name in names if name.endswith(".dpk")]
     listed = printable(", ".join(packs)) or "none"
     if file is None:
         if len(packs) != 1:
-            raise DsetpackError(f"{place}: {len(packs)} .dpk files, one expected: say which FILE; there are: {listed}")
+            raise DsetpackError(f"{len(packs)} .dpk files, one expected: say which FILE; there are: {listed}")
         return packs[0]
     if file not in names:
-        raise DsetpackError(f"{place}: no file {file!r}; its .dpk files: {listed}")
+        raise DsetpackError(f"no file {file!r}; its .dpk files: {listed}")
     return file
 
 
@@ -217,7 +221,7 @@ def _download(hub: Any, repository: str, file: str, revision: str, digest: str |
 
 
 def _fetched(hub: Any, repository: str, file: str, revision: str, *, again: bool) -> bytes:
-    with _explained(f"{repository}@{revision}/{printable(file)}"):
+    with at(f"{repository}@{revision}/{printable(file)}"), _explained():
         path = hub.HfApi().hf_hub_download(repository, file, repo_type=TYPE, revision=revision, force_download=again)
         return Path(path).read_bytes()
 
@@ -238,7 +242,7 @@ class _Named(io.BytesIO):
 
 
 @contextmanager
-def _explained(place: str) -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Turn the errors of ``huggingface_hub`` into one DsetpackError that says what to do."""
     try:
         yield
@@ -247,7 +251,7 @@ def _explained(place: str) -> Iterator[None]:
     except Exception as error:  # the HTTP library below, and so its errors, depend on the version
         if isinstance(error, OSError) and error.errno is not None and not isinstance(error, ConnectionError):
             raise  # it is about a local file
-        raise DsetpackError(f"{place}: {_reason(error)}") from error
+        raise DsetpackError(_reason(error)) from error
 
 
 def _reason(error: Exception) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import JsonValue
 from torch import Tensor
 
 from dsetpack.convert._files import sha256
-from dsetpack.convert._labels import class_names, labels_of, unpacked_labels
+from dsetpack.convert._labels import class_names, labels_of, plain_labels
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
@@ -32,58 +32,59 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
             user says what is needed; the message names the file and the field.
         LimitError: if the images take more bytes in memory than ``given.limits`` allows.
     """
-    sources = _sources(found, given)
+    with at(found.where):
+        sources = _sources(found.sources, given)
     if found.card is not None:
         return _unpacked(found, found.card, sources, given)
     labels, meaning = labels_of(found, given)
-    space = _space(found, given, sources)
-    names = class_names(found, given, labels)
-    recipe, augmentation = _training(found, given, meaning, len(sources))
+    with at(found.where):
+        space = _space(found, given, sources)
+    with at(found.labels_where):
+        names = class_names(found, given, labels)
+    with at(found.where):
+        lr = _rate(found, given)
+    recipe, augmentation = _training(found, given, lr, meaning, len(sources))
     shape = found.shape or _shape(sources)
-    _check_fits(space, shape, found)
-    with at(f"{found.where}: card"):
-        card = Card(
-            title=given.title or _title(found, given),
-            description=_description(found, given, layout),
-            classes=names,
-            shape=shape,
-            space=space.model,
-            labels=meaning,
-            epoch_rule="product" if found.product else "paired",
-            recipe=recipe,
-            augmentation=augmentation,
-            provenance=_provenance(found, given, layout, sources, labels),
-        )
-    return _pack(found, card, sources, labels, space)
+    with at(found.where):
+        _check_fits(space, shape)
+        with at("card"):
+            card = Card(
+                title=given.title or _title(found, given),
+                description=_description(found, given, layout),
+                classes=names,
+                shape=shape,
+                space=space.model,
+                labels=meaning,
+                epoch_rule="product" if found.product else "paired",
+                recipe=recipe,
+                augmentation=augmentation,
+                provenance=_provenance(found, given, layout, sources, labels),
+            )
+        return _pack(found, card, sources, labels, space)
 
 
 def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Space) -> Pack:
-    with at(found.where):
-        bank = decoder(found.kind, found.config, card.shape, len(card.classes))
-        try:
-            bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
-        except RuntimeError as error:
-            raise FormatError(f"the decoders' tensors do not fit {found.kind}: {error}") from error
-        part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
-        return Pack(card, [part], space)
+    bank = decoder(found.kind, found.config, card.shape, len(card.classes))
+    try:
+        bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
+    except RuntimeError as error:
+        raise FormatError(f"the decoders' tensors do not fit {found.kind}: {error}") from error
+    part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
+    return Pack(card, [part], space)
 
 
-def _sources(found: Found, given: Given) -> Tensor:
+def _sources(values: Tensor, given: Given) -> Tensor:
     """The sources as finite float32 [N, C, H, W].
 
     Raises:
         FormatError: if shape or dtype do not fit, or if a value is not finite.
         LimitError: if they take more bytes in memory than ``given.limits`` allows.
     """
-    values = found.sources
     if (size := math.prod(values.shape) * 4) > given.limits.total:  # a few stored bytes may be expanded to any shape
-        raise LimitError(f"{found.where} makes {size:,} bytes of shape {list(values.shape)}; raise limits.total")
-    with at(found.where):
-        images = as_images(values)
+        raise LimitError(f"{size:,} bytes of shape {list(values.shape)}; raise limits.total")
+    images = as_images(values)
     if bad := int((~images.isfinite()).sum()):
-        raise FormatError(
-            f"{found.where}: {bad:,} of {images.numel():,} values are NaN or infinite; finite ones expected"
-        )
+        raise FormatError(f"{bad:,} of {images.numel():,} values are NaN or infinite; finite ones expected")
     return images.contiguous()
 
 
@@ -101,25 +102,23 @@ def _space(found: Found, given: Given, sources: Tensor) -> Space:
     space = found.space or (Raw() if found.sources.dtype == torch.uint8 else None)
     if space is not None and given.space is not None and given.space.model != space.model:
         raise FormatError(
-            f"{found.where}: in this layout the values are {space.model.kind}, not {given.space.model.kind}; leave out "
-            "the declared space"
+            f"in this layout the values are {space.model.kind}, not {given.space.model.kind}; leave out the declared "
+            "space"
         )
     space = space or given.space
     if space is None:
         hint = f" {found.space_hint}" if found.space_hint else ""
         raise FormatError(
-            f"{found.where}: nothing in the source says which pixel space its values are in; say space= (--space raw, "
-            f"normalized, zca-kornia or zca-frepo, with --dataset NAME, or --mean and --std).{hint}"
+            "nothing in the source says which pixel space its values are in; say space= (--space raw, normalized, "
+            f"zca-kornia or zca-frepo, with --dataset NAME, or --mean and --std).{hint}"
         )
     low, high = (float(v) for v in sources.aminmax())
     if isinstance(space, Raw) and found.kind == "images" and not LOWEST <= low <= high <= HIGHEST:
-        raise FormatError(
-            f"{found.where}: values from {low:g} to {high:g} are not raw pixels in [0, 1]; say their space"
-        )
+        raise FormatError(f"values from {low:g} to {high:g} are not raw pixels in [0, 1]; say their space")
     return space
 
 
-def _check_fits(space: Space, shape: tuple[int, int, int], found: Found) -> None:
+def _check_fits(space: Space, shape: tuple[int, int, int]) -> None:
     """Check that the space has the channels and the size of the images, by applying it.
 
     Raises:
@@ -127,25 +126,32 @@ def _check_fits(space: Space, shape: tuple[int, int, int], found: Found) -> None
     """
     if isinstance(space, Zca) and not space.ready:
         return
-    with at(f"{found.where}: images {list(shape)} and the declared space"):
+    with at(f"images {list(shape)} and the declared space"):
         space.apply(torch.zeros(1, *shape))
 
 
-def _training(found: Found, given: Given, labels: Labels, images: int) -> tuple[Recipe | None, Augmentation | None]:
-    """The release's recipe, with the declared or stored learning rate, and its augmentation; None if there is none.
+def _rate(found: Found, given: Given) -> float | Literal["none"] | None:
+    """The declared or stored learning rate.
 
     Raises:
         FormatError: if the method learns its rate, and the rate is neither stored nor declared.
     """
-    own = found.protocol
-    if given.lr == "none":
-        return None, None if own is None else own.augmentation
     lr = given.lr if given.lr is not None else found.lr
-    if lr is None and own is not None and own.learned:
+    if lr is None and found.protocol is not None and found.protocol.learned:
         raise FormatError(
-            f"{found.where}: the method learns its learning rate, and the source does not hold it; say lr= (--lr 0.02; "
-            "the log of the run has it), or lr='none' for a pack without a recipe"
+            "the method learns its learning rate, and the source does not hold it; say lr= (--lr 0.02; the log of the "
+            "run has it), or lr='none' for a pack without a recipe"
         )
+    return lr
+
+
+def _training(
+    found: Found, given: Given, lr: float | Literal["none"] | None, labels: Labels, images: int
+) -> tuple[Recipe | None, Augmentation | None]:
+    """The release's recipe, with the learning rate if there is one, and its augmentation; None if there is none."""
+    own = found.protocol
+    if lr == "none":
+        return None, None if own is None else own.augmentation
     if own is None:
         if lr is None:
             return None, None
@@ -208,14 +214,16 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
     """Make the pack of files that ``dsetpack unpack`` wrote, whose card says everything.
 
     Raises:
-        FormatError: if the user declares anything but ``dataset`` or ``title``.
+        FormatError: if the user declares anything but ``dataset`` or ``title``, or if there are no labels.
     """
-    if said := [name for name in _declared(given) if name != "dataset"]:
-        raise FormatError(
-            f"{found.where}: unpacked from a pack, whose card says everything; leave out {', '.join(said)}"
-        )
-    if given.title is not None:
-        card = card.replace(title=given.title)
     with at(found.where):
+        if said := [name for name in _declared(given) if name != "dataset"]:
+            raise FormatError(f"unpacked from a pack, whose card says everything; leave out {', '.join(said)}")
         space = space_from_card(card.space, found.tensors)
-    return _pack(found, card, sources, unpacked_labels(found), space)
+        if found.labels is None:
+            raise FormatError(f"a card without labels ({found.labels_hint})")
+    with at(found.labels_where):
+        labels = plain_labels(found.labels, found)
+    card = card if given.title is None else card.replace(title=given.title)
+    with at(found.where):
+        return _pack(found, card, sources, labels, space)

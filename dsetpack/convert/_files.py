@@ -6,13 +6,14 @@ import hashlib
 import pickle
 import struct
 import zipfile
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from torch import Tensor
 
-from dsetpack.formats.errors import FormatError, LimitError
+from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 
@@ -55,12 +56,13 @@ def load_torch(path: Path, limits: Limits) -> Any:
         FormatError: if the file names code, is damaged or cut off, or is not a torch file.
         LimitError: if the file, or what its archive declares, is larger than ``limits.total`` bytes.
     """
-    check_size(path, limits)
-    if zipfile.is_zipfile(path):
-        with open_zip(path, limits):
-            pass
-    with path.open("rb") as file:
-        return _load(file, path)
+    with at(str(path)):
+        check_size(path, limits)
+        if zipfile.is_zipfile(path):
+            with open_zip(path, limits):
+                pass
+        with path.open("rb") as file:
+            return _load(file, path)
 
 
 def _load(file: IO[bytes], path: Path) -> Any:
@@ -71,8 +73,8 @@ def _load(file: IO[bytes], path: Path) -> Any:
         raise FormatError(_refusal(path, error)) from error
     except Exception as error:  # a damaged pickle or archive can raise anything in torch
         raise FormatError(
-            f"{path}: not a sound torch file ({_short(error)}); cut off or damaged: fetch it again, or save it again "
-            "with torch.save"
+            f"not a sound torch file ({_short(error)}); cut off or damaged: fetch it again, or save it again with "
+            "torch.save"
         ) from error
 
 
@@ -84,14 +86,14 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
         named = []
     if not named:
         return (
-            f"{path}: not a torch file of plain tensors ({_short(error)}). If it is one of other objects, save its "
+            f"not a torch file of plain tensors ({_short(error)}). If it is one of other objects, save its "
             "tensors again where it was made: torch.save({'images': images, 'labels': labels}, 'plain.pt')"
         )
-    shown = printable(", ".join(named[:4])) + (", ..." if len(named) > 4 else "")
+    shown = printable(", ".join(named[:4]))[:240] + (", ..." if len(named) > 4 else "")
     return (
-        f"{path}: refused, because it is a pickle that names code ({shown}), which loading would run. Only tensors, "
-        "numbers, text, lists and dicts are read. If you trust it, load it where it was made and save its tensors "
-        "again: torch.save({'images': images, 'labels': labels}, 'plain.pt') in Python, or safetensors.torch.save_file"
+        f"refused, because it is a pickle that names code ({shown}), which loading would run. Only tensors, numbers, "
+        "text, lists and dicts are read. If you trust it, load it where it was made and save its tensors again: "
+        "torch.save({'images': images, 'labels': labels}, 'plain.pt') in Python, or safetensors.torch.save_file"
     )
 
 
@@ -109,11 +111,9 @@ def check_size(path: Path, limits: Limits) -> None:
         LimitError: if the file is larger.
     """
     if not path.is_file():
-        raise FormatError(f"{path}: no such file")
+        raise FormatError("no such file")
     if (size := path.stat().st_size) > limits.total:
-        raise LimitError(
-            f"{path}: {size:,} bytes; at most {limits.total:,} are read: raise limits.total if you trust it"
-        )
+        raise LimitError(f"{size:,} bytes; at most {limits.total:,} are read: raise limits.total if you trust it")
 
 
 def open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
@@ -126,47 +126,54 @@ def open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-        raise FormatError(
-            f"{path}: not a whole zip archive ({printable(str(error))}): cut off? fetch it again"
-        ) from error
+        raise FormatError(f"not a whole zip archive ({printable(str(error))}): cut off? fetch it again") from error
     try:
-        _check_members(path, archive, limits)
+        _check_members(archive, path.stat().st_size, limits)
     except BaseException:
         archive.close()
         raise
     return archive
 
 
-def _check_members(path: Path, archive: zipfile.ZipFile, limits: Limits) -> None:
-    members, size = archive.infolist(), path.stat().st_size
+def _check_members(archive: zipfile.ZipFile, size: int, limits: Limits) -> None:
+    members = archive.infolist()
     declared = sum(member.file_size for member in members)
     if declared > limits.total:
         raise LimitError(
-            f"{path}: {size:,} bytes that declare {declared:,} unpacked; at most {limits.total:,} are read: raise "
-            "limits.total if you trust it"
+            f"{size:,} bytes that declare {declared:,} unpacked; at most {limits.total:,} are read: raise limits.total "
+            "if you trust it"
         )
     if len({member.filename for member in members}) != len(members):
-        raise FormatError(f"{path}: a zip archive with two members of one name")
+        raise FormatError("a zip archive with two members of one name")
     if declared > DEFLATE * size:
-        raise FormatError(f"{path}: {size:,} bytes that declare {declared:,} unpacked, more than any compression gives")
+        raise FormatError(f"{size:,} bytes that declare {declared:,} unpacked, more than any compression gives")
 
 
-def tensor_of(value: object, where: str) -> Tensor:
+def tensor_of(value: object) -> Tensor:
     """Check that ``value`` is a plain tensor with its values in memory, and return it.
 
     Raises:
-        FormatError: if it is not; the message names ``where``.
+        FormatError: if it is not.
     """
     if not isinstance(value, Tensor):
-        raise FormatError(f"{where} is {type(value).__name__}; a tensor expected")
+        raise FormatError(f"{type(value).__name__}; a tensor expected")
     if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_nested or value.is_complex():
         what = "without values" if value.is_meta else "sparse, quantized, nested or complex"
-        raise FormatError(
-            f"{where} is a tensor {what}; a plain one expected: save it with .to_dense() or .dequantize()"
-        )
+        raise FormatError(f"a tensor {what}; a plain one expected: save it with .to_dense() or .dequantize()")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
-        raise FormatError(f"{where} is {list(value.shape)} of repeated values; save it with .contiguous()")
+        raise FormatError(f"{list(value.shape)} of repeated values; save it with .contiguous()")
     return value.detach()
+
+
+def tensors_of(
+    held: Mapping[str, Any], names: Iterable[str], read: Callable[[Any], Tensor] = tensor_of
+) -> list[Tensor]:
+    """The tensors of some entries, each by ``read``; an error says which entry it is."""
+    found = []
+    for name in names:
+        with at(name):
+            found.append(read(held[name]))
+    return found
 
 
 def sha256(path: Path) -> str:

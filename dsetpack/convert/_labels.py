@@ -31,28 +31,29 @@ def labels_of(found: Found, given: Given) -> tuple[Tensor, Labels]:
             finite, or if the meaning of soft labels is not known.
     """
     rule = given.labels
-    if rule == "order" or (rule is None and found.by_order):
-        if found.labels is not None:
-            raise FormatError(f"{found.labels_where}: the source has labels; leave out labels='order'")
-        return _by_order(found, given), Labels()
-    values, where = _stored(found, rule, given.limits)
-    labels = _plain(values, where, found)
-    if labels.ndim == 1:
-        if rule in LABEL_RULES:
-            raise FormatError(f"{where}: these are class numbers already; labels={rule!r} is for soft labels")
-        return labels, Labels()
-    return _soft(labels, where, rule if rule in LABEL_RULES else None, found)
-
-
-def unpacked_labels(found: Found) -> Tensor:
-    """The labels of files with a card, which says what they mean.
-
-    Raises:
-        FormatError: if there are no labels, if their number does not fit, or if they are not finite.
-    """
+    if rule is not None and rule not in LABEL_RULES:
+        values, where = _from_file(Path(rule), given.limits)
+        with at(where):
+            return _described(values, None, found)
+    ordered = rule == "order" or (rule is None and found.by_order)
     if found.labels is None:
-        raise FormatError(f"{found.where}: a card without labels ({found.labels_hint})")
-    return _plain(found.labels, found.labels_where, found)
+        with at(found.where):
+            if not ordered:
+                raise FormatError(_no_labels(found))
+            return _by_order(found, given), Labels()
+    with at(found.labels_where):
+        if ordered:
+            raise FormatError("the source has labels; leave out labels='order'")
+        return _described(found.labels, rule, found)
+
+
+def _described(values: Tensor, rule: str | None, found: Found) -> tuple[Tensor, Labels]:
+    labels = plain_labels(values, found)
+    if labels.ndim == 2:
+        return _soft(labels, rule, found)
+    if rule is not None:
+        raise FormatError(f"these are class numbers already; labels={rule!r} is for soft labels")
+    return labels, Labels()
 
 
 def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
@@ -66,15 +67,13 @@ def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
     least = columns or int(labels.max()) + 1
     names = _known_classes(found, given)
     if names is None and least > MOST_CLASSES:
-        raise FormatError(
-            f"{found.labels_where}: class number {least - 1:,}; so many classes are not guessed: damaged? say classes="
-        )
+        raise FormatError(f"class number {least - 1:,}; so many classes are not guessed: damaged? say classes=")
     if names is None:
         names = least
     count = names if isinstance(names, int) else len(names)
     if count < least or (columns and count != columns):
         what = f"{columns} label columns" if columns else f"labels up to {least - 1}"
-        raise FormatError(f"{found.labels_where}: {what} for {count} classes; say how many with classes=")
+        raise FormatError(f"{what} for {count} classes; say how many with classes=")
     return tuple(map(str, range(names))) if isinstance(names, int) else names
 
 
@@ -87,43 +86,38 @@ def _known_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
     return published(given.dataset).classes if given.dataset in PUBLISHED else None
 
 
-def _plain(values: Tensor, where: str, found: Found) -> Tensor:
+def plain_labels(values: Tensor, found: Found) -> Tensor:
     """Convert labels to hard int64 [N] or soft float32 [N, classes], and check that there is one label per source.
 
     Raises:
         FormatError: if they do not fit, or if they are negative or not finite.
     """
-    with at(where):
-        labels = as_labels(values)
+    labels = as_labels(values)
     if len(labels) != (count := len(found.sources)):
-        raise FormatError(f"{where}: {len(labels)} labels for {count} images of {found.where}; one each expected")
+        raise FormatError(f"{len(labels)} labels for {count} images of {found.where}; one each expected")
     if labels.ndim == 1 and int(labels.min()) < 0:
-        raise FormatError(f"{where}: class number {int(labels.min())} found; 0 or more expected")
+        raise FormatError(f"class number {int(labels.min())} found; 0 or more expected")
     if labels.ndim == 2 and (bad := int((~labels.isfinite()).sum())):
-        raise FormatError(f"{where}: {bad} values are NaN or infinite; finite labels expected")
+        raise FormatError(f"{bad} values are NaN or infinite; finite labels expected")
     return labels
 
 
-def _stored(found: Found, rule: str | None, limits: Limits) -> tuple[Tensor, str]:
-    """The stored labels, or those in the file that the user names instead."""
-    if rule is not None and rule not in LABEL_RULES:
-        return _from_file(Path(rule), limits)
-    if found.labels is None:
-        hint = f" ({found.labels_hint})" if found.labels_hint else ""
-        raise FormatError(
-            f"{found.where}: the source has no labels{hint}; say labels='order' (--labels order, with --classes) if it "
-            "holds equally many images of each class, class by class, or name a .npy or .pt file of labels"
-        )
-    return found.labels, found.labels_where
-
-
 def _from_file(path: Path, limits: Limits) -> tuple[Tensor, str]:
+    """The labels in the file that the user names, and their place."""
     if path.suffix not in (".npy", ".pt", ".pth"):
         raise FormatError(f"labels {str(path)!r}: one of {', '.join(LABEL_RULES)} expected, or a .npy or .pt file")
     where = f"{path.name}: labels"
-    if path.suffix == ".npy":
-        return as_tensor(load_npy(path, limits), where), where
-    return tensor_of(load_torch(path, limits), where), where
+    held = load_npy(path, limits) if path.suffix == ".npy" else load_torch(path, limits)
+    with at(where):
+        return as_tensor(held) if path.suffix == ".npy" else tensor_of(held), where
+
+
+def _no_labels(found: Found) -> str:
+    hint = f" ({found.labels_hint})" if found.labels_hint else ""
+    return (
+        f"the source has no labels{hint}; say labels='order' (--labels order, with --classes) if it holds equally many "
+        "images of each class, class by class, or name a .npy or .pt file of labels"
+    )
 
 
 def _by_order(found: Found, given: Given) -> Tensor:
@@ -131,40 +125,40 @@ def _by_order(found: Found, given: Given) -> Tensor:
     known, count = _known_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(
-            f"{found.where}: labels by order, {count} images class by class, need the number of classes: say classes= "
-            "(--classes 10, or names, or --dataset)"
+            f"labels by order, {count} images class by class, need the number of classes: say classes= (--classes 10, "
+            "or names, or --dataset)"
         )
     classes = known if isinstance(known, int) else len(known)
     if classes < 1 or count % classes:
-        raise FormatError(f"{found.where}: {count} images are not equally many of each of {classes} classes")
+        raise FormatError(f"{count} images are not equally many of each of {classes} classes")
     return torch.arange(classes).repeat_interleave(count // classes)
 
 
-def _soft(labels: Tensor, where: str, rule: str | None, found: Found) -> tuple[Tensor, Labels]:
+def _soft(labels: Tensor, rule: str | None, found: Found) -> tuple[Tensor, Labels]:
     if rule == "hard":
         return labels.argmax(1), Labels()
     if rule == "softmax":
         return labels.softmax(1), Labels(kind="soft")
     if rule == "uncentred":
-        return _uncentred(labels, where, found), Labels(kind="soft")
+        return _uncentred(labels, found), Labels(kind="soft")
     sums = labels.sum(1)
     if found.centred or rule == "centred":
         return labels, Labels(kind="soft", centred=True)
     if float(labels.min()) >= -TOLERANCE and float((sums - 1).abs().max()) <= TOLERANCE:
         return labels, Labels(kind="soft")
     raise FormatError(
-        f"{where}: soft labels from {labels.min():.4g} to {labels.max():.4g} whose first row sums to {sums[0]:.4g} are "
-        "no probabilities; say what they are: labels='softmax' for logits, 'centred' for regression targets, or 'hard' "
-        "to keep the largest alone"
+        f"soft labels from {labels.min():.4g} to {labels.max():.4g} whose first row sums to {sums[0]:.4g} are no "
+        "probabilities; say what they are: labels='softmax' for logits, 'centred' for regression targets, or 'hard' to "
+        "keep the largest alone"
     )
 
 
-def _uncentred(labels: Tensor, where: str, found: Found) -> Tensor:
+def _uncentred(labels: Tensor, found: Found) -> Tensor:
     """Undo the centring (one-hot - 1 / classes) · scale, so that rows sum to about 1.
 
     FRePo starts with scale = 1 / √(classes / 10), RFAD with 1. The results of learned labels may be negative or above
     1.
     """
     if found.target_scale is None:
-        raise FormatError(f"{where}: 'uncentred' undoes the centring of FRePo and RFAD; this layout has no such rule")
+        raise FormatError("'uncentred' undoes the centring of FRePo and RFAD; this layout has no such rule")
     return labels / found.target_scale + 1 / labels.shape[1]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._files import load_torch, tensors_of
 from dsetpack.convert._npz import as_tensor, headers, load_npz
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import FormatError, at
@@ -47,13 +47,14 @@ def given_zca(
     (mean, matrix), channels_last = _read(path, limits or Limits())
     size = images[0].numel()
     mean, matrix = mean.reshape(-1).float(), matrix.float()
-    if mean.shape != (size,) or matrix.shape != (size, size):
-        raise FormatError(
-            f"{path.name}: mean {list(mean.shape)} and matrix {list(matrix.shape)}; [{size}] and [{size}, {size}] "
-            f"expected for images {list(images.shape[1:])}"
-        )
-    if not (mean.isfinite().all() and matrix.isfinite().all()):
-        raise FormatError(f"{path.name}: mean or matrix hold NaN or infinity")
+    with at(path.name):
+        if mean.shape != (size,) or matrix.shape != (size, size):
+            raise FormatError(
+                f"mean {list(mean.shape)} and matrix {list(matrix.shape)}; [{size}] and [{size}, {size}] expected for "
+                f"images {list(images.shape[1:])}"
+            )
+        if not (mean.isfinite().all() and matrix.isfinite().all()):
+            raise FormatError("mean or matrix hold NaN or infinity")
     if channels_last:
         order = torch.arange(size).view(*images.shape[2:], images.shape[1]).permute(2, 0, 1).reshape(-1)
         mean, matrix = mean[order], matrix[order][:, order].contiguous()
@@ -74,21 +75,25 @@ def given_zca(
 def _read(path: Path, limits: Limits) -> tuple[tuple[Tensor, Tensor], bool]:
     """Mean and matrix, and whether their pixels are in H×W×C order."""
     if path.suffix == ".npz":
-        names = _names(tuple(headers(path, limits)), path)
+        known = headers(path, limits)
+        with at(path.name):
+            names = _names(tuple(known))
         arrays = load_npz(path, names, limits)
-        mean, matrix = (as_tensor(arrays[name], f"{path.name}: {name}") for name in names)
+        with at(path.name):
+            mean, matrix = tensors_of(arrays, names, as_tensor)
     else:
         held = load_torch(path, limits)
-        if not isinstance(held, Mapping):
-            raise FormatError(f"{path.name}: {type(held).__name__}; a dict with mean and matrix expected")
-        names = _names(tuple(map(str, held)), path)
-        mean, matrix = (tensor_of(held[name], f"{path.name}: {name}") for name in names)
+        with at(path.name):
+            if not isinstance(held, Mapping):
+                raise FormatError(f"{type(held).__name__}; a dict with mean and matrix expected")
+            names = _names(tuple(map(str, held)))
+            mean, matrix = tensors_of(held, names)
     return (mean, matrix), names == NAMES[2]
 
 
-def _names(held: Sequence[str], path: Path) -> tuple[str, str]:
+def _names(held: Sequence[str]) -> tuple[str, str]:
     for mean, matrix in NAMES:
         if mean in held and matrix in held:
             return mean, matrix
     wanted = "; ".join(" and ".join(pair) for pair in NAMES)
-    raise FormatError(f"{path.name}: it holds {printable(', '.join(held)) or 'nothing'}; one of {wanted} expected")
+    raise FormatError(f"it holds {printable(', '.join(held)) or 'nothing'}; one of {wanted} expected")

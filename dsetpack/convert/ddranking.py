@@ -12,7 +12,7 @@ from typing_extensions import override
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 
 
@@ -38,10 +38,10 @@ class DdRankingLayout(Layout):
         images, labels, rate = (path / f"{name}.pt" for name in ("images", "labels", "lr"))
         own = protocol("mtt", images=1, dataset=given.dataset)  # the protocol of its demos
         return Found(
-            sources=tensor_of(load_torch(images, given.limits), "images.pt"),
+            sources=_tensor(images, given.limits),
             where="images.pt: images",
             files=tuple(file for file in (images, labels, rate) if file.is_file()),
-            labels=tensor_of(load_torch(labels, given.limits), "labels.pt") if labels.is_file() else None,
+            labels=_tensor(labels, given.limits) if labels.is_file() else None,
             labels_where="labels.pt: labels",
             labels_hint="no labels.pt beside it",
             space_hint="DD-Ranking's sets are normalised, or whitened (zca-kornia), as the method made them.",
@@ -50,13 +50,20 @@ class DdRankingLayout(Layout):
         )
 
 
+def _tensor(path: Path, limits: Limits) -> Tensor:
+    held = load_torch(path, limits)
+    with at(path.name):
+        return tensor_of(held)
+
+
 def _rate(path: Path, limits: Limits) -> float:
     held = load_torch(path, limits)
-    if isinstance(held, Tensor) and held.numel() == 1 and not held.is_complex():
-        held = tensor_of(held, path.name).item()
-    if isinstance(held, bool) or not isinstance(held, int | float) or not 0 < held < float("inf"):
-        what = f"a tensor {list(held.shape)}" if isinstance(held, Tensor) else repr(held)[:60]
-        raise FormatError(f"{path.name}: {what}; one learning rate above 0 expected")
+    with at(path.name):
+        if isinstance(held, Tensor) and held.numel() == 1 and not held.is_complex():
+            held = tensor_of(held).item()
+        if isinstance(held, bool) or not isinstance(held, int | float) or not 0 < held < float("inf"):
+            what = f"a tensor {list(held.shape)}" if isinstance(held, Tensor) else repr(held)[:60]
+            raise FormatError(f"{what}; one learning rate above 0 expected")
     return float(held)
 
 

@@ -78,23 +78,27 @@ def _sorted(path: Path) -> dict[str, Any]:
 def _listed(path: Path, limits: Limits) -> dict[str, Any]:
     """Find the images that ``labels.csv`` lists."""
     listing = path / LABELS_FILE
-    check_size(listing, limits)
-    try:
-        with listing.open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"{listing}: not a CSV file in UTF-8 ({error})") from error
-    if len(header) < 2 or header[0] != "file" or not rows:
-        raise FormatError(
-            f"{listing}: columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected"
-        )
-    hard = header[1] == "label"
-    columns = 1 if hard else len(header) - 1
-    values = [_values(listing, number, row, header, columns) for number, row in enumerate(rows, 2)]
-    images = tuple(_inside(path, row[0], f"{listing}: line {number}") for number, row in enumerate(rows, 2))
-    labels: Tensor = _numbers(listing, values) if hard else torch.tensor(values, dtype=torch.float32)
+    with at(str(listing)):
+        check_size(listing, limits)
+        try:
+            with listing.open(encoding="utf-8", newline="") as file:
+                header, *rows = list(csv.reader(file)) or [[]]
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise FormatError(f"not a CSV file in UTF-8 ({error})") from error
+        if len(header) < 2 or header[0] != "file" or not rows:
+            raise FormatError(f"columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected")
+        hard = header[1] == "label"
+        columns = 1 if hard else len(header) - 1
+        values, images = [], []
+        for number, row in enumerate(rows, 2):
+            if len(row) != len(header):
+                raise FormatError(f"line {number} has {len(row)} columns; {len(header)} expected")
+            with at(f"line {number}"):
+                values.append(_values(row[1 : 1 + columns], hard))
+                images.append(_inside(path, row[0]))
+    labels = torch.tensor([int(value) for (value,) in values]) if hard else torch.tensor(values, dtype=torch.float32)
     return {
-        "images": images,
+        "images": tuple(images),
         "files": (listing, *images),
         "labels": labels,
         "labels_where": f"{LABELS_FILE}: labels",
@@ -102,23 +106,17 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _values(listing: Path, number: int, row: list[str], header: list[str], columns: int) -> list[float]:
-    if len(row) != len(header):
-        raise FormatError(f"{listing}: line {number} has {len(row)} columns; {len(header)} expected")
+def _values(texts: list[str], hard: bool) -> list[float]:
     try:
-        return [float(value) for value in row[1 : 1 + columns]]
+        values = [float(text) for text in texts]
     except ValueError:
-        raise FormatError(f"{listing}: line {number}: {printable(row[1])!r} is not a number") from None
+        raise FormatError(f"{printable(texts[0])!r} is not a number") from None
+    if hard and (not values[0].is_integer() or not abs(values[0]) < 2**31):
+        raise FormatError(f"label {values[0]:g}; a class number expected")
+    return values
 
 
-def _numbers(listing: Path, values: list[list[float]]) -> Tensor:
-    for line, (value,) in enumerate(values, 2):
-        if not value.is_integer() or not abs(value) < 2**31:
-            raise FormatError(f"{listing}: line {line}: label {value:g}; a class number expected")
-    return torch.tensor([int(value) for (value,) in values])
-
-
-def _inside(path: Path, name: str, where: str) -> Path:
+def _inside(path: Path, name: str) -> Path:
     """The path of a listed file; a listing cannot name files outside its folder.
 
     Raises:
@@ -126,10 +124,10 @@ def _inside(path: Path, name: str, where: str) -> Path:
     """
     parts = PurePosixPath(name.replace("\\", "/"))
     if parts.is_absolute() or ".." in parts.parts or not parts.parts or ":" in parts.parts[0]:
-        raise FormatError(f"{where}: file {printable(name)!r}; a name inside the folder expected")
+        raise FormatError(f"file {printable(name)!r}; a name inside the folder expected")
     file = path.joinpath(*parts.parts)
     if not file.is_file():
-        raise FormatError(f"{where}: no file {printable(name)!r}")
+        raise FormatError(f"no file {printable(name)!r}")
     return file
 
 
@@ -187,8 +185,8 @@ def _opened(file: Path) -> Iterator[Image.Image]:
 def _card(path: Path, limits: Limits) -> Card | None:
     if not path.is_file():
         return None
-    check_size(path, Limits(total=min(limits.total, limits.manifest)))
     with at(str(path)):
+        check_size(path, Limits(total=min(limits.total, limits.manifest)))
         return Card.model_validate_json(path.read_bytes())
 
 

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
+from dsetpack.convert._files import tensors_of
 from dsetpack.convert._npz import Header, as_tensor, headers, load_npz
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.errors import DsetpackError, FormatError, at
 from dsetpack.formats.limits import Limits
 
 _RFAD = ("k", "jit", "valid_loss")
@@ -53,14 +54,14 @@ class FrepoLayout(Layout):
 
 def _found(path: Path, image: str, label: str, given: Given) -> Found:
     arrays = load_npz(path, (image, label), given.limits)
-    images = as_tensor(arrays[image], f"{path.name}: {image}")
-    labels = as_tensor(arrays[label], f"{path.name}: {label}")
     learned = image == "image"  # FRePo, in Flax's order of axes
-    if images.ndim != 4 or not images.is_floating_point() or not images.numel():
-        axes = "[N, H, W, C]" if learned else "[N, C, H, W]"
-        raise FormatError(f"{path.name}: {image} is {images.dtype} {list(images.shape)}; floats {axes} expected")
-    if not (classes := labels.shape[1]):
-        raise FormatError(f"{path.name}: {label} is {list(labels.shape)}; floats [N, classes] expected")
+    with at(path.name):
+        images, labels = tensors_of(arrays, (image, label), as_tensor)
+        if images.ndim != 4 or not images.is_floating_point() or not images.numel():
+            axes = "[N, H, W, C]" if learned else "[N, C, H, W]"
+            raise FormatError(f"{image} is {images.dtype} {list(images.shape)}; floats {axes} expected")
+        if not (classes := labels.shape[1]):
+            raise FormatError(f"{label} is {list(labels.shape)}; floats [N, classes] expected")
     own: dict[str, Any] = {"method": "rfad", "target_scale": 1.0}
     if learned:
         own = {

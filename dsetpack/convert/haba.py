@@ -54,10 +54,14 @@ class HabaLayout(Layout):
         refuse_factor(given, "haba")
         refuse_experiment(given, "haba")
         bases_file, bank_file = _files(path)
-        where = f"{bases_file.name}: bases"
-        bases = tensor_of(load_torch(bases_file, given.limits), where)
-        config, bank, channels = read_bank(load_torch(bank_file, given.limits), bank_file.name)
-        _check(bases, bank, where, bank_file.name)
+        where, held = f"{bases_file.name}: bases", load_torch(bases_file, given.limits)
+        with at(where):
+            bases = tensor_of(held)
+        state = load_torch(bank_file, given.limits)
+        with at(bank_file.name):
+            config, bank, channels = read_bank(state)
+        with at(bases_file.name):
+            _check(bases, bank, bank_file)
         height, width = bases.shape[2:]
         return Found(
             sources=bases,
@@ -75,18 +79,18 @@ class HabaLayout(Layout):
         )
 
 
-def read_bank(state: object, name: str) -> tuple[HabaConfig, dict[str, Tensor], int]:
+def read_bank(state: object) -> tuple[HabaConfig, dict[str, Tensor], int]:
     """Read the hallucinators in a state dict: the kind's settings, its tensors by role, and the image's channels.
 
     Raises:
         FormatError: if it is not a state dict of released hallucinators; the message names the entry.
     """
-    stacked = _stacked(state, name)
+    stacked = _stacked(state)
     out, into, *kernel = stacked["encoder.0.weight"].shape[1:]
     channels = stacked["decoder.0.weight"].shape[2]
     if kernel != [3, 3] or stacked["decoder.0.weight"].shape[3:] != (3, 3):
-        raise FormatError(f"{name}: enc.weight with a kernel of {kernel}; the release has 3×3 kernels")
-    with at(f"{name}: hallucinators"):
+        raise FormatError(f"enc.weight with a kernel of {kernel}; the release has 3×3 kernels")
+    with at("hallucinators"):
         config = HabaConfig(
             decoders=len(stacked["sigma"]),
             form="released",
@@ -96,50 +100,53 @@ def read_bank(state: object, name: str) -> tuple[HabaConfig, dict[str, Tensor], 
     return config, stacked, channels
 
 
-def _stacked(state: object, name: str) -> dict[str, Tensor]:
+def _stacked(state: object) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not state:
-        raise FormatError(f"{name} is {type(state).__name__}; the state dict of the hallucinators expected")
+        raise FormatError(f"{type(state).__name__}; the state dict of the hallucinators expected")
     found: dict[str, dict[int, Tensor]] = {role: {} for role in _ROLES.values()}
     for key, value in state.items():
         match = _KEY.fullmatch(str(key))
         if match is None or match[2] not in _ROLES:
-            raise FormatError(f"{name}: entry {printable(str(key))!r}; expected 0.enc.weight, 0.scale, 0.shift, ...")
-        found[_ROLES[match[2]]][int(match[1])] = tensor_of(value, f"{name}: {key}")
+            raise FormatError(f"entry {printable(str(key))!r}; expected 0.enc.weight, 0.scale, 0.shift, ...")
+        with at(str(key)):
+            found[_ROLES[match[2]]][int(match[1])] = tensor_of(value)
     numbers = range(1 + max(number for tensors in found.values() for number in tensors))
     for old, role in _ROLES.items():
         if missing := [number for number in numbers if number not in found[role]]:
-            raise FormatError(f"{name}: no entry '{missing[0]}.{old}'; hallucinators 0 to {numbers[-1]} need it")
-    return {role: _stack(role, [tensors[i] for i in numbers], name) for role, tensors in found.items()}
+            raise FormatError(f"no entry '{missing[0]}.{old}'; hallucinators 0 to {numbers[-1]} need it")
+    return {role: _stack(role, [tensors[i] for i in numbers]) for role, tensors in found.items()}
 
 
-def _stack(role: str, tensors: list[Tensor], name: str) -> Tensor:
+def _stack(role: str, tensors: list[Tensor]) -> Tensor:
     old = next(key for key, value in _ROLES.items() if value == role)
     dims = 1 if role.endswith("bias") else 4
     for number, tensor in enumerate(tensors):
-        place = f"{name}: {number}.{old}"
+        entry = f"{number}.{old}"
         if tensor.shape != tensors[0].shape or tensor.ndim != dims or not tensor.is_floating_point():
             expected = list(tensors[0].shape) if tensors[0].ndim == dims else f"{dims} axes"
-            raise FormatError(f"{place} is {tensor.dtype} {list(tensor.shape)}; floats of {expected} expected")
+            raise FormatError(f"{entry} is {tensor.dtype} {list(tensor.shape)}; floats of {expected} expected")
         if not bool(tensor.isfinite().all()):
-            raise FormatError(f"{place} holds NaN or infinity; finite values expected")
+            raise FormatError(f"{entry} holds NaN or infinity; finite values expected")
         if role in ("sigma", "mu") and len(tensor) != 1:
-            raise FormatError(f"{place} is {list(tensor.shape)}; [1, c, h, w] expected")
+            raise FormatError(f"{entry} is {list(tensor.shape)}; [1, c, h, w] expected")
     joined = torch.stack(tensors).float()
     return joined[:, 0] if role in ("sigma", "mu") else joined
 
 
-def _check(bases: Tensor, bank: Mapping[str, Tensor], where: str, name: str) -> None:
+def _check(bases: Tensor, bank: Mapping[str, Tensor], bank_file: Path) -> None:
     """Check that bases and hallucinators fit each other.
 
     Raises:
         FormatError: if they do not.
     """
     if bases.ndim != 4 or not bases.is_floating_point():
-        raise FormatError(f"{where} are {bases.dtype} {list(bases.shape)}; floats [classes · bases, c, H, W] expected")
+        raise FormatError(f"bases are {bases.dtype} {list(bases.shape)}; floats [classes · bases, c, H, W] expected")
     channels, height, width = bases.shape[1:]
     expected = (bank["encoder.0.weight"].shape[2], *(side + 2 for side in bank["sigma"].shape[2:]))
     if (channels, height, width) != expected:
-        raise FormatError(f"{where} are {list(bases.shape[1:])}; the hallucinators of {name} take {list(expected)}")
+        raise FormatError(
+            f"bases are {list(bases.shape[1:])}; the hallucinators of {bank_file.name} take {list(expected)}"
+        )
 
 
 def _bases_in(folder: Path) -> list[Path]:

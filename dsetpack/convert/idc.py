@@ -12,7 +12,7 @@ from typing_extensions import override
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.upsample import UpsampleConfig
 from dsetpack.spaces import Raw
 
@@ -39,7 +39,9 @@ class IdcLayout(Layout):
     def read(self, path: Path, given: Given) -> Found:
         refuse_experiment(given, "idc")
         file = path / "data.pt" if path.is_dir() else path
-        images, labels = _pair(load_torch(file, given.limits), file.name)
+        held = load_torch(file, given.limits)
+        with at(file.name):
+            images, labels = _pair(held)
         factor = _factor(file, given)
         decoder: dict[str, Any] = {"kind": "upsample", "config": UpsampleConfig(factor=factor)} if factor > 1 else {}
         return Found(
@@ -55,13 +57,16 @@ class IdcLayout(Layout):
         )
 
 
-def _pair(held: object, name: str) -> tuple[Tensor, Tensor]:
+def _pair(held: object) -> tuple[Tensor, Tensor]:
     if not isinstance(held, list | tuple) or len(held) != 2:
         what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
-        raise FormatError(f"{name}: {what}; a list [images, labels] expected")
-    images, labels = tensor_of(held[0], f"{name}: images"), tensor_of(held[1], f"{name}: labels")
+        raise FormatError(f"{what}; a list [images, labels] expected")
+    with at("images"):
+        images = tensor_of(held[0])
+    with at("labels"):
+        labels = tensor_of(held[1])
     if images.ndim != 4 or not images.is_floating_point():
-        raise FormatError(f"{name}: images are {images.dtype} {list(images.shape)}; floats [N, C, H, W] expected")
+        raise FormatError(f"images are {images.dtype} {list(images.shape)}; floats [N, C, H, W] expected")
     return images, labels
 
 

@@ -9,9 +9,10 @@ from typing import ClassVar
 from torch import Tensor
 from typing_extensions import override
 
+from dsetpack.convert._files import tensors_of
 from dsetpack.convert._npz import as_tensor, headers, load_npz
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import printable
 
 IMAGES = ("images", "image", "x", "x_train", "data")
@@ -44,11 +45,13 @@ class NpzLayout(Layout):
             raise FormatError(f"{path.name}: no array of images ({', '.join(IMAGES)}); it holds {held}")
         classes = "classes" if "classes" in known else None
         arrays = load_npz(path, [name for name in (image, label, classes) if name], given.limits)
+        with at(path.name):
+            images, *labels = tensors_of(arrays, (image, label) if label else (image,), as_tensor)
         return Found(
-            sources=channels_first(as_tensor(arrays[image], f"{path.name}: {image}")),
+            sources=channels_first(images),
             where=f"{path.name}: {image}",
             files=(path,),
-            labels=as_tensor(arrays[label], f"{path.name}: {label}") if label else None,
+            labels=labels[0] if labels else None,
             labels_where=f"{path.name}: {label}",
             labels_hint=f"no array {', '.join(LABELS)}",
             classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,

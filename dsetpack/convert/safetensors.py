@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import check_size, tensor_of
+from dsetpack.convert._files import check_size, tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
 from dsetpack.formats.card import Card
@@ -36,16 +36,17 @@ class SafetensorsLayout(Layout):
         file = path / NAME if path.is_dir() else path
         tensors, metadata = _load(file, given)
         image, label = named(tuple(tensors), IMAGES), named(tuple(tensors), LABELS)
-        if image is None:
-            held = printable(", ".join(sorted(tensors)[:8])) or "nothing"
-            raise FormatError(f"{file.name}: no tensor of images ({', '.join(IMAGES)}); it holds {held}")
-        card = _card(file, metadata)
-        images = tensor_of(tensors[image], f"{file.name}: {image}")
+        with at(file.name):
+            if image is None:
+                held = printable(", ".join(sorted(tensors)[:8])) or "nothing"
+                raise FormatError(f"no tensor of images ({', '.join(IMAGES)}); it holds {held}")
+            card = _card(metadata)
+            images, *labels = tensors_of(tensors, (image, label) if label else (image,))
         return Found(
             sources=images if card else channels_first(images),
             where=f"{file.name}: {image}",
             files=(file,),
-            labels=tensor_of(tensors[label], f"{file.name}: {label}") if label else None,
+            labels=labels[0] if labels else None,
             labels_where=f"{file.name}: {label}",
             labels_hint=f"no tensor {', '.join(LABELS)}",
             card=card,
@@ -56,20 +57,21 @@ class SafetensorsLayout(Layout):
 def _load(file: Path, given: Given) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Load all tensors and the metadata; safetensors itself checks that the header fits the file."""
     library: Any = need("safetensors", "convert")
-    check_size(file, given.limits)
-    try:
-        with library.safe_open(str(file), framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
-    except library.SafetensorError as error:
-        raise FormatError(
-            f"{file}: not a sound safetensors file ({printable(str(error))}): damaged or cut off; fetch it again"
-        ) from error
+    with at(str(file)):
+        check_size(file, given.limits)
+        try:
+            with library.safe_open(str(file), framework="pt") as opened:
+                return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
+        except library.SafetensorError as error:
+            raise FormatError(
+                f"not a sound safetensors file ({printable(str(error))}): damaged or cut off; fetch it again"
+            ) from error
 
 
-def _card(file: Path, metadata: dict[str, str]) -> Card | None:
+def _card(metadata: dict[str, str]) -> Card | None:
     if CARD not in metadata:
         return None
-    with at(f"{file.name}: metadata {CARD!r}"):
+    with at(f"metadata {CARD!r}"):
         return Card.model_validate_json(metadata[CARD])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from typing_extensions import override
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, Protocol, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import printable
 
 _RESULT = re.compile(r"res_(DC|DSA|DM)_([A-Za-z0-9]+)_.*ipc\.pt")
@@ -53,38 +53,50 @@ class TensorsLayout(Layout):
         file = _best(path) if path.is_dir() else path
         held = load_torch(file, given.limits)
         if isinstance(held, Mapping) and isinstance(held.get("data"), list | tuple):
-            return _experiments(file, held["data"], given)
+            with at(file.name):
+                images, labels = _experiment(held["data"], given.experiment)
+            return _of_experiment(file, images, labels, given)
         refuse_experiment(given, "tensors")
         if isinstance(held, Tensor):
             return _pair_of_files(file, held, given)
-        images, labels = _pair(held, file.name)
+        with at(file.name):
+            images, labels = _pair(held)
         return _found(file, images, labels)
 
 
-def _found(file: Path, images: object, labels: object, **more: Any) -> Found:
+def _found(file: Path, images: object, labels: object, labels_file: Path | None = None, **more: Any) -> Found:
+    where, labels_where = f"{file.name}: images", f"{(labels_file or file).name}: labels"
+    with at(where):
+        sources = tensor_of(images)
+    with at(labels_where):
+        targets = tensor_of(labels) if labels_file or labels is not None else None
     return Found(
-        sources=tensor_of(images, f"{file.name}: images"),
-        where=f"{file.name}: images",
-        labels=None if labels is None else tensor_of(labels, f"{file.name}: labels"),
+        sources=sources,
+        where=where,
+        files=(file, labels_file) if labels_file else (file,),
+        labels=targets,
+        labels_where=labels_where,
         space_hint=_HINT,
-        **{"files": (file,), "labels_where": f"{file.name}: labels", **more},
+        **more,
     )
 
 
-def _experiments(file: Path, data: object, given: Given) -> Found:
-    """Read one experiment in a file of DC, DSA or DM."""
-    pairs = list(data) if isinstance(data, list | tuple) else []
+def _experiment(pairs: Sequence[object], wanted: int | None) -> tuple[object, object]:
+    """The images and labels of one experiment in a file of DC, DSA or DM."""
     if not pairs:
-        raise FormatError(f"{file.name}: 'data' is empty; one pair [images, labels] per experiment expected")
-    if given.experiment is None and len(pairs) > 1:
+        raise FormatError("'data' is empty; one pair [images, labels] per experiment expected")
+    if wanted is None and len(pairs) > 1:
         raise FormatError(
-            f"{file.name}: 'data' holds the sets of {len(pairs)} experiments; say experiment= (--experiment 0 to "
-            f"{len(pairs) - 1})"
+            f"'data' holds the sets of {len(pairs)} experiments; say experiment= (--experiment 0 to {len(pairs) - 1})"
         )
-    number = given.experiment or 0
+    number = wanted or 0
     if not 0 <= number < len(pairs):
-        raise FormatError(f"{file.name}: no experiment {number}; 'data' holds {len(pairs)}, numbered from 0")
-    images, labels = _pair(pairs[number], f"{file.name}: data[{number}]")
+        raise FormatError(f"no experiment {number}; 'data' holds {len(pairs)}, numbered from 0")
+    with at(f"data[{number}]"):
+        return _pair(pairs[number])
+
+
+def _of_experiment(file: Path, images: object, labels: object, given: Given) -> Found:
     match = _RESULT.fullmatch(file.name)
     method = match[1].lower() if match else None
     count = len(images) if isinstance(images, Tensor) else 1
@@ -100,8 +112,7 @@ def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
     common: dict[str, Any] = {"method": "mtt" if match else None, "protocol": own}
     replaced = given.labels is not None and given.labels not in LABEL_RULES
     if beside is not None and beside.is_file() and not replaced:
-        labels = tensor_of(load_torch(beside, given.limits), f"{beside.name}: labels")
-        return _found(file, images, labels, files=(file, beside), labels_where=f"{beside.name}: labels", **common)
+        return _found(file, images, load_torch(beside, given.limits), beside, **common)
     hint = "one tensor and no more"
     if beside is not None:
         weights = "weights_best.pt" if match and match[1] == "best" else "styles_N.pt"
@@ -109,24 +120,24 @@ def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
     return _found(file, images, None, labels_hint=hint, **common)
 
 
-def _pair(held: object, where: str) -> tuple[object, object]:
+def _pair(held: object) -> tuple[object, object]:
     """The images and labels of a pair or a dict."""
     if isinstance(held, Mapping):
-        return tuple(_entry(held, what, where) for what in ("images", "labels"))  # type: ignore[return-value]
+        return tuple(_entry(held, what) for what in ("images", "labels"))  # type: ignore[return-value]
     if isinstance(held, list | tuple) and len(held) == 2:
         return held[0], held[1]
     what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
-    raise FormatError(f"{where}: {what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
+    raise FormatError(f"{what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
 
 
-def _entry(held: Mapping[Any, Any], what: str, where: str) -> object:
+def _entry(held: Mapping[Any, Any], what: str) -> object:
     for key in _KEYS[what]:
         if key in held:
             return held[key]
     if what == "labels":
         return None
     known = printable(", ".join(map(str, list(held)[:8])))
-    raise FormatError(f"{where}: no entry {what!r}; it holds {known or 'nothing'}")
+    raise FormatError(f"no entry {what!r}; it holds {known or 'nothing'}")
 
 
 def _best(folder: Path) -> Path:

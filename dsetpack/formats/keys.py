@@ -10,9 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
-from dsetpack.formats.model import printable
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -100,16 +99,15 @@ def private_key(path: str | os.PathLike[str]) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    name, data = f"key {os.fspath(path)}", _read(path)
-    if b"PUBLIC KEY" in data or _HEX.fullmatch(data.decode("latin-1").strip()):
-        raise FormatError(f"{name}: a public key found; the private one signs")
-    if b"ENCRYPTED" in data:
-        raise FormatError(
-            f"{name}: it is encrypted; pipe it in: openssl pkey -in KEY | dsetpack sign … --key /dev/stdin"
-        )
-    key = _load(load_pem_private_key, data, name, "a private key as PEM (PKCS #8)", password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise FormatError(f"{name}: {_type(key)} found; an Ed25519 key expected, as dsetpack keygen makes one")
+    with at(f"key {os.fspath(path)}"):
+        data = _read(path)
+        if b"PUBLIC KEY" in data or _HEX.fullmatch(data.decode("latin-1").strip()):
+            raise FormatError("a public key found; the private one signs")
+        if b"ENCRYPTED" in data:
+            raise FormatError("it is encrypted; pipe it in: openssl pkey -in KEY | dsetpack sign … --key /dev/stdin")
+        key = _load(load_pem_private_key, data, "a private key as PEM (PKCS #8)", password=None)
+        if not isinstance(key, Ed25519PrivateKey):
+            raise FormatError(f"{_type(key)} found; an Ed25519 key expected, as dsetpack keygen makes one")
     return key
 
 
@@ -131,38 +129,40 @@ def trusted(keys: Iterable[TrustedKey]) -> dict[bytes, bytes]:
 
 
 def _public_key(key: object) -> bytes:
-    if isinstance(key, bytes):
-        name, raw = "trusted key", key
-    elif isinstance(key, str) and key.startswith("sha256:"):
-        raise FormatError(f"trusted key {printable(key)}: this is a key's id; give the public key itself")
-    elif isinstance(key, str) and _HEX.fullmatch(key):
-        name, raw = f"trusted key {key}", bytes.fromhex(key)
-    elif isinstance(key, str | os.PathLike):
-        name, raw = f"trusted key {os.fspath(key)}", _public_file(key)
-    else:
-        raise FormatError(f"trusted key: {type(key).__name__} found; bytes, hexadecimal digits or a path expected")
-    if len(raw) != 32:
-        raise FormatError(f"{name}: {len(raw)} bytes found; an Ed25519 public key has 32")
-    if raw[:31] + bytes([raw[31] & 0x7F]) in _WEAK:
-        raise FormatError(f"{name}: it protects nothing: anyone can make signatures that fit it")
+    with at(f"trusted key {os.fspath(key)}" if isinstance(key, str | os.PathLike) else "trusted key"):
+        raw = _bytes(key)
+        if len(raw) != 32:
+            raise FormatError(f"{len(raw)} bytes found; an Ed25519 public key has 32")
+        if raw[:31] + bytes([raw[31] & 0x7F]) in _WEAK:
+            raise FormatError("it protects nothing: anyone can make signatures that fit it")
     return raw
+
+
+def _bytes(key: object) -> bytes:
+    if isinstance(key, bytes):
+        return key
+    if isinstance(key, str) and key.startswith("sha256:"):
+        raise FormatError("this is a key's id; give the public key itself")
+    if isinstance(key, str) and _HEX.fullmatch(key):
+        return bytes.fromhex(key)
+    if isinstance(key, str | os.PathLike):
+        return _public_file(key)
+    raise FormatError(f"{type(key).__name__} found; bytes, hexadecimal digits or a path expected")
 
 
 def _public_file(path: str | os.PathLike[str]) -> bytes:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-    name, data = f"trusted key {os.fspath(path)}", _read(path)
+    data = _read(path)
     text = data.decode("latin-1").strip()
     if _HEX.fullmatch(text):
         return bytes.fromhex(text)
     if "PRIVATE KEY" in text:
-        raise FormatError(
-            f"{name}: a private key found; give the public one: openssl pkey -in KEY -pubout -out KEY.pub"
-        )
-    key = _load(load_pem_public_key, data, name, "a public key as PEM or as 64 hexadecimal digits")
+        raise FormatError("a private key found; give the public one: openssl pkey -in KEY -pubout -out KEY.pub")
+    key = _load(load_pem_public_key, data, "a public key as PEM or as 64 hexadecimal digits")
     if not isinstance(key, Ed25519PublicKey):
-        raise FormatError(f"{name}: {_type(key)} found; an Ed25519 key expected")
+        raise FormatError(f"{_type(key)} found; an Ed25519 key expected")
     return key.public_bytes_raw()
 
 
@@ -171,13 +171,13 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         return file.read(_LARGEST)
 
 
-def _load(load: Any, data: bytes, name: str, expected: str, **options: Any) -> Any:
+def _load(load: Any, data: bytes, expected: str, **options: Any) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
         return load(data, **options)
     except (ValueError, TypeError, UnsupportedAlgorithm):  # their messages speak of the library, not of the file
-        raise FormatError(f"{name}: {data[:32]!r} found; {expected} expected") from None
+        raise FormatError(f"{data[:32]!r} found; {expected} expected") from None
 
 
 def _type(key: object) -> str:

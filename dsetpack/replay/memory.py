@@ -370,7 +370,9 @@ class ReplayMemory:
             compatible.check_stored([part.kind for part in reader.manifest.parts])
             data, name = b"".join(reader.blocks()), reader.name
         pack = open_pack(data, limits=limits)
-        kept = notes.read(pack, name, budget, encoding)
+        size = None if budget is None else parse_bytes(budget)
+        with at(name):
+            kept = notes.read(pack, size, encoding)
         encoded = pack.to_bytes(kept.encoding)
         if len(encoded) != len(data):  # the file has another encoding: count what save will write
             data, pack = encoded, open_pack(encoded)

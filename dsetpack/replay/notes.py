@@ -16,7 +16,6 @@ from dsetpack.formats.presets import Preset
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.replay.contents import hard
-from dsetpack.replay.units import parse_bytes
 
 KEY = "replay"
 """The key of the notes in ``card.extra``."""
@@ -45,12 +44,11 @@ def write(card: Card, notes: Notes) -> Card:
     return card.replace(extra={**card.extra, KEY: json.loads(notes.model_dump_json())})
 
 
-def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | None) -> Notes:
+def read(pack: Pack, budget: int | None, encoding: Preset | None) -> Notes:
     """Read the notes in a pack's card; if no memory wrote the pack, tasks are named by their stages.
 
     Args:
-        pack: the pack from the file ``name``.
-        name: the file's name, for messages.
+        pack: the pack of the file.
         budget, encoding: used instead of the file's. With a budget, notes that do not match the stages are ignored:
             such notes are left over after a selection or merge of a memory's pack.
 
@@ -60,10 +58,10 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
     stages = sorted({part.stage for part in pack.parts})
     found = pack.card.extra.get(KEY)
     if found is None and budget is None:
-        raise FormatError(f"{name}: no memory wrote this file, so it names no budget: say budget=")
+        raise FormatError("no memory wrote this file, so it names no budget: say budget=")
     values = found if isinstance(found, dict) else {"tasks": [str(stage) for stage in stages]}
-    asked = {} if budget is None else {"budget": parse_bytes(budget)}
-    with at(f"{name}: card.extra.{KEY}"):
+    asked = {} if budget is None else {"budget": budget}
+    with at(f"card.extra.{KEY}"):
         notes = Notes.model_validate({**values, **asked, **({} if encoding is None else {"encoding": encoding})})
     fits = notes.classes in (None, classes_digest(pack.parts))
     if (count := len(set(notes.tasks))) == len(notes.tasks) == len(stages) and fits:
@@ -72,7 +70,7 @@ def read(pack: Pack, name: str, budget: int | str | None, encoding: Preset | Non
         return notes.model_copy(update={"tasks": tuple(map(str, stages))})
     stale = f"{len(stages)} stages" + (" of other classes" if count == len(stages) else "")
     raise FormatError(
-        f"{name}: card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say "
+        f"card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say "
         "budget= to open it with tasks that are called by their stages"
     )
 

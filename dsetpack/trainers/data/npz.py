@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -41,24 +41,29 @@ def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple
         FormatError: if it is not such a file, is damaged, or lacks an array.
         FormatError: if an array is a single value, or holds objects, which would be pickled code.
     """
-    if not zipfile.is_zipfile(path):
-        raise FormatError(f"{path}: not a .npz file")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in arrays.files]:
-                raise FormatError(f"{path}: no array {missing[0]!r}; it holds {', '.join(sorted(arrays.files))}")
-            found = {key: arrays[key] for key in (f"x_{split}", f"y_{split}", "classes") if key in arrays.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise FormatError(f"{path}: not a readable .npz file ({error})") from error
-    except ValueError as error:
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(f"{path}: an array that is not plain numbers ({error})") from error
-    for key, values in found.items():
-        if not values.ndim:
-            raise FormatError(f"{path}: {key} is a single value; an array expected")
+    keys = (f"x_{split}", f"y_{split}")
+    with at(str(path)):
+        held, found = _load(path, (*keys, "classes"))
+        if missing := [key for key in keys if key not in found]:
+            raise FormatError(f"no array {missing[0]!r}; it holds {', '.join(sorted(held))}")
+        for key, values in found.items():
+            if not values.ndim:
+                raise FormatError(f"{key} is a single value; an array expected")
     classes = tuple(map(str, found["classes"])) if "classes" in found else None
     return found[f"x_{split}"], found[f"y_{split}"], classes
+
+
+def _load(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+    """The names of all arrays, and the wanted arrays that exist."""
+    if not zipfile.is_zipfile(path):
+        raise FormatError("not a .npz file")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays.files, {key: arrays[key] for key in wanted if key in arrays.files}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        raise FormatError(f"not a readable .npz file ({error})") from error
+    except ValueError as error:
+        raise FormatError(f"an array that is not plain numbers ({error})") from error
 
 
 class NpzReader(DataReader):
