@@ -186,7 +186,7 @@ class Reader:
             data = _exactly(self._source, self.header.user_block + chunk.offset, chunk.length)
             found = hashlib.sha256(data).hexdigest()
             if found != chunk.sha256:
-                raise IntegrityError(f"damaged or changed: digest {found[:16]}… found, {chunk.sha256[:16]}… expected")
+                raise IntegrityError(f"digest {found[:16]}… found, {chunk.sha256[:16]}… expected: damaged or changed")
             for step in reversed(index.byte_codecs(dataset)):
                 data = step.decode(data, dataset.chunk_bytes)
             if len(data) != dataset.chunk_bytes:

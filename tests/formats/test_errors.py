@@ -88,12 +88,15 @@ def test_without_an_error_nothing_happens():
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_the_error_inside_is_the_cause_and_stays_as_it_was(kind):
-    error = kind("3 found")
+def test_the_error_inside_stays_as_it_was_and_its_cause_is_kept(kind):
+    """One error is told, not a chain of places; what caused it, such as an error of the system, stays its cause."""
+    error, why = kind("3 found"), OSError("disk")
+    error.__cause__ = why
     found = inside(error, "file")
     assert found is not error
-    assert found.__cause__ is error
+    assert found.__cause__ is why
     assert str(error) == "3 found"
+    assert inside(kind("3 found"), "file").__cause__ is None
 
 
 def test_an_error_that_is_raised_twice_has_its_place_once_each_time():

@@ -11,9 +11,8 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subset, default_collate
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.errors import FormatError
 from dsetpack.loading.dataset import PackDataset
-from dsetpack.loading.source import decode
 from tests.support.fake_pack import FakePack, epochs_of, pairs_of
 from tests.support.slow_order import flat
 
@@ -172,12 +171,3 @@ def test_stateful_loader_resumes(workers):
     second = loader()
     second.load_state_dict(state)
     assert begun + [pairs_of(x) for x, _ in second] == whole
-
-
-def test_no_gpu_decoding_in_workers(monkeypatch):
-    pack = FakePack(device="meta")
-    decode(pack, [0], 0, 0)
-    monkeypatch.setattr("dsetpack.loading.source.get_worker_info", lambda: "a worker")
-    decode(FakePack(), [0], 0, 0)
-    with pytest.raises(DsetpackError, match=r"pack is on meta.*pack\.to\('cpu'\)"):
-        decode(pack, [0], 0, 0)

@@ -20,7 +20,9 @@ def test_the_order_of_an_epoch_is_made_once_and_protected():
 @given(st.integers(0, 40), st.integers(1, 6), st.integers(1, 4), st.integers(0, 45), st.booleans())
 def test_batches_of_all_ranks_are_the_rest_of_the_epoch_in_order(n, batch_size, world, start, drop_last):
     table = PairTable([(n, 1)])
-    ranks = [Schedule(table, batch_size, Sampling.of(3, "product", r, world, drop_last)) for r in range(world)]
+    ranks = [
+        Schedule(table, batch_size, Sampling.of(seed=3, rank=r, world=world, drop_last=drop_last)) for r in range(world)
+    ]
     start = min(start, n)
     counts = [schedule.count(start) for schedule in ranks]
     found = [

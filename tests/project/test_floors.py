@@ -39,7 +39,7 @@ COUNTS = {
     "version": 1,
     "formats": 38,
     "order": 8, "decoders": 8, "spaces": 6, "cards": 6,
-    "loading": 6,
+    "loading": 7,
     "training": 4,
     "pack": 9,
     "": 1, "replay": 10, "unpack": 5, "diff": 1, "hub": 1,
