@@ -66,7 +66,7 @@ def detect(source: str | os.PathLike[str]) -> str:
         if layout_of(name).accepts(path):
             return name
     known = "; ".join(f"{name}: {layout_of(name).recognised}" for name in layout_names())
-    raise FormatError(f"{path}: in no layout known here ({known}); if it is in one of them, say layout= (--layout)")
+    raise FormatError(f"{path}: in no layout known here ({known}); if it is in one of them, pass layout= (--layout)")
 
 
 def convert(

@@ -109,7 +109,7 @@ def _space(found: Found, given: Given, sources: Tensor) -> Space:
     if space is None:
         hint = f" {found.space_hint}" if found.space_hint else ""
         raise FormatError(
-            "nothing in the source says which pixel space its values are in; say space= (--space raw, normalized, "
+            "nothing in the source says which pixel space its values are in; pass space= (--space raw, normalized, "
             f"zca-kornia or zca-frepo, with --dataset NAME, or --mean and --std).{hint}"
         )
     low, high = (float(v) for v in sources.aminmax())
@@ -139,7 +139,7 @@ def _rate(found: Found, given: Given) -> float | Literal["none"] | None:
     lr = given.lr if given.lr is not None else found.lr
     if lr is None and found.protocol is not None and found.protocol.learned:
         raise FormatError(
-            "the method learns its learning rate, and the source does not hold it; say lr= (--lr 0.02; the log of the "
+            "the method learns its learning rate, and the source does not hold it; pass lr= (--lr 0.02; the log of the "
             "run has it), or lr='none' for a pack without a recipe"
         )
     return lr

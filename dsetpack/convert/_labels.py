@@ -67,7 +67,9 @@ def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
     least = columns or int(labels.max()) + 1
     names = _known_classes(found, given)
     if names is None and least > MOST_CLASSES:
-        raise FormatError(f"class number {least - 1:,}; so many classes are not guessed: damaged? say classes=")
+        raise FormatError(
+            f"class number {least - 1:,}; is the file damaged? If it really has that many classes, pass classes="
+        )
     if names is None:
         names = least
     count = names if isinstance(names, int) else len(names)
@@ -115,8 +117,8 @@ def _from_file(path: Path, limits: Limits) -> tuple[Tensor, str]:
 def _no_labels(found: Found) -> str:
     hint = f" ({found.labels_hint})" if found.labels_hint else ""
     return (
-        f"the source has no labels{hint}; say labels='order' (--labels order, with --classes) if it holds equally many "
-        "images of each class, class by class, or name a .npy or .pt file of labels"
+        f"the source has no labels{hint}; pass labels='order' (--labels order, with --classes) if it holds equally "
+        "many images of each class, class by class, or name a .npy or .pt file of labels"
     )
 
 
@@ -125,7 +127,7 @@ def _by_order(found: Found, given: Given) -> Tensor:
     known, count = _known_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(
-            f"labels by order, {count} images class by class, need the number of classes: say classes= (--classes 10, "
+            f"labels by order, {count} images class by class, need the number of classes: pass classes= (--classes 10, "
             "or names, or --dataset)"
         )
     classes = known if isinstance(known, int) else len(known)

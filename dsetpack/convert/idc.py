@@ -75,7 +75,7 @@ def _factor(file: Path, given: Given) -> int:
         hint = _FACTOR.findall(str(file.absolute()))
         offered = f"; its folder's name says {hint[-1]}" if hint else ""
         raise FormatError(
-            f"{file.name}: the number of smaller images per side of each image is not in the file; say factor= "
+            f"{file.name}: the number of smaller images per side of each image is not in the file; pass factor= "
             f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}"
         )
     if given.factor < 1:

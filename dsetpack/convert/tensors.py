@@ -87,7 +87,7 @@ def _experiment(pairs: Sequence[object], wanted: int | None) -> tuple[object, ob
         raise FormatError("'data' is empty; one pair [images, labels] per experiment expected")
     if wanted is None and len(pairs) > 1:
         raise FormatError(
-            f"'data' holds the sets of {len(pairs)} experiments; say experiment= (--experiment 0 to {len(pairs) - 1})"
+            f"'data' holds the sets of {len(pairs)} experiments; pass experiment= (--experiment 0 to {len(pairs) - 1})"
         )
     number = wanted or 0
     if not 0 <= number < len(pairs):

@@ -77,7 +77,7 @@ def _check_same(reader: Reader, pack: Exportable) -> None:
         IntegrityError: if the file is another one.
         FormatError: if the pack was changed since it was opened.
     """
-    either = "open it again, or say encoding= to export what is in memory"
+    either = "open it again, or pass encoding= to export what is in memory"
     if reader.digest != pack.digest:
         raise IntegrityError(f"{reader.name}: another file than the pack was opened from; {either}")
     if not _holds(reader, pack):
@@ -152,4 +152,4 @@ def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> 
         )
     drawn = any(not part.config.has_sources for part in builder.parts)
     if drawn and not decoder_only and card.per_class is None:
-        raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
+        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class=")

@@ -135,5 +135,5 @@ def _check_values(x: Tensor, y: Tensor, card: Card) -> None:
     if card.space.kind == "raw" and (low < LOWEST or high > HIGHEST):
         raise FormatError(
             f"raw images range from {low:g} to {high:g}; [0, 1] expected: pass uint8, or divide by 255; "
-            "or say space= if they are normalised"
+            "or pass space= if they are normalised"
         )

@@ -77,7 +77,7 @@ def _of_reader(reader: Reader, per_class: int | None, origin: str | bytes | None
             card = card.replace(per_class=per_class)
     contents = FileContents(reader, card)
     if not all(sources for sources, _ in contents.sizes):
-        raise FormatError(f"{reader.name}: a generator has no length of its own; say per_class=")
+        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class=")
     return Pack._of(card, contents, reader.digest, origin)
 
 

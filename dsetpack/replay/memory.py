@@ -202,7 +202,7 @@ class ReplayMemory:
         """
         known = self._known_classes()
         if known is None:
-            raise FormatError("which classes will there be in all tasks? Say ReplayMemory(..., classes=10), or names")
+            raise FormatError("which classes will there be in all tasks? Pass ReplayMemory(..., classes=10), or names")
         self._append(Pack.from_arrays(images, labels, classes=known, space=space), self._free_name(task))
 
     def extend(self, codes: ArrayLike | Tensor, labels: ArrayLike | Tensor, task: Task | None = None) -> None:

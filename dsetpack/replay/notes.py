@@ -58,7 +58,7 @@ def read(pack: Pack, budget: int | None, encoding: Preset | None) -> Notes:
     stages = sorted({part.stage for part in pack.parts})
     found = pack.card.extra.get(KEY)
     if found is None and budget is None:
-        raise FormatError("no memory wrote this file, so it names no budget: say budget=")
+        raise FormatError("no memory wrote this file, so it names no budget: pass budget=")
     values = found if isinstance(found, dict) else {"tasks": [str(stage) for stage in stages]}
     asked = {} if budget is None else {"budget": budget}
     with at(f"card.extra.{KEY}"):
@@ -70,7 +70,7 @@ def read(pack: Pack, budget: int | None, encoding: Preset | None) -> Notes:
         return notes.model_copy(update={"tasks": tuple(map(str, stages))})
     stale = f"{len(stages)} stages" + (" of other classes" if count == len(stages) else "")
     raise FormatError(
-        f"card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; say "
+        f"card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; pass "
         "budget= to open it with tasks that are called by their stages"
     )
 
