@@ -1,1 +1,1 @@
-"""The tests. A package, so that worker processes import ``tests.support`` and no other project's ``tests``."""
+"""The tests are a package so that worker processes import this ``tests.support``, not another project's."""

@@ -14,10 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Workers of pytest-xdist share the cores; more threads than cores would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+    os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
     torch.set_num_threads(1)
 
-# The same examples each time.
+# Hypothesis tries the same examples each time.
 settings.register_profile(
     "tests", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -221,7 +221,7 @@ def test_a_generator_that_does_not_say_how_many(tmp_path):
     data = formats.encode(card, [part], tensors)
     found = diff(data, data)
     assert found.same
-    assert (found.images.pairs, found.images.max_abs) == (3, 0)  # one of each class
+    assert (found.images.pairs, found.images.max_abs) == (3, 0)  # one pair per class
 
 
 def test_exit_status_of_trouble_is_two(tmp_path, images):

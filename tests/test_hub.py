@@ -1,4 +1,4 @@
-"""Packs to the Hub and back, against a stand-in that speaks the Hub's HTTP; with every way in which it can fail."""
+"""Packs pushed to, pulled from and opened on the Hub: a stand-in speaks its HTTP and fails in every way it can."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def server(tmp_path, place, monkeypatch):
-    """The stand-in, which ``huggingface_hub`` takes for the Hub; its waits between tries take no time."""
+    """The stand-in that ``huggingface_hub`` uses as the Hub; there is no waiting between tries."""
     import huggingface_hub.file_download
     import huggingface_hub.utils._http as http
 
     for module in (huggingface_hub.file_download, http):
         monkeypatch.setattr(module.time, "sleep", lambda seconds: None)
-    # A process of its own each time, with tests of its own; the test of a whole process leaves it in.
+    # This check starts a process each time and has its own tests; only the test of a whole process runs it.
     monkeypatch.setattr(importlib.import_module("dsetpack.formats.verify"), "_check_view", lambda *found: None)
     with serving() as found, pointed_at(found, tmp_path / "hf", monkeypatch):
         yield found
@@ -173,7 +173,7 @@ def test_wrong_digest_writes_nothing(server, pushed, place):
 def test_a_connection_that_drops_is_resumed(server, pushed, place, monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # 10 MB: more than a small pack is lost by a break
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)  # a break loses up to a chunk; the default is 10 MB
     server.cuts = 3
     server.requests.clear()
     hub.pull("me/demo", "x.dpk", digest=pushed.digest)
@@ -290,7 +290,7 @@ def test_the_missing_package_is_named(place, monkeypatch):
 
 @pytest.mark.slow
 def test_a_whole_process_with_nothing_but_the_environment(server, place):
-    """As people run it: ``HF_ENDPOINT`` and ``HF_TOKEN`` alone say where, and torch is not imported."""
+    """Run as a user runs it: only ``HF_ENDPOINT`` and ``HF_TOKEN`` configure it, and torch is not imported."""
     code = (
         "import sys; sys.argv[0] = 'dsetpack'\nfrom dsetpack.cli import main\n"
         "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
@@ -306,7 +306,7 @@ def test_a_whole_process_with_nothing_but_the_environment(server, place):
 
 @pytest.fixture
 def fresh_filesystem():
-    """fsspec keeps file systems, and they keep listings."""
+    """fsspec caches file systems, and they cache listings."""
     from huggingface_hub import HfFileSystem
 
     HfFileSystem.clear_instance_cache()
@@ -338,7 +338,7 @@ def test_open_reads_ranges(server, fresh_filesystem):
 
 
 def fetched(server: Hub) -> int:
-    """Bytes that ranges asked for."""
+    """The number of bytes that range requests asked for."""
     rows = [row[2].removeprefix("bytes=").split("-") for row in server.asked("GET", "/resolve/")]
     return sum(int(last) - int(first) + 1 for first, last in rows)
 

@@ -38,7 +38,7 @@ SEED, EPOCH = 5, 2
 
 
 def exported_into(folder: Path) -> list[dict[str, object]]:
-    """Write a model of every pack; what to decode of each."""
+    """Write a model of every pack; return what to decode from each."""
     plan = []
     for number, data in enumerate(PACKS.values()):
         export(data, folder / f"{number}.onnx", space="raw")

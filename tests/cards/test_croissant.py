@@ -17,7 +17,7 @@ from tests.support.make_cards import DAY, FOLDER, PACKS
 
 
 def test_context_is_that_of_the_specification():
-    """Appendix 1 of the specification 1.1, with https: the letter in which its examples and its library differ."""
+    """Appendix 1 of the specification 1.1, but with https: its examples and its library differ in this letter."""
     appendix = json.loads((FOLDER / "context-1.1.json").read_text(encoding="utf-8"))
     https = {
         k: v.replace("http://schema.org/", "https://schema.org/") if isinstance(v, str) else v

@@ -1,4 +1,4 @@
-"""Golden cards: what was once written is written again."""
+"""Golden cards: writing them again gives the same text."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ TEXTS = st.tuples(st.sampled_from(["", " "]), WORDS).map(lambda found: found[0].
 
 
 def check_text(first: str, second: str) -> None:
-    """Whatever a card's fields hold, a reader sees those characters, and none of them becomes markup or metadata."""
+    """A reader sees the characters of a card's fields, and none of them becomes markup or metadata."""
     if not text.line(first) or not text.line(second):
         return
     changed = {"title": first, "description": second, "license": second, "credit": first, "classes": (first,) * 10}

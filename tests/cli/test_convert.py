@@ -21,7 +21,7 @@ NORMALIZED = ("--space", "normalized", "--mean", "0.5,0.4,0.3", "--std", "0.2,0.
 
 @pytest.fixture
 def real(tmp_path):
-    """Real images for whitening, under a path."""
+    """Real images for whitening: the path of their file, and the images."""
     x = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), dtype=np.uint8)
     y = np.arange(30) % made.CLASSES
     np.savez(tmp_path / "real.npz", x_train=x, y_train=y, x_test=x, y_test=y)
@@ -63,7 +63,7 @@ def test_haba_to_a_file_that_verifies(tmp_path, real):
 
 @pytest.mark.parametrize("form", ["mean", "mean_vector", "zca_mean"])
 def test_a_matrix_that_is_given(tmp_path, real, form):
-    """What the pack whitens with is the file's matrix; FRePo's has its pixels in another order."""
+    """The pack whitens with the file's matrix; FRePo's matrix has its pixels in another order."""
     zca = Zca.fit(real[1], "frepo" if form == "zca_mean" else "kornia")
     mean, matrix = (tensor.double() for tensor in zca.tensors().values())
     made.mtt(tmp_path / "mtt")

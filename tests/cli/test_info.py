@@ -1,4 +1,4 @@
-"""``dsetpack info``: what it says of a file, and nothing for a terminal to obey."""
+"""``dsetpack info``: what it says of a file, without control characters for a terminal."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def test_the_command(tmp_path):
     assert "folder does not exist" in run("preview", KFS, "-o", tmp_path / "none" / "x.html", expect=1)
     assert out.read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.dpk", "x.html"]
-    (tmp_path / "drawn.dpk").write_bytes(generator(None))  # the card says no number
+    (tmp_path / "drawn.dpk").write_bytes(generator(None))  # the card does not say how many
     for name in ("drawn.html", "drawn.png"):
         assert name in run("preview", tmp_path / "drawn.dpk", "-o", tmp_path / name)
 

@@ -1,4 +1,4 @@
-"""``dsetpack reproduce``: how far apart, and what it refuses."""
+"""``dsetpack reproduce``: how far apart two measurements are, and what it refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``dsetpack verify``: silent and 0, or the reason and 1."""
+"""``dsetpack verify``: "sound" and status 0, or the reason and status 1."""
 
 from __future__ import annotations
 

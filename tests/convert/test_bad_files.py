@@ -1,4 +1,4 @@
-"""Arrays, archives, safetensors and folders that are none: one clear error that names the file."""
+"""Bad arrays, archives, safetensors and folders: one clear error that names the file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.bad_sources import Runs, X, Y, refused
 
 
 def _npy(shape: tuple[int, ...], dtype: str = "<f4", data: bytes = b"") -> bytes:
-    """An ``.npy`` file that declares whatever it likes."""
+    """An ``.npy`` file whose header may lie."""
     header = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}".encode()
     header += b" " * (64 - (len(header) + 11) % 64) + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + data
@@ -49,7 +49,7 @@ def test_an_npz_that_declares_more_than_it_holds(tmp_path):
     refused(bomb, "bomb.npz", "12,58", "raise limits.total", kind=LimitError, limits=Limits(total=1 << 20))
     with zipfile.ZipFile(tmp_path / "huge.npz", "w") as archive:
         archive.writestr("images.npy", _npy((4,), data=bytes(16)))
-        archive.filelist[0].file_size = 1 << 50  # the directory at its end lies
+        archive.filelist[0].file_size = 1 << 50  # the archive's directory lies
     refused(tmp_path / "huge.npz", "huge.npz", kind=DsetpackError)
     with zipfile.ZipFile(tmp_path / "tight.npz", "w") as archive:
         archive.writestr("images.npy", _npy((4,), data=bytes(16)))

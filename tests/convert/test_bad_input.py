@@ -1,4 +1,4 @@
-"""Whatever is wrong with a source ends in one clear error that names the file and the field, and runs nothing."""
+"""Every fault in a source gives one clear error that names the file and the field, and no code runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.bad_sources import SPACE, X, Y, refused
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".npy", ".pt"])
 @pytest.mark.parametrize("seed", range(6))
 def test_damaged_files_give_a_pack_or_one_clear_error(tmp_path, suffix, seed):
-    """Any byte may be wrong: never another exception, never values that are not finite."""
+    """Any byte may be wrong; there is never another exception, and values are always finite."""
     path = tmp_path / f"x{suffix}"
     if suffix == ".npz":
         np.savez(path, images=X.numpy(), labels=Y.numpy())

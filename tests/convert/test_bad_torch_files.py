@@ -24,7 +24,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, legacy):
     message = refused(path, str(path), "torch.save", kind=FormatError)
     assert legacy or "posix.system" in message
     assert not ran.exists()
-    with path.open("rb") as file:  # the file does run code where it is let
+    with path.open("rb") as file:  # the file does run code if it is allowed to
         torch.load(file, weights_only=False)
     assert ran.exists()
 

@@ -1,4 +1,4 @@
-"""Every layout becomes the pack that its release would have decoded, and the card says who said what."""
+"""Every layout becomes the pack that its release would have decoded, and the card says where each fact comes from."""
 
 from __future__ import annotations
 
@@ -227,7 +227,7 @@ def test_whitened_images_go_back_through_the_declared_zca(tmp_path):
 
 
 def test_the_numbers_of_the_releases_agree_with_the_recipes_of_the_methods(tmp_path):
-    """The same facts stand in the trainers' recipes; they are another floor's, so each has its own."""
+    """The trainers' recipes hold the same facts; they lie on another floor, so each has its own copy."""
     made.haba(tmp_path / "haba")
     made.idc(tmp_path / "idc")
     made.frepo(tmp_path / "frepo" / "a.npz")

@@ -1,4 +1,4 @@
-"""Convolutions of banks: the fast forms give what torch's layers give."""
+"""Convolutions of banks: the fast forms give the same as torch's layers."""
 
 from __future__ import annotations
 

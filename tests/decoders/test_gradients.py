@@ -1,4 +1,4 @@
-"""Gradients of sources and banks: right, the same by both ways, the same bits each time."""
+"""Gradients of sources and banks: correct, the same in both ways, and the same bits each time."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_gradients(
 
 
 class Product(nn.Module):
-    """``product`` as a module's forward."""
+    """A module whose forward is ``product``."""
 
     def __init__(self, bank: Decoder) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Product(nn.Module):
 
 
 def test_gradients_reach_sources_and_bank_alike_in_both_ways() -> None:
-    """The gradient of a sum over random pairs, against the single modules."""
+    """The gradient of a sum over random pairs equals that of the single modules."""
     bank = randomized(decoder("haba", {"decoders": 3}, CIFAR, 10))
     oracle = oracle_haba(1, "paper", 3, 3, CIFAR)
     sources, index = torch.rand(6, *CIFAR, requires_grad=True), torch.tensor([2, 0, 2, 1, 0, 2])

@@ -49,7 +49,7 @@ def test_forward_and_product_equal_single_modules(
 def test_the_way_without_loops_decodes_the_same(
     kind: str, config: dict[str, Any], image: tuple[int, int, int], oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What GPUs and exported graphs run."""
+    """GPUs and exported graphs decode this way."""
     bank = randomized(decoder(kind, config, image, 10))
     sources, index = torch.rand(5, *bank.source_shape), torch.arange(5) % bank.bank_size
     with torch.no_grad():

@@ -98,7 +98,7 @@ def test_names_what_it_does_not_read(name):
 
 
 def test_every_byte_counts():
-    """One flipped byte anywhere is refused, each in its place by the check that is there for it."""
+    """One flipped byte anywhere is refused by the check that covers its place."""
     data = FILES["encoding-none"].read_bytes()
     block, _, stored, plain = struct.unpack_from("<4Q", data, 16)
     manifest = reader.read_manifest(data[256 : 256 + stored], plain, data[block:])
@@ -124,7 +124,7 @@ def test_every_byte_counts():
 
 
 def sealed(name, edit, dumps=json.dumps, **lies):
-    """The file with a changed manifest, and all digests of it right."""
+    """The file with a changed manifest and correct digests."""
     data = FILES[name].read_bytes()
     block, _, stored = struct.unpack_from("<3Q", data, 16)
     manifest = json.loads(zstandard.ZstdDecompressor().decompress(data[256 : 256 + stored]))

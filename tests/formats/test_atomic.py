@@ -51,7 +51,7 @@ def test_killed_at_any_instant(save, tmp_path):
 
 
 class Failing:
-    """Stands for ``os``, and fails at the n-th of the calls that change something: before it is done, or after."""
+    """A stand-in for ``os`` that fails at the n-th call that changes something, before or after the change."""
 
     CALLS = ("open", "write", "fsync", "replace", "close")
 
@@ -98,7 +98,7 @@ def test_a_failure_at_every_call_leaves_a_whole_file(after, tmp_path, monkeypatc
         monkeypatch.setattr(atomic, "os", failing)
         with contextlib.suppress(OSError):
             write_atomically(path, new)
-            assert path.read_bytes() == new  # what failed was no part of the replacement
+            assert path.read_bytes() == new  # the failed call was not part of the replacement
         assert path.read_bytes() in (old, new)
         kept, replaced = kept + (path.read_bytes() == old), replaced + (path.read_bytes() == new)
         left = temporaries(tmp_path)
@@ -278,7 +278,7 @@ def test_places_that_cannot_be_written(action, tmp_path):
 
 @pytest.mark.parametrize("action", [write, check_writable])
 def test_errors_name_the_path_and_not_the_temporary_file(action, tmp_path, monkeypatch):
-    """As root may write anywhere, the refusal is made up."""
+    """The refusal is simulated because root may write anywhere."""
     path, real = tmp_path / "x.dpk", os.open
 
     def refuse(name, flags, mode=0o777):

@@ -1,4 +1,4 @@
-"""Every attack file meets its own error: see tests/support/attacks/attack_builder.py for how each is made."""
+"""Every attack file raises its own error; tests/support/attacks/attack_builder.py shows how each is made."""
 
 import json
 import re
@@ -24,7 +24,7 @@ files = ATTACKS / "files"
 made = attack_builder.attacks()
 print(json.dumps([attack.name for attack in made if (files / f"{attack.name}.dpk").read_bytes() != attack.data]))
 """
-"""Prints the names of the files that are built otherwise now."""
+"""Prints the names of the files that would be built differently now."""
 
 
 def path(attack):
@@ -76,9 +76,9 @@ def test_the_files_are_those_of_the_list():
 
 @pytest.mark.slow
 def test_built_again_they_are_the_same():
-    """The same bytes from the same versions of zstd and HDF5; the same list from any."""
+    """The same versions of zstd and HDF5 give the same bytes; all versions give the same list."""
     if attack_builder.versions() == json.loads((FOLDER / "versions.json").read_text()):
-        # in a process of its own: once hdf5plugin is imported, HDF5 writes its filter's name into every file
+        # in its own process: once hdf5plugin is imported, HDF5 writes its filter's name into every file
         assert json.loads(python(BUILD)) == []
     assert [attack.expectation() for attack in attack_builder.attacks()] == ATTACKS
 
@@ -113,7 +113,7 @@ def test_tensors_are_checked_as_roles_are(name):
 
 
 def test_a_new_card_never_breaks_the_file(tmp_path):
-    """The part behind the user block is no HDF5, which readers need not notice."""
+    """The part behind the user block is not HDF5, and readers need not notice that."""
     made = attack_builder.honest()
     made.digest_all()
     places = [made.manifest["datasets"][name]["chunks"][0] for name in ("sources", "labels")]

@@ -10,12 +10,12 @@ from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import DsetpackError, FormatError
 
 NUMBERS = itertools.count()
-"""Every package has a name of its own: what was found is remembered by name."""
+"""Every package has its own name, because what was found is cached by name."""
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """Makes a package of files with these texts, and gives its name."""
+    """Make a package of files with these texts, and return its name."""
 
     def make(**files):
         name = f"found_by_name_{next(NUMBERS)}"

@@ -1,4 +1,4 @@
-"""The card's models: what contradicts itself is refused."""
+"""The card's models refuse contradictions."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Settings(Model):
 
 
 def inside(error, *places):
-    """What comes out when an error is raised inside nested places."""
+    """The error that comes out when one is raised inside nested places."""
     with pytest.raises(type(error)) as caught:
         raise_at(error, places)
     return caught.value
@@ -89,7 +89,7 @@ def test_without_an_error_nothing_happens():
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_the_error_inside_stays_as_it_was_and_its_cause_is_kept(kind):
-    """One error is told, not a chain of places; what caused it, such as an error of the system, stays its cause."""
+    """One error is shown, not a chain of places; its cause, such as a system error, is kept."""
     error, why = kind("3 found"), OSError("disk")
     error.__cause__ = why
     found = inside(error, "file")
@@ -100,7 +100,7 @@ def test_the_error_inside_stays_as_it_was_and_its_cause_is_kept(kind):
 
 
 def test_an_error_that_is_raised_twice_has_its_place_once_each_time():
-    """As ``Future.result`` does, which raises the same object at each call."""
+    """``Future.result`` raises the same object at each call."""
 
     def fail():
         with at("labels"):

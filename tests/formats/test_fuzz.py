@@ -1,4 +1,4 @@
-"""Manifests changed at random and signed again: a reader either reads them or raises an error of ours, and soon."""
+"""Manifests changed at random, with correct digests: a reader soon reads them or raises an error of ours."""
 
 import copy
 import json
@@ -92,7 +92,7 @@ def mutate(manifest, draw):
 
 
 def accepted(data):
-    """Whether a reader takes the file; the error, if it does not, is fit for a terminal."""
+    """Whether a reader accepts the file; if it does not, its error must be fit for a terminal."""
     try:
         touch(data)
     except DsetpackError as error:
@@ -105,7 +105,7 @@ def accepted(data):
 
 
 def touch(data):
-    """All that a reader can be asked."""
+    """Ask a reader for everything that it offers."""
     with formats.Reader(data) as reader:
         assert reader.manifest.content_digest.startswith("sha256:")
         reader.manifest.dump()
@@ -132,11 +132,11 @@ def test_random_manifests(seed):
             data = changed.file(text=canonical(manifest), digests=False)  # chunks are no longer chunks
         taken += accepted(data)
         assert time.perf_counter() - began < 5, (seed, round_)
-    assert taken  # titles and the like may change
+    assert taken  # changes of titles and the like are accepted
 
 
 def test_random_bytes_of_a_manifest():
-    """Also what is no longer JSON, under a right digest."""
+    """The text may also no longer be JSON; its digest is correct."""
     draw, made = random.Random(99), list(drafts())
     for _ in range(600):
         base = draw.choice(made)
@@ -156,7 +156,7 @@ def test_random_bytes_of_a_manifest():
 
 
 def test_random_frames_and_headers():
-    """Chunks and manifests of random bytes, under right digests."""
+    """Chunks with one flipped bit and correct digests; headers with a random field."""
     draw, base = random.Random(5), next(drafts())
     for _ in range(200):
         changed = base.copy()

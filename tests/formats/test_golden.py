@@ -1,4 +1,4 @@
-"""Golden files: what was once written is read for ever."""
+"""Golden files: a file that was once written stays readable for ever."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_the_view_of_one_file_of_each_group():
 
 @pytest.mark.parametrize("name", make_golden.RECIPES)
 def test_written_again_it_is_the_same(name):
-    """The same bytes from the same versions of zstd and HDF5; the same values from any."""
+    """The same versions of zstd and HDF5 give the same bytes; all versions give the same values."""
     data, path = make_golden.RECIPES[name](), GOLDEN / "v1.0" / f"{name}.dpk"
     written_by = json.loads((GOLDEN / "v1.0" / "versions.json").read_text())[name]
     old, new = formats.Reader(path), formats.Reader(data)

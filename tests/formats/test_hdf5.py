@@ -1,4 +1,4 @@
-"""The HDF5 part, as it is written: by several threads at once."""
+"""Several threads write HDF5 parts at once."""
 
 import threading
 

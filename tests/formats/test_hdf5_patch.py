@@ -16,7 +16,7 @@ def test_the_user_block_is_hdf5s():
 
 
 def test_lookup3_against_its_published_value():
-    """Bob Jenkins' own check (lookup3.c, driver5): two words of it, and HDF5's superblock in a file of h5py's."""
+    """Two values of Bob Jenkins' own check (lookup3.c, driver5), and the superblock of a file that h5py wrote."""
     assert hdf5_patch.lookup3(b"") == 0xDEADBEEF
     assert hdf5_patch.lookup3(b"Four score and seven years ago") == 0x17770551
     for libver in ("v108", "v110"):

@@ -102,7 +102,7 @@ def test_a_file_changed_by_an_hdf5_tool_says_so(tmp_path):
 
 
 class Watch:
-    """Which files of a folder are opened, by whatever process: Linux's inotify."""
+    """Watches which files of a folder any process opens, with Linux's inotify."""
 
     def __init__(self, folder):
         self.libc = ctypes.CDLL(None, use_errno=True)

@@ -1,4 +1,4 @@
-"""The header's 256 bytes: there and back, and each way in which they can be wrong."""
+"""The header's 256 bytes: the round trip, and every way in which they can be wrong."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The index: datasets, chunks and tensors of a sound file against each other, each wrong in one way."""
+"""The index: the datasets, chunks and tensors of a sound file, each made wrong in one way."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Keys: of the right type, of full order, new ones."""
+"""Keys: their type, their order, and new ones."""
 
 import os
 import stat
@@ -35,7 +35,7 @@ def pack(tmp_path):
 
 
 def private_keys(folder):
-    """Files that are no plain Ed25519 private key, and what the error says."""
+    """Files that are not plain Ed25519 private keys, and what the error says."""
     ed = rfc_key()
     password = form.BestAvailableEncryption(b"x")
     yield "rsa", pem(rsa.generate_private_key(65537, 2048)), "a key of type RSA found; an Ed25519 key expected"
@@ -106,7 +106,7 @@ def test_keys_of_a_wrong_type_are_not_trusted(pack, key, tmp_path):
 
 
 def test_every_point_of_small_order_is_refused():
-    """The eight of them, found on the curve, and their other spellings; none of them is a key of a signer."""
+    """The eight points, found on the curve, and their other spellings; no signer has such a key."""
     point = next(  # L·Q has order 8 for some Q
         p for y in range(2, 100) for p in [torsion(y)] if p is not None and oracle.times(4, p) != oracle.ZERO
     )
@@ -143,7 +143,7 @@ def test_new_keys(tmp_path, pack):
     with pytest.raises(FileExistsError):  # the public half is there
         keys.new_key(path)
     assert not path.exists()
-    with pytest.raises(OSError, match="too long"):  # with .pub only: the private half goes with it
+    with pytest.raises(OSError, match="too long"):  # only with .pub; the private half is not left behind
         keys.new_key(tmp_path / ("k" * 252))
     assert not list(tmp_path.glob("kk*"))
 

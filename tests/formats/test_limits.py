@@ -1,4 +1,4 @@
-"""Limits are the user's."""
+"""The user sets the limits."""
 
 import pytest
 

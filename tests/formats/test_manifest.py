@@ -17,7 +17,7 @@ from tests.support.spec_reader import canonical
     ids=["nan", "infinity", "surrogate", "key", "digits"],
 )
 def test_cards_that_json_cannot_hold_are_refused(extra):
-    """By the card's model, or by the writer."""
+    """The card's model or the writer refuses them."""
     with pytest.raises(ValueError, match=r"cannot be written as JSON|extra\.x\.float"):
         images(extra=extra)
 

@@ -1,4 +1,4 @@
-"""Every byte flipped in turn, every length cut: always seen, always as an error of ours, never a hang."""
+"""Every byte flipped and every length cut in turn: always noticed with an error of ours, and never a hang."""
 
 import numpy as np
 import pytest

@@ -10,7 +10,7 @@ from tests.support.format_packs import images, part_of, same
 
 
 def test_pixels_are_stored_as_pixels():
-    """Images that came from uint8 cost a byte a pixel and come back exactly, in every preset but int4."""
+    """Images that came from uint8 cost a byte per pixel and come back exactly, in every preset but int4."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 4)).astype(np.uint8)
     floats = pixels.astype(np.float32) * np.float32(1 / 255)
     for preset in ("exact", "f16", "int8"):

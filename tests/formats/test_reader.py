@@ -17,7 +17,7 @@ def large():
 
 
 class Counting(io.BytesIO):
-    """Notes every read."""
+    """Records every read."""
 
     def __init__(self, data):
         super().__init__(data)

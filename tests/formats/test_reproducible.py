@@ -53,7 +53,7 @@ def test_content_digest_is_of_the_content_alone():
 
 
 def test_no_clock_in_the_file():
-    """No four bytes of the HDF5 part are a time near now."""
+    """No four bytes of the file are a time near now."""
     data, now = images(), int(time.time())
     for start in range(len(data) - 3):
         assert not abs(int.from_bytes(data[start : start + 4], "little") - now) < 1000

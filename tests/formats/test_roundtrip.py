@@ -37,7 +37,7 @@ def test_every_dtype_and_shape_comes_back_bit_by_bit(tensors, chunk_bytes):
 @given(ANY, st.sampled_from(PRESETS[1:]))
 @settings(max_examples=40)
 def test_presets_take_every_dtype_and_shape(values, preset):
-    """Also NaN, infinities, scalars and empty tensors: what cannot be encoded with loss is kept."""
+    """This includes NaN, infinities, scalars and empty tensors: what cannot be encoded with loss is kept."""
     with free_kind():
         found, _ = stored_and_read({"x": values}, preset)
     assert found["x"].shape == values.shape

@@ -1,4 +1,4 @@
-"""The JSON Schema: current, and true of real manifests."""
+"""The JSON Schema is current and accepts real manifests."""
 
 import json
 import subprocess

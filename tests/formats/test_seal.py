@@ -1,4 +1,4 @@
-"""A new card: the content stays, and the values that are there must fit it."""
+"""A new card leaves the content as it is, and the stored values must fit it."""
 
 import hashlib
 

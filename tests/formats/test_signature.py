@@ -45,7 +45,7 @@ def test_the_oracle_and_the_library_know_the_vectors_of_the_rfc():
 
 
 def test_the_golden_file_is_signed_as_the_specification_says():
-    """Without ``cryptography``, and without a line of ours: only the bytes, SHA-256 and the oracle."""
+    """Verified without ``cryptography`` and without our code: only with the bytes, SHA-256 and the oracle."""
     data = SIGNED.read_bytes()
     assert SIGNED.with_suffix(".pub").read_text().strip() == PUBLIC.hex()
     signed = b"dsetpack manifest signature v1\0" + data[48:80]
@@ -98,7 +98,7 @@ def test_a_signature_is_not_asked_for_by_default(pack, key):
             ),
             "which is not trusted",
         ),
-        (  # S + L is the same number modulo L, and must not pass for another signature
+        (  # S + L is the same number modulo L, and must not be accepted as another signature
             lambda data: with_fields(
                 data,
                 signature=data[112:144] + (int.from_bytes(data[144:176], "little") + oracle.L).to_bytes(32, "little"),
@@ -122,7 +122,7 @@ def test_a_signature_is_not_asked_for_by_default(pack, key):
 )
 def test_attacks_are_refused_where_a_signature_is_asked_for(change, words, tmp_path):
     data = change(SIGNED.read_bytes())
-    formats.verify(data, hdf5=False)  # the file is sound; it is not theirs
+    formats.verify(data, hdf5=False)  # the file is sound, but not signed by the trusted key
     path = tmp_path / "attack.dpk"
     path.write_bytes(data)
     for where in (path, data, io.BytesIO(data)):
@@ -132,7 +132,7 @@ def test_attacks_are_refused_where_a_signature_is_asked_for(change, words, tmp_p
 
 
 def test_one_signed_byte_changed_is_noticed():
-    """The signature holds, but for other bytes."""
+    """The signature is valid, but for other bytes."""
     data = SIGNED.read_bytes()
     user_block = Reader(data).header.user_block
     stored = Reader(data).header.manifest_stored
@@ -151,7 +151,7 @@ def test_of_several_keys_one_is_enough_and_an_empty_list_is_refused(pack, key):
 
 
 def test_trust_is_checked_before_the_manifest_is_parsed():
-    """A manifest that is nonsense: the error is about who made it."""
+    """The manifest is nonsense, but the error is about who made it."""
     data = bytearray(SIGNED.read_bytes())
     data[256:300] = os.urandom(44)
     digest = hashlib.sha256(data[256 : 256 + Reader(SIGNED).header.manifest_stored]).digest()

@@ -1,4 +1,4 @@
-"""Where packs are read from: paths, bytes, file objects, fsspec URLs; what is asked for, and when."""
+"""Where packs are read from: paths, bytes, file objects, fsspec URLs; which bytes are read, and when."""
 
 import errno
 import io
@@ -72,7 +72,7 @@ def test_file_urls(large, tmp_path):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves one file; the server says whether by range, and whether it tells the size."""
+    """Serves one file; ``server.ranges`` says whether byte ranges work."""
 
     protocol_version = "HTTP/1.1"
 
@@ -134,7 +134,7 @@ def test_http_with_ranges(serve, large):
     with Reader(url) as reader:
         gets = [asked for command, asked in server.requests if command == "GET"]
         assert gets == ["bytes=0-8191"]
-        assert len(server.requests) <= 2  # and one for the size
+        assert len(server.requests) <= 2  # the other asks for the size
         server.requests.clear()
         assert same(reader.tensor("sources"), sources)
         chunks = reader.manifest.datasets["sources"].chunks
@@ -189,7 +189,7 @@ def test_a_file_that_may_not_be_read(tmp_path):
     path = tmp_path / "x.dpk"
     path.write_bytes(images())
     path.chmod(0)
-    if os.geteuid() == 0:  # root may read all: look through the eyes of another user
+    if os.geteuid() == 0:  # root may read everything: read as another user
         for parent in (tmp_path, *tmp_path.parents):
             if not parent.stat().st_mode & 1 and parent.owner() == "root" and parent.name.startswith("pytest"):
                 parent.chmod(0o755)

@@ -98,7 +98,7 @@ def test_exact_bytes_of_a_tiny_pack():
     offsets = [index[name]["chunks"][0]["offset"] for name in ("labels", "sources")]
     with h5py.File(io.BytesIO(data)) as file:
         found = [file[name].id.get_chunk_info(0).byte_offset for name in ("labels", "sources")]
-    assert found in (offsets, [block + at for at in offsets])  # newer versions count the user block
+    assert found in (offsets, [block + at for at in offsets])  # newer HDF5 versions count the user block
     ends = [at + len(chunks[name]) for at, name in zip(offsets, ("labels", "sources"), strict=True)]
     tail = data[block:]
     rest = tail[: offsets[0]] + tail[ends[0] : offsets[1]] + tail[ends[1] :]
@@ -128,7 +128,7 @@ def test_exact_bytes_of_a_tiny_pack():
 
 
 def test_a_file_put_together_by_hand_is_read():
-    """No HDF5 at all behind the user block: a reader needs none."""
+    """There is no HDF5 behind the user block; a reader needs none."""
     values = np.arange(12, dtype=">f4").reshape(3, 1, 2, 2)
     chunk = zstandard.ZstdCompressor().compress(values.astype("<f4").tobytes())
     labels = bytes([0, 0, 0])
@@ -176,7 +176,7 @@ def test_a_file_put_together_by_hand_is_read():
 
 
 def test_ignorable_members_anywhere():
-    """Objects with fixed members take members marked must_understand: false; they change no digest of the content."""
+    """Objects with fixed members accept members marked must_understand: false; the content digest stays the same."""
     made = draft(
         {"sources": np.zeros((3, 1, 1, 1), np.float32), "labels": np.zeros(3, np.uint8)},
         {"title": "t", "classes": ["a"], "shape": [1, 1, 1]},
@@ -198,7 +198,7 @@ def test_ignorable_members_anywhere():
 
 
 def test_golden_vectors_of_the_order_are_those_of_the_file():
-    """Section 8.4 shows vectors of tests/golden/order.json, which tests/test_order.py checks."""
+    """Section 8.4 shows vectors of tests/golden/order.json, which the tests in tests/order/ check."""
     vectors = json.loads((GOLDEN / "order.json").read_text())
     section = SPEC.split("### 8.4")[1].split("## 9.")[0]
     numbers = [row.split("|")[2].strip() for row in section.splitlines() if row.startswith("| ")][1:]
@@ -254,6 +254,6 @@ def test_defaults_are_those_of_the_specification():
 
 
 def test_integers_of_many_digits_are_no_floats():
-    """Section 3: only what is taken for a float must be finite as one."""
+    """Section 3: only numbers that are read as floats must be finite floats."""
     made = images(extra={"n": 10**400})
     assert Reader(made).manifest.card.extra == SpecReader(made).manifest["card"]["extra"] == {"n": 10**400}

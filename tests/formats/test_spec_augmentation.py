@@ -11,7 +11,7 @@ from dsetpack.training import augment
 
 
 class Draws:
-    """Stands for the random numbers of an augmentation: at these shares of the way from the lowest to the highest."""
+    """Replaces an augmentation's random numbers by fixed shares of the way from the lowest to the highest."""
 
     def __init__(self, *shares):
         self.shares = iter(shares)

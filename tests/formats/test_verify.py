@@ -1,4 +1,4 @@
-"""``verify``: a process of its own, from any folder, that leaves nothing behind."""
+"""``verify`` checks in its own process, from any folder, and leaves nothing behind."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ def test_verify_says_where_h5py_is_missing(tmp_path):
 
 
 def test_verify_runs_from_any_folder(tmp_path, monkeypatch):
-    """Modules that lie in the working directory are not the child's."""
+    """The child process imports no modules from the working directory."""
     (tmp_path / "h5py.py").write_text("raise SystemExit(0)")
     (tmp_path / "json.py").write_text("raise SystemExit(0)")
     monkeypatch.chdir(tmp_path)

@@ -59,7 +59,7 @@ def test_arrays_of_any_byte_order_and_layout():
 
 
 def test_shuffle_is_chosen_by_size():
-    """Smooth floats shrink when shuffled; random bytes, codes and repeated rows do not."""
+    """Smooth floats shrink when shuffled; codes and repeated rows do not."""
     smooth = np.linspace(1, 2, 2100, dtype=np.float32).reshape(70, 1, 6, 5)
     repeated = np.repeat(np.random.default_rng(0).standard_normal((1, 1, 6, 5)), 70, 0).astype(np.float32)
     names = lambda data: [e.name for e in Reader(data).manifest.datasets["sources"].encodings]  # noqa: E731

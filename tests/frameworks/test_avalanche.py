@@ -89,7 +89,7 @@ def test_a_whole_class_incremental_run(benchmark):
 
 
 def test_a_run_that_distills(tmp_path):
-    """Each experience becomes codes on the first one's decoders, in the space that its images come in."""
+    """Each experience becomes codes on the first one's decoders, in the space of its images."""
     names, space = load("fashion-sample").classes, Normalized(NormalizedSpace(mean=(0.286,), std=(0.353,)))
     small = {
         "parameterization.pretrain.steps": 40, "schedule.steps": 10, "objective.networks": 2, "objective.width": 8,

@@ -103,7 +103,7 @@ def test_rehearsal_alone_and_new_data_alone(data, memory, tmp_path):
 
 
 def test_checkpoints_beside_a_stock_loader(data, memory, tmp_path):
-    """It cannot say where it stands, so the checkpoint of an epoch has no position; the next epoch follows."""
+    """A stock loader cannot say where it stands, so an epoch's checkpoint has no position; the next epoch follows."""
     x, y = some(data, (4, 5), 25)
     stock = DataLoader(TensorDataset(x.float() / 255, y), batch_size=10)
     learner = Learner()
@@ -118,7 +118,7 @@ def test_checkpoints_beside_a_stock_loader(data, memory, tmp_path):
 
 
 def test_rehearsal_goes_on_where_loaders_are_made_again(data, memory, tmp_path):
-    """80 images, 50 rehearsed in all: none comes twice, also where each epoch asks for the loader again."""
+    """50 of 80 images are rehearsed, and none comes twice, even if each epoch asks for the loader again."""
     learner = Learner()
     own = trainer(tmp_path, max_epochs=2, reload_dataloaders_every_n_epochs=1)
     own.fit(learner, datamodule=module(data, memory))

@@ -1,4 +1,4 @@
-"""The protocol of Avalanche by small stand-ins; ``tests/frameworks`` has the real one."""
+"""The protocol of Avalanche with small stand-ins; ``tests/frameworks`` uses the real one."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_the_protocol_of_a_storage_policy(avalanche):
     assert np.bincount(buffer.targets).tolist() == [6, 6, 6, 6]
     policy.resize(None, 9)
     assert len(policy.buffer) == 9 == policy.max_size
-    assert len(buffer) == 24  # one that was handed out stays as it was
+    assert len(buffer) == 24  # a buffer that was handed out does not change
     with pytest.raises(AttributeError):
         policy.buffer = buffer
 
@@ -113,7 +113,7 @@ def test_task_labels_are_kept(avalanche):
 
 @pytest.mark.parametrize("tensors", [True, False])
 def test_a_memory_of_earlier_tasks_collates_with_the_first_experience(avalanche, tensors):
-    """The buffer is asked for before the first experience has said how its labels come."""
+    """The buffer is asked for before the first experience has shown the type of its labels."""
     before = ReplayMemory("1MB", classes=4)
     before.add_arrays(*arrays([0], 3))
     memory = ReplayMemory.open(before.pack.to_bytes("int8"))

@@ -1,4 +1,4 @@
-"""The protocol of Lightning by a small stand-in; ``tests/frameworks`` has the real one."""
+"""The protocol of Lightning with a small stand-in; ``tests/frameworks`` uses the real one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_protocol_of_a_data_module(module):
     with pytest.raises(FormatError, match="nothing to train on"):
         module(memory).train_dataloader()
     alone = module(memory, new).train_dataloader()
-    assert not hasattr(alone, "sampler")  # Lightning takes what has one for torch's own
+    assert not hasattr(alone, "sampler")  # Lightning treats loaders with a sampler as torch's own
     assert [len(y) for _, y in alone] == [4, 4, 4]
     assert alone.state_dict() == new.state_dict()
     memory.add_arrays(*arrays([0, 1], 5))
@@ -57,7 +57,7 @@ def test_the_protocol_of_a_data_module(module):
 
 
 def test_rehearsal_goes_on_where_lightning_asks_for_the_loader_again(module):
-    """``reload_dataloaders_every_n_epochs``: as long as memory and new data are the same, so is the loader."""
+    """With ``reload_dataloaders_every_n_epochs`` the loader stays the same while memory and new data do."""
     new = Pack.from_arrays(*arrays([2, 3], 6), classes=4).loader(4, seed=0)
     memory = ReplayMemory("1MB", classes=4)
     memory.add_arrays(*arrays([0, 1], 18))
@@ -102,7 +102,7 @@ def test_new_data_that_processes_would_not_share_are_refused(module, monkeypatch
 
 
 def test_a_loader_that_was_made_before_the_processes_is_made_again(module, monkeypatch):
-    """``len(module.train_dataloader())`` for a schedule comes before Lightning begins them."""
+    """``len(module.train_dataloader())`` for a schedule comes before Lightning starts the processes."""
     pack = Pack.from_arrays(*arrays([2, 3], 6), classes=4)
     memory = ReplayMemory("1MB", classes=4)
     memory.add_arrays(*arrays([0, 1], 6))

@@ -48,7 +48,7 @@ def test_items():
             dataset[index]
     with pytest.raises(TypeError):
         dataset["0"]
-    assert len(list(dataset)) == 21  # the old sequence protocol ends by IndexError
+    assert len(list(dataset)) == 21  # the old sequence protocol ends with an IndexError
 
 
 def test_a_batch_is_decoded_by_one_call():
@@ -92,7 +92,7 @@ def test_stock_wrappers():
     calls = dataset.pack.calls
     got = [pairs_of(x) for x, _ in DataLoader(Subset(dataset, [5, 6, 7, 8]), batch_size=2)]
     assert got == [[5, 6], [7, 8]]
-    assert dataset.pack.calls == calls + 2  # Subset hands batches on
+    assert dataset.pack.calls == calls + 2  # Subset passes batches on
     both = ConcatDataset([dataset, dataset])
     assert pairs_of(next(iter(DataLoader(both, batch_size=42)))[0]) == [*range(21), *range(21)]
 
@@ -167,7 +167,7 @@ def test_stateful_loader_resumes(workers):
     begun = [pairs_of(next(run)[0]) for _ in range(2)]
     state, ended = first.state_dict(), weakref.ref(run)
     del run, first
-    assert ended() is None  # its workers have left: forked ones would inherit their connections
+    assert ended() is None  # its workers have left: later forks would inherit their connections
     second = loader()
     second.load_state_dict(state)
     assert begun + [pairs_of(x) for x, _ in second] == whole

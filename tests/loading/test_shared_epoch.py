@@ -1,4 +1,4 @@
-"""``EpochBoard``: workers that agree on the epoch that they run."""
+"""``EpochBoard``: workers agree on the epoch that they run."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What loaders do with anything that decodes pairs: read it first, and decode it for reading alone."""
+"""What loaders do with a source of pairs: they read it first, and decode it without gradients."""
 
 import pytest
 import torch
@@ -30,5 +30,5 @@ def test_a_pack_is_read_before_workers_fork():
     pack = dsetpack.open(KFS)
     reader = pack._contents._source
     assert loaded(pack) is pack
-    assert pack._contents._source is not reader  # parts in memory now, and the file is closed
+    assert pack._contents._source is not reader  # the parts are in memory now, and the file is closed
     assert torch.equal(pack.decode([5])[0], dsetpack.open(KFS).decode([5])[0])

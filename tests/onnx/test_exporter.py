@@ -90,7 +90,7 @@ def test_a_refitted_space():
     data = pack_of(*KFS, space=fitted.model.model_dump())
     with pytest.raises(FormatError, match=r"with_space"):
         model(data)
-    model(data, "raw")  # what a decoder makes raw needs no matrix
+    model(data, "raw")  # raw output needs no matrix
     pack = dsetpack.open(data).with_space(Zca.refit(fitted.model, x))
     found = OnnxPack(model(pack), threads=1)
     assert_close(found.decode(range(len(pack)))[0], pack.decode(range(len(pack)))[0].numpy())

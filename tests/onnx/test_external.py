@@ -14,7 +14,7 @@ from tests.support.onnx_packs import pack_of
 
 
 def test_every_way_to_a_tensor_is_known():
-    """Against the messages of the package ``onnx``."""
+    """Compared with the messages of the package ``onnx``."""
     messages = onnx.ModelProto.DESCRIPTOR.file.message_types_by_name
     lead, before = {"TensorProto": {}}, None
     while lead != before:

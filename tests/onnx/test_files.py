@@ -106,7 +106,7 @@ def test_a_pack_that_is_no_longer_its_file(tmp_path):
         with pytest.raises(FormatError, match=r"x\.dpk: the pack's tensors were changed"):
             pack.to_onnx(target)
         tensor[-1] -= 1
-    pack.parts[0].sources[-1] = 7  # what a user has trained
+    pack.parts[0].sources[-1] = 7  # as if a user had trained it
     pack.to_onnx(tmp_path / "new.onnx", encoding="exact")
     pairs = range(len(pack))
     assert_close(OnnxPack(tmp_path / "new.onnx", threads=1).decode(pairs)[0], pack.decode(pairs)[0].numpy())
@@ -180,7 +180,7 @@ def test_no_extra_brings_both_runtimes():
     extras = project["optional-dependencies"]
 
     def brought(extra: str) -> set[str]:
-        """Packages of an extra, with those of the extras that it names."""
+        """The packages of an extra, including those of the extras that it names."""
         found = set()
         for requirement in extras[extra]:
             name, _, rest = re.match(r"([\w-]+)(\[([\w,-]+)\])?", requirement).group(1, 2, 3)

@@ -1,4 +1,4 @@
-"""``OnnxPack``: what it says of itself, its labels, its pairs, and decoding on one device and the other."""
+"""``OnnxPack``: what it says of itself, its labels, its pairs, and decoding on CPU and GPU."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_threads_decode_at_the_same_time():
 
 @pytest.mark.parametrize("data", [pack_of(*KFS), mixed()])
 def test_values_bound_where_they_are_made(data):
-    """What a GPU's memory would hold; here it is the CPU's."""
+    """On a GPU the values would stay in its memory; here it is the CPU's."""
     ours, _ = both(data)
     pairs = np.arange(len(ours))
     image, label = ours.decode_on_device(pairs, seed=1)

@@ -59,7 +59,7 @@ def test_more_than_one_chunk_gives_the_same_bits_and_noise():
     whole = philox.bits(9, 4, 0, np.arange(n))
     some = [0, philox._CHUNK - 1, philox._CHUNK, n - 1]
     assert whole[some].tolist() == [slow_order.bits(9, 4, 0, p) for p in some]
-    wide = philox.noise(9, 4, np.arange(400), 101)  # 51 blocks a position: several chunks
+    wide = philox.noise(9, 4, np.arange(400), 101)  # 51 blocks per position: several chunks
     np.testing.assert_array_equal(wide[399:], philox.noise(9, 4, [399], 101))
     np.testing.assert_array_equal(philox.noise(9, 4, [7], 2 * philox._CHUNK + 3)[0, :101], wide[7])
 

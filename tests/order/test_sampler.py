@@ -54,7 +54,7 @@ def test_resume_gives_exactly_the_rest_in_order(parts, rule, stages, last):
             sampler.set_epoch(2) if state is None else sampler.load_state_dict(state)
         got, states = merged(samplers, steps)
         done += got
-        # Where the last step leaves some ranks without a batch, rank 0's state is the one to save.
+        # If the last step leaves some ranks without a batch, rank 0's state is the one to save.
         state = json.loads(json.dumps(states[0]))
         assert len(done) % (batch_size * world) or all(s == state for s in states)
         if state["epoch"] == 3:  # the epoch ended: the state stands at the start of the next
@@ -87,7 +87,7 @@ def test_world_one_two_four():
 def test_tail_is_split_evenly_or_dropped(n, batch_size, world):
     even = ranks([(n, 1)], batch_size, world)
     sizes = [[len(batch) for batch in sampler] for sampler in even]
-    assert sizes == [[len(b) for b in s] for s in even]  # every epoch alike
+    assert sizes == [[len(b) for b in s] for s in even]  # every epoch is alike
     full, rest = divmod(n, batch_size * world)
     for r, (sampler, mine) in enumerate(zip(even, sizes, strict=True)):
         assert len(sampler) == len(mine)
@@ -101,7 +101,7 @@ def test_tail_is_split_evenly_or_dropped(n, batch_size, world):
 def test_each_iteration_is_the_next_epoch():
     sampler = PairSampler(PairTable([(6, 1)]), 4, seed=1)
     orders = [slow_order.permutation(6, 1, e) for e in range(4)]
-    iter(sampler)  # begins nothing: DataLoaders call iter() twice
+    iter(sampler)  # starts no epoch: DataLoaders call iter() twice
     assert sampler.epoch == 0
     assert flat(sampler) == orders[0]
     assert sampler.epoch == 1

@@ -66,7 +66,7 @@ def test_merge_puts_parts_one_after_another_and_numbers_stages():
 
 
 def test_parts_that_share_a_bank_are_decoded_by_one_call(monkeypatch):
-    """In any order, with gradients for the sources of each part; up to rounding, as other batches round differently."""
+    """Pairs in any order, and gradients for each part's sources; up to rounding, as other batches round differently."""
     pack = make_pack()
     merged = Pack.merge(pack.select(classes=[0]), make_pack("haba"), pack, pack.select(classes=[1]))
     sources = [part.sources.clone().requires_grad_() for part in merged.parts]

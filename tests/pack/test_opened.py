@@ -1,4 +1,4 @@
-"""Between packs and files: what is read when, and what a file cannot hold."""
+"""Packs opened from files: what is read when, and what a file cannot hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pack: what it keeps through a file, how it trains, and what it refuses."""
+"""The pack: what it keeps in a file, how it trains, and what it refuses."""
 
 from __future__ import annotations
 

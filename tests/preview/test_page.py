@@ -23,7 +23,7 @@ from tests.support.preview_packs import EVIL, evil, generator, large
 
 VOID = {"meta", "link", "input", "img", "br"}
 LOADING = ("src", "href", "srcset", "action", "data", "poster", "formaction", "background", "ping", "style")
-"""Attributes that load something, or would style past the policy."""
+"""Attributes that load something, or would set styles despite the policy."""
 
 
 class Page(HTMLParser):
@@ -159,7 +159,7 @@ def test_a_card_is_text_whatever_it_says():
 
 
 def test_pictures_are_the_decoded_images(kfs):
-    """Every picture against decoding, sources included."""
+    """Every picture is compared with decoding, including sources."""
     pack = dsetpack.open(KFS)
     part, found = pack.parts[0], {}
     for image in kfs.all("img"):
@@ -221,7 +221,7 @@ def test_it_says_how_much_it_shows():
     assert "7 of 7 sources; 12 of 14 decoders; kind haba; stage 0" in Page(page(evil())).text
     assert "shrunk to 85×128 pixels" in Page(page(large())).text
     assert "12 of 12 draws" in Page(page(generator())).text
-    assert "18 of 18 draws" in Page(page(generator(None))).text  # the card says no number
+    assert "18 of 18 draws" in Page(page(generator(None))).text  # the card does not say how many
 
 
 def test_real_images_are_called_real_and_learned_ones_are_not(kfs):

@@ -41,7 +41,7 @@ def _made(folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_commands_and_options_in_the_text_exist(name):
-    """Also those in prose: ``dsetpack NAME`` is a command."""
+    """This includes prose, where ``dsetpack NAME`` is a command."""
     text = (ROOT / name).read_text(encoding="utf-8")
     known = set(main.list_commands(None))
     assert set(re.findall(r"`dsetpack ([a-z]+)", text)) <= known
@@ -51,7 +51,7 @@ def test_commands_and_options_in_the_text_exist(name):
 
 
 def test_a_page_that_is_wrong_fails(tmp_path, monkeypatch):
-    """The runner itself: each kind of wrong block is noticed."""
+    """The runner itself notices each kind of wrong block."""
     wrong = {
         "```python\nimport dsetpack\ndsetpack.nothing\n```\n": AttributeError,
         "```sh\ndsetpack info none.dpk\n```\n": AssertionError,

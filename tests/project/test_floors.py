@@ -47,7 +47,7 @@ COUNTS = {
     "trainers": 82,
     "cli": 23, "__main__": 1,
 }  # fmt: skip
-"""The number of modules of each wing. Whoever adds or removes a file changes its wing's number here."""
+"""The number of modules of each wing. If you add or remove a file, change its wing's number here."""
 
 UPWARDS = {("dsetpack.pack.pack", "dsetpack.onnx")}
 """Deliberate exceptions: conveniences of ``Pack`` whose work is done above it, imported when called (``to_onnx``)."""
@@ -109,7 +109,7 @@ def imported(module: str, nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 
 def at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """What is run when a module is imported: all but the bodies of functions and what is for type checkers."""
+    """What runs when a module is imported: everything except function bodies and code for type checkers."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             continue
@@ -130,7 +130,7 @@ def calls(module: str, names: set[str]) -> list[ast.Call]:
 
 
 def package_named(module: str, node: ast.expr) -> str:
-    """The package that the first argument of ``by_name`` names: ``__name__``, a text, or the name of an import."""
+    """The package that the first argument of ``by_name`` names: ``__name__``, a string, or the name of an import."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     text = ast.unparse(node)

@@ -22,11 +22,11 @@ ABSTRACT = {
 }
 
 ELSEWHERE = {
-    # The face and the command: what they give is tested by whoever uses them.
+    # The face and the command: the tests of what they offer run them.
     "__init__.py": "project/test_floors.py",
     "__main__.py": "cli/test_cli.py",
     "version.py": "project/test_packaging.py",
-    # Cards: facts and texts are read in what is made of them.
+    # Cards: the tests of finished cards check facts and texts.
     "cards/facts.py": "cards/test_markdown.py",
     "cards/text.py": "cards/test_markdown.py",
     # The command line: options are tested by the commands that have them, small commands with what they call.
@@ -71,14 +71,14 @@ ELSEWHERE = {
     "onnx/kinds/upsample.py": "onnx/test_exporter.py",
     "onnx/spaces.py": "onnx/test_exporter.py",
     "onnx/tensors.py": "onnx/test_files.py",
-    # Pieces of a page or picture: they are looked at in the whole.
+    # Pieces of a page or picture: the tests of the whole check them.
     "preview/bytes_bar.py": "preview/test_page.py",
     "preview/card.py": "preview/test_page.py",
     "preview/escape.py": "preview/test_page.py",
     "preview/gallery.py": "preview/test_page.py",
     "preview/grid.py": "cli/test_preview.py",
     "preview/pictures.py": "preview/test_page.py",
-    # Trainers: what a run is made of is tested by runs; networks by one table of all.
+    # Trainers: runs test the pieces of a run; one table tests all networks.
     "trainers/card.py": "trainers/test_distill.py",
     "trainers/context.py": "trainers/test_selections.py",
     "trainers/data/corruptions/base.py": "trainers/data/test_corrupt.py",

@@ -48,7 +48,7 @@ def test_every_public_name_resolves():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """Of a copy, so that no other build meets this one's files."""
+    """Wheel and sdist, built from a copy so that no other build meets this one's files."""
     out, copy = tmp_path_factory.mktemp("built"), tmp_path_factory.mktemp("copy") / "dsetpack"
     shutil.copytree(ROOT, copy, symlinks=True, ignore=shutil.ignore_patterns(*NOT_SOURCE))
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(copy)]

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def checkout(tmp_path):
-    """What a build reads, in a folder of its own: builds leave files behind, and workers would meet there."""
+    """A copy of what a build reads: builds leave files behind, and parallel test workers would collide."""
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "dsetpack", tmp_path / "dsetpack", ignore=shutil.ignore_patterns("__pycache__"))
@@ -33,7 +33,7 @@ def build(folder, *options):
 
 @pytest.mark.slow
 def test_the_wheel_holds_the_files_it_always_held_moved_or_added_by_name(checkout):
-    """A new file in ``dsetpack/`` is named in wheel_moves.toml: so none gets in, or gets lost, by accident."""
+    """Every new file in ``dsetpack/`` is named in wheel_moves.toml, so that none is added or lost by accident."""
     done = build(checkout, "--wheel")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     names = zipfile.ZipFile(next((checkout / "dist").glob("*.whl"))).namelist()
@@ -52,7 +52,7 @@ def test_the_wheel_holds_the_files_it_always_held_moved_or_added_by_name(checkou
 @pytest.mark.parametrize("folder", ["formats", "trainers", "formats/encodings", "trainers/recipes"])
 def test_half_a_checkout_is_not_built(checkout, folder):
     shutil.rmtree(checkout / "dsetpack" / folder)
-    (checkout / "dsetpack" / folder).write_text(f"../{folder}")  # what git makes of a link where there are none
+    (checkout / "dsetpack" / folder).write_text(f"../{folder}")  # what git makes of a link if the system has no links
     for option in ("--sdist", "--wheel"):
         done = build(checkout, option)
         assert done.returncode != 0
@@ -75,7 +75,7 @@ def test_every_folder_is_asked_for():
 
 @pytest.mark.slow
 def test_type_checkers_in_other_projects_see_an_editable_install(tmp_path):
-    """It is a plain path in site-packages, which mypy follows; ``py.typed`` is in there."""
+    """The install is a plain path in site-packages, which mypy follows and which holds ``py.typed``."""
     (tmp_path / "use.py").write_text(
         "from dsetpack.formats import Reader\n"
         "with Reader('x.dpk') as reader:\n"

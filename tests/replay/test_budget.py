@@ -31,7 +31,7 @@ def noise(counts: dict[int, int], seed: int) -> Pack:
 
 
 def kept(memory: ReplayMemory) -> dict[tuple[int, int], list[int]]:
-    """For each task and class which of its images are left, by the number in their first pixel."""
+    """The images that are left of each task and class, by the number in their first pixel."""
     found: dict[tuple[int, int], list[int]] = defaultdict(list)
     x, y = memory.pack.decode(range(len(memory)))
     numbers = (x[:, 0, 0, 0] * 255).round().int().tolist()
@@ -60,11 +60,11 @@ def test_whatever_comes_the_file_fits_and_the_last_picked_went(spans, budget, ba
     found = kept(memory)
     assert set(found) == {(task, label) for task, counts in enumerate(added) for label in counts}
     for (task, label), numbers in found.items():
-        assert numbers == list(range(len(numbers)))  # in the order of selection, the last ones gone
+        assert numbers == list(range(len(numbers)))  # in the order of selection; the last ones were dropped
         assert 1 <= len(numbers) <= added[task][label]
     assert memory.targets.tolist() == memory.pack.labels.tolist()
     data = memory.pack.to_bytes("int8")
-    size, room = len(data), Reader(data).header.user_block  # counted twice where the manifest nearly fills it
+    size, room = len(data), Reader(data).header.user_block  # counted twice if the manifest nearly fills it
     assert -0.03 * size - 64 <= memory.bytes - size <= 0.03 * size + 64 + room
     if all(len(found[task, label]) == n for task, counts in enumerate(added) for label, n in counts.items()):
         assert -64 <= memory.bytes - size <= 64 or abs(memory.bytes - size - room) <= 64  # nothing dropped: exact
@@ -72,7 +72,7 @@ def test_whatever_comes_the_file_fits_and_the_last_picked_went(spans, budget, ba
 
 
 def check_balance(found, added, balance):
-    """Whoever lost a source in the last task's turn had as much as anyone that could have lost one."""
+    """A class (or task) that lost a source had as many as any other that could have lost one."""
     totals, lost, free = Counter(), set(), set()
     for (task, label), numbers in found.items():
         unit = label if balance == "class" else task
@@ -103,7 +103,7 @@ def test_balance_by_class_and_by_task():
 
 @pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
 def test_what_is_counted_is_what_is_written(encoding, tmp_path):
-    """Codes on one bank, images beside, several banks: nothing dropped, so the count is exact but for rounding."""
+    """Codes on one bank, codes and images, several banks: nothing is dropped, so the count is exact up to rounding."""
     for packs, slack in (
         ([kfs([0, 0, 1]), kfs([2, 3, 3]), kfs([1])], 32),
         ([kfs([0, 1]), Pack.from_arrays(*arrays([2, 3], 30), classes=4)], 32),
@@ -128,7 +128,7 @@ def test_a_bank_counts_once():
 
 
 def test_saving_drops_more_where_sources_compress_worse_than_counted(tmp_path):
-    """The first images are noise, the later ones flat: what is left costs more a piece than the mean."""
+    """The first images are noise, the later ones flat: what is left costs more per image than the mean."""
     x, y = arrays([0, 1], 60)
     x[10:60], x[70:] = 7, 9
     memory = ReplayMemory(4000, classes=2)
@@ -144,7 +144,7 @@ def test_saving_drops_more_where_sources_compress_worse_than_counted(tmp_path):
 
 
 class Work:
-    """Counts bytes that are compressed, and parts whose bytes are."""
+    """Counts the bytes that are compressed."""
 
     def __init__(self, monkeypatch):
         self.bytes = 0
@@ -164,7 +164,7 @@ class Work:
 
 @pytest.mark.parametrize("budget", ["10MB", "60kB"])
 def test_adding_is_the_work_of_its_own_stage(budget, monkeypatch):
-    """Also where all stages give up sources: a hundred times as much is there, and none of it is encoded again."""
+    """What is there already is not encoded again, even if all stages give up sources."""
     memory, work = ReplayMemory(budget, classes=4), Work(monkeypatch)
     first = work.of(lambda: memory.add_arrays(*arrays([0, 1], 60)))
     assert first >= 120 * 144

@@ -10,7 +10,7 @@ from tests.support.replay_packs import arrays
 
 
 def test_the_contents_are_a_value():
-    """A memory that goes on leaves packs and loaders that it gave away as they were."""
+    """Packs and loaders that a memory gave away stay the same when it changes."""
     memory = ReplayMemory(9000, classes=4)
     memory.add_arrays(*arrays([0, 1], 20))
     before, loader = memory.pack, memory.loader(8)

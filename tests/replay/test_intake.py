@@ -57,7 +57,7 @@ def test_kfs_learns_codes_on_the_decoders_of_the_first_stage(data, own, options)
     first, second = memory.pack.parts[0], expected.parts[0]
     assert first.labels.tolist() == second.labels.tolist()
     assert set(memory.targets.tolist()) == {0, 1, 3, 4}
-    # Space, means and images are those of the own images alone, so the first stage is the very same one.
+    # Space, means and images come from the stage's own images alone, so the stages are the same.
     assert torch.equal(first.sources, second.sources)
     assert torch.equal(memory.pack.parts[1].sources, expected.parts[1].sources)
     assert memory.pack.card.recipe == expected.card.recipe
@@ -78,7 +78,7 @@ def test_other_methods_have_their_own_decoders(method, settings, own, tmp_path):
 
 @pytest.mark.parametrize(("encoding", "images"), [("int8", 4), ("exact", 1), ("int4", 8)])
 def test_a_stages_budget_in_bytes(encoding, images, own, tmp_path):
-    """4 images of 256 pixels for each of 2 classes in 8 bits."""
+    """The budget holds 4 images of 256 pixels for each of 2 classes in 8 bits."""
     memory = ReplayMemory("1MB", encoding=encoding)
     memory.add_stage(StageData(own[0]), "dm-cpu", settings=DM, cache=tmp_path, budget=4 * 256 * 2 + 100)
     assert memory.counts() == {"0": {"a": images, "d": images}}

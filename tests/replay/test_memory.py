@@ -1,4 +1,4 @@
-"""``ReplayMemory``: what it keeps, what it refuses, and that what fails changes nothing."""
+"""``ReplayMemory``: what it keeps, what it refuses, and that failures change nothing."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_extend_adds_codes_to_the_decoders_that_are_there(stages):
     assert memory.pack.parts[1].decoder is bank
     assert torch.equal(memory.pack.parts[1].sources, codes)
     floats = 4 * codes.numel()
-    assert memory.bytes - before < floats + 2000  # no second bank: it alone has 4 × 672 floats
+    assert memory.bytes - before < floats + 2000  # no second bank, which has 4 × 672 floats
     x, y = memory.pack.select(parts=1).decode(range(8))
     assert torch.equal(x, stages[1].decode(range(8))[0])
     assert torch.equal(y, stages[1].decode(range(8))[1])
@@ -85,7 +85,7 @@ def test_equal_decoders_are_shared_also_where_they_come_from_files(stages):
 @pytest.mark.parametrize("encoding", ["exact", "f16", "int8", "int4"])
 @pytest.mark.parametrize("scale", [1.0, 30.0])
 def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
-    """Scales are rounded anew each time that they are encoded; and of two banks each is its own."""
+    """Scales are rounded again each time they are encoded, and each bank is found again as itself."""
     packs = [haba([0, 0, 1], seed=seed) for seed in range(8)]
     for pack in packs:
         for values in pack.parts[0].decoder.state_dict().values():
@@ -105,7 +105,7 @@ def test_decoders_are_known_again_after_each_save(encoding, scale, tmp_path):
 @pytest.mark.parametrize("encoding", ["int8", "int4"])
 @pytest.mark.parametrize("change", ["another small decoder", "a narrow range"])
 def test_decoders_that_differ_by_less_than_the_largest_value_are_two(encoding, change):
-    """Scales are each decoder's own: what is little beside another decoder is much for this one."""
+    """Each decoder has its own scales: what is little next to another decoder is much for this one."""
     first, second = haba([0, 1], seed=1), haba([2, 3], seed=1)
     for pack, sign in ((first, 1), (second, -1)):
         for values in pack.parts[0].decoder.state_dict().values():
@@ -224,7 +224,7 @@ def test_tasks_get_numbers_where_they_have_no_names():
         memory.add_arrays(*arrays([1], 1), task=task)
     assert memory.tasks == ("0", "2", "3", "x", "4")
     with pytest.raises(FormatError, match="tasks"):
-        memory.add_arrays(*arrays([1], 1), task="\ud800")  # no text that a file can hold
+        memory.add_arrays(*arrays([1], 1), task="\ud800")  # a file cannot hold this text
     assert len(memory.tasks) == 5
 
 
@@ -263,7 +263,7 @@ def test_a_removed_task_is_gone_with_the_decoders_that_it_alone_used(tmp_path):
     assert (len(memory), memory.bytes, memory.tasks) == (0, 0, ())
     with pytest.raises(FormatError, match="the memory is empty"):
         memory.remove("task 3")
-    memory.add_arrays(*arrays([3], 1))  # it knows its classes still
+    memory.add_arrays(*arrays([3], 1))  # it still knows its classes
 
 
 def test_keep_images_counts_decoded_ones():

@@ -1,4 +1,4 @@
-"""``MixedLoader``: how much is rehearsed, what, and that it goes on from any position as if nothing had happened."""
+"""``MixedLoader``: how much and what is rehearsed, and exact resume from any position."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def same(found, expected):
 @settings(deadline=None, max_examples=60)
 @given(ratio=st.floats(0.05, 6), images=st.integers(1, 30), batch=st.integers(1, 9), epochs=st.integers(1, 3))
 def test_ratio_order_and_place(memory, ratio, images, batch, epochs):
-    """Against the order that dsetpack promises: the memory's epochs one after another, cut into pieces."""
+    """Compared with the order that dsetpack promises: the memory's epochs one after another, cut into pieces."""
     pack, seen, pieces = memory.pack, 0, []
     mixed, plain = MixedLoader(new_loader(images, batch), pack, ratio, seed=7), new_loader(images, batch)
     count = math.ceil(epochs * images * ratio / len(pack)) + 1
@@ -61,7 +61,7 @@ def test_ratio_order_and_place(memory, ratio, images, batch, epochs):
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0, 2.7])
 def test_resume_at_every_position(memory, ratio):
-    """Two epochs; from the state after each batch, in a new loader, after JSON."""
+    """Two epochs; a new loader resumes from the state after each batch, after a round trip through JSON."""
     mixed, batches, states = memory.mix(new_loader(), ratio, seed=1), [], []
     states.append(mixed.state_dict())
     for _ in range(2):
@@ -85,7 +85,7 @@ def test_a_loader_that_is_left_early_goes_on(memory):
 
 
 def test_ranks_share_the_rehearsal_out(memory):
-    """Each takes every other sample of the one order."""
+    """Each rank takes every other sample of the same order."""
     pack = memory.pack
     order = np.concatenate([epoch_order(pack.table, "product", 2, e) for e in range(4)])
     for rank in range(2):
@@ -193,7 +193,7 @@ def test_memories_that_have_changed_are_refused(memory):
 
 
 def test_states_belong_to_the_values_that_were_mixed(memory, tmp_path):
-    """Dropping sources and saving changes the values of an int8 memory; what was saved before goes on from its file."""
+    """Dropping sources and saving change the values of an int8 memory; only states from after the save fit its file."""
     learned = ReplayMemory("1MB")
     learned.add(haba([0, 1, 2, 3, 0, 1], seed=3))
     learned.keep_images(8)

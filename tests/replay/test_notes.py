@@ -24,7 +24,7 @@ def test_what_was_selected_or_merged_from_a_memory_is_opened_with_a_budget(tmp_p
 
 
 def test_tasks_are_not_called_by_names_of_others():
-    """As many stages as the notes name, but of other classes."""
+    """The pack has as many stages as the notes name, but of other classes."""
     memory = ReplayMemory(classes=4)
     memory.add(Pack.from_arrays(*arrays([0], 2), classes=4), task="cats")
     memory.add(Pack.from_arrays(*arrays([1], 2), classes=4), task="dogs")

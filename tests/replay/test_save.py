@@ -100,7 +100,7 @@ def test_a_generator_is_no_memory(per_class):
 
 @pytest.mark.parametrize("encoding", ["int8", "int4"])
 def test_a_saved_memory_goes_on_as_the_file_does(encoding, tmp_path):
-    """Also where sources went whose values were the ends of the range, so that the rest gets other codes."""
+    """Also if the dropped sources held the ends of the range, so that the rest gets other codes."""
     changed = []
     for seed in range(4):
         memory = ReplayMemory("1MB", encoding=encoding)

@@ -11,7 +11,7 @@ from dsetpack.replay.shrink import Group, shrink
 
 
 def slow_shrink(groups, balance, limit):
-    """The rule as a plain loop: the unit with the most values, in it the group with the most, the last of equals."""
+    """The rule as a plain loop: the unit with the most values, its group with the most, and the last among equals."""
     left = [group.count for group in groups]
 
     def unit(n):

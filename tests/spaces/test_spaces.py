@@ -25,7 +25,7 @@ def test_spaces_say_what_they_are():
 
 
 def test_cards_keep_their_space():
-    """``kind`` survives a dump without defaults: without it no reader could tell the spaces apart."""
+    """``kind`` survives a dump without defaults; otherwise no reader could tell the spaces apart."""
     x = pictures()
     for space in (Raw(), Normalized.fit(x), Zca.fit(x, "frepo"), Zca.fit(x, storage="refit")):
         card = Card(title="t", classes=("a",), shape=(3, 4, 5), space=space.model)

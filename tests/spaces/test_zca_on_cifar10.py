@@ -46,7 +46,7 @@ def test_zca_on_cifar10(images, variant, side):
         a = (a - a.mean((0, 2, 3), keepdims=True)) / a.std((0, 2, 3), keepdims=True)
     a = a.reshape(2000, -1)
     a -= a.mean(0)
-    # in sample space: the N×N Gram matrix has the covariance's eigenvalues, and its vectors are the other singular ones
+    # the N×N Gram matrix has the covariance's eigenvalues, and its eigenvectors are the left singular vectors
     value, vector = np.linalg.eigh(a @ a.T)
     s = value / (1999 if variant == "kornia" else 2000)
     np.testing.assert_allclose(zca.model.spectrum, s[::-1][:16], rtol=1e-9)

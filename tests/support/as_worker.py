@@ -9,7 +9,7 @@ from torch.utils.data._utils import worker as torch_worker
 
 
 class AsWorker:
-    """Inside, this process looks like worker ``number`` of ``count`` to torch."""
+    """Inside the block, this process looks to torch like worker ``number`` of ``count``."""
 
     def __init__(self, number, count, seed=1234, parent=None):
         self.info = SimpleNamespace(id=number, num_workers=count, seed=seed + number)

@@ -1,4 +1,4 @@
-"""Noise to audit with."""
+"""Noise for the tests of audits."""
 
 import torch
 
@@ -10,7 +10,7 @@ RECIPE = Recipe(steps=4, batch_size=16, lr=0.02, width=4)
 
 
 def noise(count: int = 60, seed: int = 0, name: str = "noise") -> ImageData:
-    """Images without any meaning and random labels: whoever knows a label has learned it by heart."""
+    """Meaningless images with random labels: a network can know a label only if it memorised it."""
     g = torch.Generator().manual_seed(seed)
     x = torch.randint(0, 256, (count, 1, 8, 8), generator=g, dtype=torch.uint8)
     y = torch.randint(0, 3, (count,), generator=g)

@@ -17,7 +17,7 @@ X, Y = made.noise(10, 3, 8, 8), torch.arange(5).repeat_interleave(2)
 
 
 class Runs:
-    """Pickles as a call of ``os.system``."""
+    """An object whose pickle calls ``os.system``."""
 
     def __init__(self, command: str) -> None:
         self.command = command

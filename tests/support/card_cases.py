@@ -34,7 +34,7 @@ def front_matter(card: str) -> dict[str, Any]:
 
 
 def with_card(**changes: Any) -> cards.Facts:
-    """The facts of the example pack, with another card in it."""
+    """The facts of the example pack with another card."""
     found = cards.facts(KFS)
     manifest = found.manifest.model_copy(update={"card": found.card.replace(**changes)})
     return dataclasses.replace(found, manifest=manifest)

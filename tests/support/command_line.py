@@ -6,7 +6,7 @@ from dsetpack.cli import main
 
 
 def run(*arguments: object, expect: int = 0) -> str:
-    """What ``dsetpack`` prints; it must end with this status."""
+    """Run ``dsetpack``, check its exit status, and return what it prints."""
     done = CliRunner().invoke(main, [str(a) for a in arguments])
     assert done.exit_code == expect, done.output + repr(done.exception)
     return done.output

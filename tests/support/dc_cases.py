@@ -79,7 +79,7 @@ def pixels(
 
 
 def small(name: str, image: Any, classes: int, width: int | None, *, seed: int) -> Network:
-    """In place of ``network``: two layers in double precision; or only a linear one."""
+    """A replacement for ``network``: two layers in double precision, or only a linear one."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == "linear":

@@ -17,7 +17,7 @@ Oracle = Callable[[dict[str, Tensor], int, Tensor], Tensor]
 
 
 def load(module: nn.Module, state: dict[str, Tensor], prefix: str, number: int | None = None) -> nn.Module:
-    """Give an ``nn`` layer the weights of decoder ``number``, of the only one (shared), or unstacked (None)."""
+    """Give an ``nn`` layer the weights of decoder ``number``, of the only decoder (shared), or unstacked (None)."""
     for name, parameter in module.named_parameters():
         stored = state[f"{prefix}.{name}"]
         parameter.data = stored if number is None else stored[min(number, len(stored) - 1)]
@@ -42,7 +42,7 @@ def oracle_upsample(factor: int, align_corners: bool) -> Oracle:
 
 
 def oracle_haba(depth: int, form: str, source_channels: int, channels: int, image: tuple[int, int, int]) -> Oracle:
-    """Layer by layer as ``formats/kinds/haba.py`` words it."""
+    """HaBa layer by layer, as ``formats/kinds/haba.py`` describes it."""
     out = image[0]
     widths = [channels * 2**i for i in range(depth)]
 
@@ -129,7 +129,7 @@ IDS = [f"{kind}-{image[0]}x{image[1]}x{image[2]}-{config}" for kind, config, ima
 
 
 def randomized(bank: Decoder, seed: int = 0) -> Decoder:
-    """Every tensor at random, so that no sigma of one and no mu of zero hides a mistake."""
+    """Randomize every tensor, so that a sigma of one or a mu of zero cannot hide a mistake."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for tensor in bank.state_dict().values():
@@ -138,7 +138,7 @@ def randomized(bank: Decoder, seed: int = 0) -> Decoder:
 
 
 def close(a: Tensor, b: Tensor) -> None:
-    """Equal up to rounding. (The matrices of ``upsample`` are float32 in any case.)"""
+    """Equal up to rounding. (The matrices of ``upsample`` are always float32.)"""
     rtol, atol = (1e-6, 1e-6) if b.dtype == torch.float64 else (1e-3, 1e-4)
     torch.testing.assert_close(a, b, rtol=rtol, atol=atol)
 

@@ -20,7 +20,7 @@ NORMALIZED = Normalized(NormalizedSpace(mean=(0.5,), std=(0.25,)))
 
 
 def images() -> ImageData:
-    """Stripes two pixels wide, lying or standing."""
+    """Stripes two pixels wide, horizontal or vertical."""
     noise = torch.randint(0, 40, (40, *IMAGE), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     y = torch.arange(40) % CLASSES
     lying = (torch.arange(8) // 2 % 2 * 200)[:, None].expand(8, 8)

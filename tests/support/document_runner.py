@@ -1,11 +1,11 @@
 """Runs the code of a Markdown page as a reader would, block by block, in a folder with a ``demo.dpk``.
 
-- ``python``: executed, each block by itself. One that begins with ``# dsetpack/...py`` is a
-  file of the package: it is put where a reader would put it.
-- ``toml``: one that begins with ``# NAME.toml`` is a file in the folder.
-- ``sh``: its ``dsetpack`` commands are run; those that need minutes, a GPU or whole data sets are only parsed, so that
-  every option they name is there. Other programs are left out.
-- ``text``, and no language: not code. ``<!-- not run: REASON -->`` before a block leaves it out.
+- ``python``: executed, each block on its own. A block that begins with ``# dsetpack/...py`` is a file of the
+  package: it is put where a reader would put it.
+- ``toml``: a block that begins with ``# NAME.toml`` is written to the folder.
+- ``sh``: its ``dsetpack`` commands are run; those that need minutes, a GPU or whole data sets are only parsed, which
+  checks that their options exist. Other programs are not run.
+- ``text`` or no language: not code. ``<!-- not run: REASON -->`` before a block excludes it.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """The blocks of a page that are code and not left out."""
+    """The blocks of a page that are code and not excluded."""
     text = page.read_text(encoding="utf-8")
     found = [m for m in _BLOCK.finditer(text) if m["why"] is None and m["kind"] in ("python", "sh", "toml")]
     return [Block(m["kind"], m["code"], text.count("\n", 0, m.start("code")) + 1) for m in found]
 
 
 def prepare(folder: Path) -> None:
-    """What the pages take for granted: a pack, somebody's own images, and files that other projects released."""
+    """Create what the pages assume: a pack, a user's own images, and files that other projects released."""
     shutil.copy(KFS, folder / "demo.dpk")
     x, y = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8), np.arange(40) % 2
     np.savez(folder / "my.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
@@ -67,7 +67,7 @@ def prepare(folder: Path) -> None:
 
 
 def run_page(page: Path, folder: Path, monkeypatch: Any) -> None:
-    """Run all blocks of a page in order; what fails says the page and the line."""
+    """Run all blocks of a page in order; errors name the page and the line."""
     few = lambda *args, **given: train(*args, **{**given, "steps": min(STEPS, given.get("steps") or STEPS)})  # noqa: E731
     monkeypatch.setattr("dsetpack.pack.pack.train", few)
     monkeypatch.chdir(folder)
@@ -98,7 +98,7 @@ def commands(code: str) -> Iterator[list[str]]:
 
 
 def run_command(arguments: list[str], place: str) -> None:
-    """Run one command, made shorter where it would take minutes; or parse it."""
+    """Run one command, shortened if it would take minutes, or only parse it."""
     name, *rest = arguments
     command = main.get_command(None, name)
     assert command is not None, f"{place}: no command 'dsetpack {name}'"
@@ -117,7 +117,7 @@ def _shorter(command: click.Command, name: str, rest: list[str]) -> list[str]:
 
 @contextmanager
 def overlay(folder: Path) -> Iterator[Any]:
-    """Files of a page become modules of the package, and leave with the page."""
+    """Make files of a page modules of the package until the page ends."""
     packages = {
         "dsetpack/formats/kinds": "dsetpack.formats.kinds",
         "dsetpack/formats/encodings": "dsetpack.formats.encodings",

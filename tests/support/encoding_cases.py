@@ -1,4 +1,4 @@
-"""What the tests of encodings share: arrays, and the way there and back."""
+"""What the tests of encodings share: arrays, and the round trip."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ FINITE = hnp.arrays(np.float32, SHAPES, elements=st.floats(-1e6, 1e6, width=32))
 
 
 def through(step, values):
-    """Encoded and decoded again, by way of the manifest's spelling."""
+    """Encode the values, and decode them with the encoding as the manifest spells it."""
     stored, used, sides = step.encode(values, "x")
     again = codec(spell(used))
     assert again == used

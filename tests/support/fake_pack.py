@@ -12,7 +12,7 @@ from torch import Tensor
 from dsetpack.formats.card import Card
 from dsetpack.order.pairs import PairTable
 
-# The server then imports torch once, and each worker is a quick fork of it.
+# The fork server imports torch once, so that each worker is a quick fork of it.
 multiprocessing.set_forkserver_preload(["torch", "numpy"])
 
 

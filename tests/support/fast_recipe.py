@@ -1,4 +1,4 @@
-"""Settings that make the recipe ``kfs-cpu`` end in a second."""
+"""Settings that make the recipe ``kfs-cpu`` finish within a second."""
 
 SETTINGS = {
     "parameterization.pretrain.steps": 3,
@@ -12,4 +12,4 @@ SETTINGS = {
     "evaluation.width": 4,
 }
 FAST = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
-"""The same as arguments of ``dsetpack distill``."""
+"""The same settings as arguments of ``dsetpack distill``."""

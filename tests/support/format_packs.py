@@ -79,7 +79,7 @@ def large_pack() -> tuple[bytes, np.ndarray]:
 
 @contextlib.contextmanager
 def free_kind() -> Iterator[None]:
-    """Inside, the kind ``images`` has a bank of any tensors, of any dtype: ``config`` lists their shapes."""
+    """Inside the block, the kind ``images`` has a bank of any tensors of any dtype; ``config`` lists their shapes."""
 
     class Config(KindConfig):
         shapes: dict[str, list[int]] = Field(default={})

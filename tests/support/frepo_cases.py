@@ -35,7 +35,7 @@ def context(data: ImageData | None = None, augment: Dsa | None = None, seed: int
 
 
 class Learned(Parameterization):
-    """Images and (if wanted) labels as they are; stands in for the parameterization of images."""
+    """Images and, if wanted, labels as they are; a stand-in for the parameterization of images."""
 
     def __init__(self, data: ImageData, per_class: int = 2, soft: bool = True) -> None:
         super().__init__()

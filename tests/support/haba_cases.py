@@ -1,4 +1,4 @@
-"""What the tests of HaBa share: small data, sets on them, and the game that is played over a set."""
+"""What the tests of HaBa share: small data, sets made from it, and the game over a set."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def small_adversary(image: tuple[int, int, int] = IMAGE, seed: int = 5, width: i
 
 
 class Nothing(Objective):
-    """An inner objective that pulls nowhere."""
+    """An inner objective without a gradient."""
 
     def backward(self, synthetic, step, generator):
         return {"nothing": torch.zeros(())}

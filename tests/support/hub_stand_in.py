@@ -1,7 +1,7 @@
 """A stand-in for the Hugging Face Hub: the endpoints that ``huggingface_hub`` calls, over HTTP, in this process.
 
-It keeps repositories in memory, with commits and branches, takes files as git blobs or through git-LFS (those that
-``.gitattributes`` of the Hub would send there: here all of 1,000 bytes or more), and can be told to misbehave.
+It keeps repositories with commits and branches in memory, and can be told to misbehave. It takes files as git blobs or
+through git-LFS: on the Hub ``.gitattributes`` decides, here every file of 1,000 bytes or more goes through LFS.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Repository:
 
 @dataclass
 class Hub:
-    """What the server knows, what it was asked, and how it is to misbehave.
+    """What the server knows, what it was asked, and how it should misbehave.
 
-    ``cuts``: of so many downloads only half is sent before the connection drops; ``silent``: such downloads send no
-    byte of the body at all; ``damage``: so many downloads have one byte changed; ``refuse_commits``: HTTP 500.
+    ``cuts``: the number of downloads whose connection drops after half of the body; ``silent``: these send none of
+    the body; ``damage``: the number of downloads with one changed byte; ``refuse_commits``: answer with HTTP 500.
     """
 
     url: str = ""
@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.info(name, "", body)
 
     def validate(self, body: bytes) -> None:
-        """As the Hub does: front matter that is YAML, with a licence and sizes from its lists."""
+        """Require front matter that is YAML. The Hub also checks the licence and sizes against its lists."""
         try:
             front = yaml.safe_load(json.loads(body)["content"].split("---\n")[1])
             errors = [] if isinstance(front, dict) else [{"message": "no metadata"}]
@@ -262,7 +262,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _oid(data: bytes, mode: str) -> str:
-    """Of a large file its SHA-256, of another its git blob's SHA-1."""
+    """The SHA-256 of a large file; the SHA-1 of the git blob of any other file."""
     if mode == "lfs":
         return hashlib.sha256(data).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
@@ -291,7 +291,7 @@ _ROUTES: list[tuple[str, tuple[str, ...], Any]] = [
 
 @contextmanager
 def serving() -> Iterator[Hub]:
-    """The server, until the block ends."""
+    """Run the server until the block ends."""
     hub = Hub()
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -309,7 +309,7 @@ def serving() -> Iterator[Hub]:
 
 @contextmanager
 def pointed_at(hub: Hub, folder: Any, patch: Any, token: str | None = TOKEN) -> Iterator[None]:
-    """``huggingface_hub`` of this process, and of those it starts, speaks to the stand-in, with a cache of its own."""
+    """Point ``huggingface_hub``, in this process and those it starts, to the stand-in, with a separate cache."""
     from huggingface_hub import constants
 
     environment = {

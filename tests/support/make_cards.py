@@ -1,6 +1,6 @@
-"""Golden cards: a Markdown card and Croissant metadata of every decoder kind and of what else cards must show.
+"""Golden cards: a Markdown card and Croissant metadata for every decoder kind and all else that cards must show.
 
-python -m tests.support.make_cards        writes tests/golden/cards/ anew; look at the difference before you commit it
+python -m tests.support.make_cards        rewrites tests/golden/cards/; look at the difference before you commit it
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def golden(make: Callable[[], bytes]) -> Callable[[], bytes]:
 
 
 def values(*shape: int, salt: int = 0) -> np.ndarray:
-    """Float32 numbers in -2 ... 2 that are sums of few powers of two: the same everywhere."""
+    """Float32 multiples of 1/512 between -2 and 2, which are the same on every machine."""
     number = np.arange(int(np.prod(shape)), dtype=np.int64) + 1
     return (((number * 7919 + salt * 104729) % 2003 - 1001) / 512).astype(np.float32).reshape(shape)
 
@@ -181,7 +181,7 @@ def encoding_shuffle() -> bytes:
 
 @golden
 def encoding_none() -> bytes:
-    """Chunks as they are, by hand: the writer always compresses."""
+    """Uncompressed chunks, made by hand because the writer always compresses."""
     entry = {"kind": "images", "sources": 3, "tensors": {"sources": "x", "labels": "y"}}
     card = {"title": "plain", "classes": ["a", "b", "c"], "shape": [1, 2, 2]}
     tensors = {"x": values(3, 1, 2, 2), "y": np.array([0, 1, 2], np.int64)}
@@ -227,7 +227,7 @@ def space_zca() -> bytes:
 
 @golden
 def parts_shared_bank() -> bytes:
-    """Two stages that share a bank; the second allows each class decoders of its own."""
+    """Two stages that share a bank; the second allows each class its own decoders."""
     config: dict[str, Any] = {"decoders": 3, "channels": [2, 2]}
     card = Card(title="replay", classes=("a", "b", "c"), shape=(1, 4, 4), epoch_rule="paired")
     shapes = kind_config("kfs").model_validate(config).bank_shapes(card.shape, 3)
@@ -257,7 +257,7 @@ def signed() -> bytes:
 
 
 def versions() -> dict[str, str]:
-    """The libraries whose version decides about bytes."""
+    """The versions of the libraries that determine the bytes."""
     return {"zstd": ".".join(map(str, zstandard.ZSTD_VERSION)), "hdf5": h5py.version.hdf5_version}
 
 

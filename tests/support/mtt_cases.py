@@ -56,7 +56,7 @@ def kfs() -> Kfs:
 
 
 def images(per_class: int = 7, seed: int = 0) -> ImageData:
-    """Noise, and a bright bar at a place of its own for each class."""
+    """Noise with a bright bar, at a different place for each class."""
     drawn = torch.Generator().manual_seed(seed)
     y = torch.arange(per_class * CLASSES) % CLASSES
     x = torch.randint(0, 90, (len(y), *IMAGE), generator=drawn)

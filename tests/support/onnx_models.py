@@ -1,4 +1,4 @@
-"""Exported packs beside their origin, and models that somebody has changed."""
+"""Exported packs next to the packs they come from, and models with changed metadata."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def both(data: bytes, space: str = "pack") -> tuple[OnnxPack, dsetpack.Pack]:
 
 
 def same_batches(ours, torchs, number=None):
-    """The next batches of both streams are equal, and both end together."""
+    """Check that the next batches of both streams are equal and end together; return their number."""
     pairs = itertools.zip_longest(itertools.islice(ours, number), itertools.islice(torchs, number))
     count = 0
     for (x, y), (expected, labels) in pairs:
@@ -33,7 +33,7 @@ def same_batches(ours, torchs, number=None):
 
 
 def rewritten(**changes):
-    """A model whose metadata are changed; None takes an entry away."""
+    """A model with changed metadata; None removes an entry."""
     proto = onnx.load_from_string(model(pack_of("images", {}, (1, 2, 2), sources=3)))
     found = {p.key: p.value for p in proto.metadata_props if p.key != "dsetpack.sha256"}
     info = json.loads(found["dsetpack"])

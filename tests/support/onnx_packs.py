@@ -1,4 +1,4 @@
-"""Random packs of every kind, and their exported models beside torch."""
+"""Random packs of every kind, and their exported models compared with torch."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def mixed(encoding: Any = "exact", **card: Any) -> bytes:
 
 
 def exported(data: Any, space: Any = "pack", decoder_only: bool = False) -> tuple[onnx.ModelProto, Any]:
-    """The model of a pack, checked, and a session that runs it."""
+    """The checked model of a pack, and a session that runs it."""
     model_bytes = model(data, space, decoder_only)
     proto = onnx.load_from_string(model_bytes)
     onnx.checker.check_model(proto, full_check=True)
@@ -139,16 +139,16 @@ def session(data: bytes) -> Any:
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
-    """Within 1e-5 of the range of what is expected; images that are all one value, within two roundings."""
+    """The error is at most 1e-5 of the range of ``expected``, or two roundings if all values are equal."""
     _assert_alike(found, expected)
     if expected.size:
         assert np.abs(found - expected).max() <= _allowed(expected)
 
 
 def assert_as_exact(found: np.ndarray, torchs: np.ndarray, exact: np.ndarray) -> None:
-    """As ``assert_close``, to what torch makes in double precision: float32 errs in torch, and differently in ONNX.
+    """Compare with what torch makes in double precision, because torch and ONNX round float32 differently.
 
-    torch itself stays within the limit; the model may err twice as much where that is more than the limit.
+    torch must stay within the limit of ``assert_close``; the model within the limit or twice torch's error.
     """
     _assert_alike(found, torchs)
     if exact.size:

@@ -1,4 +1,4 @@
-"""What the tests of the order share: golden vectors, and what hypothesis may try."""
+"""What the tests of the order share: golden vectors, and strategies for hypothesis."""
 
 import json
 

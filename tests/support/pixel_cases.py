@@ -40,7 +40,7 @@ def pack(made, given: Context) -> dsetpack.Pack:
 
 
 def reopened(made, given: Context, tmp_path) -> dsetpack.Pack:
-    """After saving and opening, the same content; saved again, the same bytes."""
+    """Save and open the pack; check that the content is the same, and the bytes if it is saved again."""
     path = tmp_path / "pack.dpk"
     first = pack(made, given)
     first.save(path)

@@ -18,7 +18,7 @@ SHAPE = (3, 16, 12)
 def part(
     kind: str, config: dict[str, Any], count: int, shape: tuple[int, int, int] = SHAPE, classes: int = 3, **more: Any
 ) -> Part:
-    """A part with random sources and the labels 0, 1, 2, 0, ...; of a generator, so many images of each class."""
+    """A part with random sources and the labels 0, 1, 2, 0, ...; a generator makes ``count`` images per class."""
     made = kind_config(kind).model_validate(config)
     bank = decoder(kind, made, shape, classes).eval()
     sources = torch.rand(count, *made.source_shape(shape)) if made.has_sources else None
@@ -28,7 +28,7 @@ def part(
 
 
 def evil() -> bytes:
-    """Three kinds, two stages, lists of decoders, and markup wherever a card has text."""
+    """Three kinds, two stages, lists of decoders, and markup in every text of the card."""
     torch.manual_seed(0)
     card = Card(
         title=EVIL,
@@ -52,14 +52,14 @@ def evil() -> bytes:
 
 
 def generator(per_class: int | None = 4) -> bytes:
-    """Images that are drawn; the card of one file does not say how many."""
+    """Images from a generator; without ``per_class`` the card does not say how many."""
     torch.manual_seed(0)
     card = Card(title="drawn", classes=("a", "b", "c"), shape=(1, 28, 28), per_class=per_class)
     return Pack(card, [part("generator", {"width": 4}, per_class or 1, (1, 28, 28))]).to_bytes()
 
 
 def large() -> bytes:
-    """Images that are shrunk, soft labels, five channels, and another space."""
+    """Images that the page shrinks, soft labels, five channels, and another space."""
     torch.manual_seed(0)
     space = NormalizedSpace(mean=(0.5,) * 5, std=(0.25,) * 5)
     card = Card(title="large", classes=("a", "b"), shape=(5, 300, 200), labels=Labels(kind="soft"), space=space)

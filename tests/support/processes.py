@@ -1,4 +1,4 @@
-"""Python in a process of its own, which imports what the tests import."""
+"""Python in a separate process, which imports what the tests import."""
 
 import os
 import subprocess
@@ -8,12 +8,12 @@ from tests.support.paths import ROOT
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The variables of this process, and where the package, the tests and the benchmarks lie."""
+    """The variables of this process, with the checkout as the import path."""
     return os.environ | {"PYTHONPATH": str(ROOT)} | more
 
 
 def python(code: str, *arguments: object, **more: str) -> str:
-    """What a program prints; one that fails shows its errors."""
+    """Run a program and return what it prints; if it fails, show its errors."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, env=environment(**more), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

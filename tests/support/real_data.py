@@ -1,4 +1,4 @@
-"""The full data sets, where there are any, and arrays in their place."""
+"""A mark for tests that need the full data sets, and arrays in their place."""
 
 import os
 

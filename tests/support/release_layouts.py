@@ -1,4 +1,4 @@
-"""Small files in the layouts of releases, written as the releases' own code writes them, and decoded as it decodes."""
+"""Small files in the layouts of releases, written and decoded as the releases' own code does it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 
 class Hallucinator(nn.Module):
-    """What the release's state dicts are made of."""
+    """The module whose state dicts the release saves."""
 
     def __init__(self, channels: int, width: int, side: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Hallucinator(nn.Module):
 
 
 def haba(folder: Path, per_class: int = 2, count: int = 3, channels: int = 3, width: int = 3, step: str = "best"):
-    """``images_best.pt`` and ``weights_best.pt``, or ``images_N.pt`` and ``styles_N.pt``; returns bases and nets."""
+    """Write ``images_best.pt``, ``weights_best.pt`` or ``images_N.pt``, ``styles_N.pt``; return bases and nets."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
     nets = nn.ModuleList([Hallucinator(channels, width, SIDE) for _ in range(count)])
@@ -51,7 +51,7 @@ def hallucinated(bases: Tensor, nets: nn.ModuleList) -> Tensor:
 
 
 def dc(path: Path, experiments: int = 2, ipc: int = 2) -> list[tuple[Tensor, Tensor]]:
-    """DC's, DSA's and DM's result: sets of all experiments, and accuracies, numpy numbers, by network."""
+    """The result of DC, DSA and DM: the sets of all experiments, and accuracies by network as numpy numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     y = torch.arange(CLASSES).repeat_interleave(ipc)
     sets = [(noise(CLASSES * ipc, 3, SIDE, SIDE, seed=e), y) for e in range(experiments)]
@@ -76,7 +76,7 @@ def idc(folder: Path, ipc: int = 2, side: int = SIDE) -> tuple[Tensor, Tensor]:
 
 
 def multi_formation(images: Tensor, factor: int) -> Tensor:
-    """IDC's way: patch by patch, all images at once; [patches, N, C, H, W]."""
+    """Decode as IDC does: patch by patch, all images at once; [patches, N, C, H, W]."""
     side = images.shape[-1]
     if rest := side % factor:
         images = F.pad(images, (0, factor - rest, 0, factor - rest), value=0.5)
@@ -91,7 +91,7 @@ def centred(labels: Tensor, classes: int, scale: float) -> Tensor:
 
 
 def frepo(path: Path, ipc: int = 2) -> tuple[Tensor, Tensor, Tensor]:
-    """NHWC images, labels as FRePo starts them; returns images as NCHW, the labels, and the class numbers."""
+    """Write NHWC images, and labels as FRePo starts them; return NCHW images, the labels, and the class numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
     numbers = torch.arange(CLASSES).repeat_interleave(ipc)
     x, y = noise(len(numbers), SIDE, SIDE, 3), centred(numbers, CLASSES, 1 / math.sqrt(CLASSES / 10))

@@ -48,6 +48,6 @@ def rfc_key(number=0):
 
 
 def with_fields(data, key_id=None, signature=None):
-    """The file with other bytes in its header, and a right checksum."""
+    """The file with other bytes in its header and a correct checksum."""
     body = data[:80] + (key_id or data[80:112]) + (signature or data[112:176]) + data[176:252]
     return body + struct.pack("<I", zlib.crc32(body)) + data[256:]

@@ -1,4 +1,4 @@
-"""The order and the noise once more, one number at a time, from the text of the specification: an oracle for tests."""
+"""An oracle for tests: the order and the noise, one number at a time, written from the text of the specification."""
 
 import math
 import struct

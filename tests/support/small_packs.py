@@ -36,7 +36,7 @@ def reopened(pack, encoding="exact"):
 
 
 def generator_pack(images: int, **card: int) -> Pack:
-    """A generator of so many images of each of three classes."""
+    """A generator that makes ``images`` images of each of three classes."""
     config = kind_config("generator")(width=2, noise=5)
     made = Card.model_validate({"title": "g", "classes": ("a", "b", "c"), "shape": (1, 8, 8), **card})
     labels = torch.arange(3).repeat_interleave(images)

@@ -1,4 +1,4 @@
-"""A reader of .dpk files written from formats/SPEC.md alone: it imports nothing of dsetpack."""
+"""A reader of .dpk files written from formats/SPEC.md alone: it imports nothing from dsetpack."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def canonical(value: Any) -> str:
 
 
 def _float(x: float) -> str:
-    digits, exponent = next(  # the fewest digits that come back
+    digits, exponent = next(  # the fewest digits that give the same number
         (m, int(e)) for n in range(17) for m, _, e in [f"{abs(x):.{n}e}".partition("e")] if float(f"{m}e{e}") == abs(x)
     )
     sign, digits = "-" if math.copysign(1, x) < 0 else "", digits.replace(".", "").rstrip("0") or "0"

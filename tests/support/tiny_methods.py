@@ -1,4 +1,4 @@
-"""Methods in miniature, for tests of all of them: recipes through files, and a few real images."""
+"""Every method in miniature: recipes from files, and a few real images."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ PARAMETERIZATIONS: dict[str, dict[str, Any]] = {
     },
     "upsample": {"lr": 0.02},
 }  # fmt: skip
-"""The settings of each parameterization; learning rates are for Adam, the schedule's optimiser by default."""
+"""The settings of each parameterization; learning rates are for Adam, the schedule's default optimiser."""
 
 
 @cache
 def real(side: int = 28) -> ImageData:
-    """Three classes of the shipped sample, 40 images each, called 0, 1, 2; shrunk where ``side`` is less than 28."""
+    """Three classes of the shipped sample, 40 images each, called 0, 1, 2; shrunk if ``side`` is less than 28."""
     whole = load("fashion-sample")
     index = torch.cat([whole.of_class(label)[:EACH] for label in CLASSES])
     images = whole.images[index]
@@ -78,7 +78,7 @@ def table(objective: str, on: str, changes: dict[str, Any] | None = None) -> dic
 
 
 def tiny(folder: Path, objective: str, on: str, changes: dict[str, Any] | None = None) -> DistillRecipe:
-    """A pair's recipe, of a file that it writes in a folder, with changes by dotted name."""
+    """A pair's recipe, loaded from a file in the folder, with changes by dotted name."""
     path = folder / "tiny.toml"
     path.write_text(COMMON)
     return load_recipe(path, table(objective, on, changes))

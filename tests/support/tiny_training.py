@@ -1,4 +1,4 @@
-"""What training takes, as small as it can be: a loader, a pack, a network."""
+"""The smallest inputs for training: a loader, a pack, a network."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from dsetpack.trainers.loop import Schedule, Trainable
 
 
 class Toy(Trainable):
-    """Pulls a vector to a random target: uses the step's generator, torch's own one, and a buffer of its own."""
+    """Pulls a vector to a random target, with the step's generator, torch's global one, and a buffer."""
 
     def __init__(self, bad: dict[int, str] | None = None) -> None:
         self.x = nn.Parameter(torch.linspace(-1, 1, 8))

@@ -1,4 +1,4 @@
-"""Coarser products: every pair works in bfloat16, what is learned stays in float32, nothing is left behind."""
+"""Coarser products: every pair works in bfloat16, learned values stay float32, and the setting is undone."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ sklearn = pytest.importorskip("sklearn", reason="the extra 'audit' is not instal
 
 
 def made_up(count: int, gap: float, seed: int) -> Answers:
-    """Answers whose losses are normal, those of members lower by ``gap``, and probabilities that say the same."""
+    """Answers whose log losses are normal, shifted down by ``gap``, and probabilities that agree with them."""
     rng = np.random.default_rng(seed)
     loss = np.exp(rng.normal(-gap, 1, count))
     right, label = np.exp(-loss), rng.integers(0, 3, count)
@@ -72,7 +72,7 @@ def test_each_attack_finds_members_of_lower_loss(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_attack_finds_what_is_not_there(name):
-    """Three standard errors of the AUC of guesses on 200 of each: sqrt((2 · 200 + 1) / (12 · 200²)) = 0.029."""
+    """Within three standard errors of guessing on 200 of each: sqrt((2 · 200 + 1) / (12 · 200²)) = 0.029."""
     assert abs(attack(name, made_up(400, 0, 0), made_up(400, 0, 50)) - 0.5) < 3 * 0.029
 
 
@@ -83,7 +83,7 @@ def test_the_threshold_is_on_the_loss():
 
 
 def test_attacks_are_tested_on_other_images_than_they_learn_from():
-    """A nearest neighbour knows by heart what it has learned; of random membership it must not know anything else."""
+    """A nearest neighbour knows by heart what it learned, but must not know the random membership of others."""
     members, others = made_up(300, 0, 3), made_up(300, 0, 4)
     assert attack("knn", members, others) < 0.6
     by_heart = attacker("knn").fit(*(both := stacked(members, others)))
@@ -141,7 +141,7 @@ def test_answers_are_label_probabilities_and_loss():
 
 
 def test_the_losses_of_sure_networks_differ():
-    """Logits 40 to 44 above the others: log(1 + 2 e^-40) is 0 in float64 through the probability, which is 1."""
+    """Logits lead by 40 to 44: computed from the probability, which rounds to 1, log(1 + 2 e^-40) would be 0."""
 
     class Sure(nn.Module):
         def forward(self, x):

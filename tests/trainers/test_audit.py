@@ -17,7 +17,7 @@ sklearn = pytest.importorskip("sklearn", reason="the extra 'audit' is not instal
 
 @pytest.mark.slow
 def test_networks_that_memorise_give_their_members_away():
-    """Random labels cannot be learned, only memorised; the pack has nothing of the members."""
+    """Random labels cannot be learned, only memorised; the pack contains no members."""
     recipe = RECIPE.model_copy(update={"width": 16, "lr": 0.05, "weight_decay": 0.0})
     made, names = pack(recipe=recipe), ("threshold", "lr", "knn")
     found = audit(made, noise(60), noise(60, seed=1), seeds=2, real_steps=100, names=names)

@@ -27,7 +27,7 @@ OLD = b"what was there before"
 
 @pytest.fixture(autouse=True)
 def _where(tmp_path, monkeypatch):
-    """A folder with an output file of an earlier run, caches of its own, and no data folder but what a test names."""
+    """A folder with an output file of an earlier run, its own caches, and no data folder unless a test names one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DSETPACK_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DSETPACK_DATA", raising=False)
@@ -41,7 +41,7 @@ def run(*arguments: Any) -> tuple[int, str]:
 
 
 def refused(*arguments: Any, keeps: bytes = OLD) -> str:
-    """What a command says that must fail: one line. The output file is as it was, and no half of a new one is left."""
+    """The one-line error of a command that must fail. The output file is unchanged, and no partial file is left."""
     status, printed = run("distill", *arguments, "--out", "x.dpk")
     assert status == 1, printed
     assert printed.startswith("error: ")
@@ -180,7 +180,7 @@ BUDGETS: dict[str, tuple[dict[str, Any], str]] = {
     "haba": ({"over_parameterisation": 0.0}, "2 sources per class of [1, 8, 8] and 2 decoders of haba are "),
     "kfs": ({"over_parameterisation": 0.0, "decoders": 50}, "2 sources per class of [3, 1, 1] and 50 decoders of kfs are "),
 }  # fmt: skip
-"""Of each parameterization: settings beyond the budget of 2 images per class of 1×8×8, and what is said."""
+"""For each parameterization: settings beyond the budget of 2 images of 1×8×8 per class, and the error."""
 
 
 @pytest.mark.parametrize("on", BUDGETS)
@@ -198,13 +198,13 @@ def test_a_budget_smaller_than_the_sources(on):
 
 
 def test_a_generator_costs_what_it_costs():
-    """Its size does not depend on the budget: nothing is refused but sources, of which it has none."""
+    """Its size does not depend on the budget; only ``sources`` is refused, because it has none."""
     assert set(BUDGETS) == {*parameterizations.known()} - {"generator"}
     assert "a generator stores none" in refused(*arguments("logits", "generator", {"parameterization.sources": 1}))
 
 
 def test_a_checkpoint_of_another_recipe():
-    """Refused with the settings that differ; the checkpoint and the pack stay."""
+    """It is refused with the settings that differ; the checkpoint and the pack stay."""
     Path("x.dpk").unlink()
     common = arguments("dm", "images")
     assert run("distill", *common, "--out", "x.dpk")[0] == 0
@@ -245,12 +245,12 @@ DIVERGING: list[tuple[str, str, str, str]] = [
     ("logits", "generator", "objective.lr_network", "step 0: matching is nan"),
     ("mtt", "images", "objective.experts.lr", "expert 0: parameters that are not finite .* lower experts.lr"),
 ]
-"""Objective, parameterization, the learning rate that is too high, and where that shows."""
+"""Objective, parameterization, the learning rate that is too high, and the error."""
 
 
 @pytest.mark.parametrize(("objective", "on", "rate", "message"), DIVERGING)
 def test_a_loss_that_is_nan(objective, on, rate, message):
-    """It stops, names the term, and keeps the last good state: resuming from it comes to the same step."""
+    """The run stops, names the term, and keeps the last good state; resuming stops at the same step."""
     changes = {"parameterization.init": "herding"} if "selection" in rate else {}
     changes |= {"adversary.width": 4} if "adversary" in rate else {}
     common = arguments(objective, on, {**changes, rate: HUGE})
@@ -272,14 +272,14 @@ def test_every_objective_is_among_them():
 
 
 def test_a_last_step_into_infinity_is_seen():
-    """Its loss was finite; only what it made of the set is not."""
+    """Its loss is finite, but the set after it is not."""
     changes = {"schedule.optimizer": "sgd", "parameterization.lr": 3e38, "schedule.steps": 1}
     found = refused(*arguments("dc", "images", changes))
     assert "after step 0: work.synthetic.sources is not finite" in found
     assert not list(Path("x.dpk.run").glob("*.pt"))
     chosen = tiny(Path(), "dc", "images", changes)
     with pytest.raises(dsetpack.DsetpackError, match="work.synthetic.sources is not finite. Lower the learning rates"):
-        distill(real(8), chosen, cache="cache")  # the same where nothing is kept
+        distill(real(8), chosen, cache="cache")  # the same if nothing is kept
 
 
 def test_a_pack_is_not_tested_on_images_of_another_shape():
@@ -302,7 +302,7 @@ def state_of(path: Path) -> dict[str, Any]:
 
 
 def finite(state: Any) -> bool:
-    """Whether all tensors in a state are."""
+    """Whether all tensors in a state are finite."""
     if isinstance(state, torch.Tensor):
         return bool(state.isfinite().all())
     inner = state.values() if isinstance(state, dict) else state if isinstance(state, list | tuple) else ()

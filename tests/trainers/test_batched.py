@@ -1,4 +1,4 @@
-"""Several networks in one pass become what each becomes alone."""
+"""Several networks trained in one pass equal those trained one by one."""
 
 from __future__ import annotations
 

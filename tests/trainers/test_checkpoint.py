@@ -1,4 +1,4 @@
-"""Checkpoints: of another recipe, damaged, without code."""
+"""Checkpoints of another recipe, damaged ones, and none that runs code."""
 
 import os
 
@@ -35,7 +35,7 @@ def test_an_unfinished_run_is_not_overwritten(tmp_path):
         optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))
     assert (tmp_path / "distill.pt").read_bytes() == before
     optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path, resume=True))
-    optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))  # a finished one may be
+    optimise(Toy(), SCHEDULE, seed=0, run=Run(tmp_path))  # a finished run may be overwritten
     assert len((tmp_path / "distill.csv").read_text().splitlines()) == 7
 
 

@@ -115,7 +115,7 @@ def test_what_ones_own_network_cannot_do(own):
 
 
 def test_no_file_names_code(own, monkeypatch):
-    """A card's recipe comes from a file; a name in it is never imported, not even one that would do."""
+    """A card's recipe comes from a file; a name in it is never imported, not even a valid one."""
     monkeypatch.setattr("dsetpack.trainers.protocols.custom_network", None)
     evil = card(recipe=RECIPE.model_copy(update={"arch": "own_nets:Nets.small", "width": None}))
     with pytest.raises(FormatError, match="the recipe names the network 'own_nets:Nets.small'"):

@@ -23,7 +23,7 @@ def test_the_critics_rate_changes_with_the_stage():
 
 
 def distill(folder: Path, resume: bool, stop: tuple[str, int] | None) -> Generator:
-    """Both stages; interrupted after step ``stop[1]`` of phase ``stop[0]``."""
+    """Run both stages, interrupted after step ``stop[1]`` of phase ``stop[0]``."""
 
     def run(phase: str) -> Run:
         def on_step(step: int, terms: object) -> None:

@@ -38,7 +38,7 @@ def run_small(data, tmp_path, **options):
 
 
 def interrupted_at(step: int, phase_calls: list[int]):
-    """Ctrl-C in a step counted over both phases."""
+    """Send Ctrl-C at a step counted over both phases."""
 
     def act(done, terms):
         phase_calls.append(done)
@@ -77,7 +77,7 @@ def dsetpack_network(pack):
 
 @pytest.mark.parametrize("step", [3, 6, 7, 10])
 def test_interrupted_and_resumed_gives_the_same_pack(data, tmp_path, step):
-    """Ctrl-C in pre-training, at its end, and in matching."""
+    """Ctrl-C comes in pre-training, at its end, and in matching."""
     straight = run_small(data, tmp_path)
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):

@@ -27,7 +27,7 @@ def pack(**card) -> dsetpack.Pack:
 
 
 class Says(nn.Module):
-    """Always the same logits."""
+    """Always gives the same logits."""
 
     def forward(self, x):
         return torch.tensor([0.0, 1.0]).expand(len(x), 2)
@@ -121,7 +121,7 @@ def test_evaluate_refuses_what_does_not_fit():
 
 
 def trained(made, seed, steps=None):
-    """What a seed's network is, from train() alone."""
+    """The network of a seed, trained with train() alone."""
     model = fresh(made, RECIPE, seed)
     train(model, made, recipe=RECIPE, augmentation=None, seed=derive(seed, "order"), device="cpu", steps=steps)
     return model
@@ -196,7 +196,7 @@ def test_one_pass_is_taken_where_it_is_worth_it(monkeypatch):
     monkeypatch.setattr(
         "dsetpack.trainers.evaluate.worthwhile", lambda models, *a: asked.append((len(models), *a)) or True
     )
-    monkeypatch.setattr("dsetpack.trainers.evaluate.train", None)  # not to be called
+    monkeypatch.setattr("dsetpack.trainers.evaluate.train", None)  # must not be called
     assert evaluate(made, test, seeds=3).seeds == 3
     assert asked == [(3, (1, 16, 16), 2, 8, RECIPE, torch.device("cpu"))]
 

@@ -30,7 +30,7 @@ def recorder(where: Context, settings: ExpertSettings = EXPERTS, width: int = 4)
 
 @pytest.mark.parametrize(("epoch_steps", "drop"), [(None, 0.0), (2, 0.0), (5, 0.0), (None, 0.25)])
 def test_an_expert_is_plain_sgd_on_the_real_data(tmp_path, epoch_steps, drop):
-    """With ``drop``, on the hardest of each batch."""
+    """With ``drop`` it trains on the hardest images of each batch."""
     where = context(tmp_path)
     settings = EXPERTS.model_copy(update={"epoch_steps": epoch_steps, "momentum": 0.5, "lr": 0.02, "drop": drop})
     found = recorder(where, settings)
@@ -71,7 +71,7 @@ def test_experts_learn_with_augmentation_of_each_image(tmp_path, monkeypatch):
 def test_experts_are_a_function_of_seed_and_number(tmp_path):
     first, second = recorder(context(tmp_path / "a", augment=DSA)), recorder(context(tmp_path / "b", augment=DSA))
     first.prepare()
-    second._record(2, experts_module.Meter("x", 1))  # alone, and first
+    second._record(2, experts_module.Meter("x", 1))  # without the experts before it
     assert first.path(2).read_bytes() == second.path(2).read_bytes()
 
 
@@ -99,7 +99,7 @@ def test_experts_are_cached_and_an_interrupted_recording_goes_on(tmp_path, monke
     assert "experts: 8/8 expert 2" in capsys.readouterr().err
     recorder(context(tmp_path)).prepare()
     more = recorder(context(tmp_path), EXPERTS.model_copy(update={"count": 4}))
-    more.prepare()  # keeps those that are there
+    more.prepare()  # keeps the existing ones
     assert made == [0, -1, 1, 2, 3]
     assert len(list(tmp_path.rglob("*.npy"))) == len([p for p in tmp_path.rglob("*") if p.is_file()]) == 4
 
@@ -144,7 +144,7 @@ OTHERS = {"epochs": 5, "epoch_steps": 2, "batch": 9, "lr": 0.2, "momentum": 0.5,
 
 
 def large(tmp_path, monkeypatch) -> Experts:
-    """Experts of 300,000 parameters, 30 epochs, in no time."""
+    """Experts of 300,000 parameters and 30 epochs, without any training."""
     found = recorder(context(tmp_path), ExpertSettings(count=1, epochs=30), width=128)
     size = found._dtype["parameters"].shape[0]
     assert size > 290_000
@@ -171,7 +171,7 @@ def test_only_the_rows_needed_are_read(tmp_path, monkeypatch):
     made = count_recordings(monkeypatch)
     assert [float(found(0, epoch)[0]) for epoch in (0, 25, 27, 30)] == [0.5, 25.5, 27.5, 30.5]
     assert made == []
-    assert float(found(0, 26)[0]) == 26.5  # found out, and recorded again
+    assert float(found(0, 26)[0]) == 26.5  # the damage is found, and the expert recorded again
     assert made == [0]
 
 

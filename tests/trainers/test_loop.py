@@ -38,7 +38,7 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, number):
     with pytest.raises(Interrupted, match=r"after 3 steps: saved in .*distill.pt") as caught:
         optimise(first, SCHEDULE, seed=7, run=Run(tmp_path / "b", on_step=at(2, lambda: interrupt(number))))
     assert caught.value.step == 3
-    torch.manual_seed(99)  # whatever happens in between does not matter
+    torch.manual_seed(99)  # what happens in between does not matter
     second = Toy()
     assert optimise(second, SCHEDULE, seed=7, run=Run(tmp_path / "b", resume=True)) == last
     same_state(straight.state_dict(), second.state_dict())
@@ -82,7 +82,7 @@ def test_signals_are_put_back(tmp_path):
     with pytest.raises(Interrupted, match="nothing was to be saved"):
         optimise(Toy(), SCHEDULE, seed=1, run=Run(on_step=at(0, interrupt)))
     assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(Interrupted, match="after 6 steps"):  # in the last step: what follows must stop, too
+    with pytest.raises(Interrupted, match="after 6 steps"):  # even in the last step: what follows must also stop
         optimise(Toy(), SCHEDULE, seed=1, run=Run(on_step=at(5, interrupt)))
 
 

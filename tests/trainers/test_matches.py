@@ -29,7 +29,7 @@ ALL = [(o, p) for o in objectives.known() for p in parameterizations.known()]
 OTHERS = ("adversary", "critic")
 """Loss terms of networks that play against the set."""
 STEPS = {"logits": 20, "mtt": 20}
-"""Where 10 are too few for what a step happens to see: a random expert and start, or fresh noise and networks."""
+"""More than 10 steps for objectives whose steps see a random expert and start, or fresh noise and networks."""
 
 GAME = {"adversary": {"width": 4}}
 VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
@@ -38,19 +38,19 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     *((o, "images", {"parameterization.labels": "learned"}) for o in ("dc", "frepo", "isa")),
     ("dm", "images", {"objective.real_batch": 16, "objective.drop": 0.2}),
 ]
-"""The pairs; HaBa's game; learned labels where an objective has use for them; ISA's way on DM."""
+"""The pairs; HaBa's game; learned labels if an objective can use them; ISA on DM."""
 
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory) -> Path:
-    """Experts and real means, made once for all."""
+    """Experts and real means, made once for all tests."""
     return tmp_path_factory.mktemp("cache")
 
 
 class Judge:
-    """The objective as it is at its start, on a set before or after learning: means over the same few steps.
+    """Measures the initial objective on a set before or after learning, as means over the same few steps.
 
-    Steps have networks (experts, draws of images) of their own; the adversary and the critic begin as the game's did.
+    Each step has its own networks (experts, draws of images); the adversary and the critic begin as in the game.
     """
 
     def __init__(self, chosen: DistillRecipe, folder: Path, cache: Path) -> None:
@@ -75,7 +75,7 @@ class Judge:
             terms = objective.backward(synthetic, step, generator(0, "judge", step))
             synthetic.zero_grad()
             means = {name: means.get(name, 0.0) + float(value) / steps for name, value in terms.items()}
-        if learned:  # draws of a judge move a generator's running statistics
+        if learned:  # the judge's draws moved a generator's running statistics
             synthetic.load_state_dict(self.state["synthetic"])
         return means, synthetic
 
@@ -92,10 +92,10 @@ class Judge:
     ],
 )
 def test_real_steps_lower_the_loss_and_the_pack_is_whole(objective, on, changes, cache, tmp_path):
-    """What falls is what the set minimises: all terms but those of its opponents.
+    """The sum of the terms that the set minimises falls: all terms except those of its opponents.
 
     For ``logits`` that is λ · matching + deceit + classes (the generator's side of the GAN), with λ = 30, so that the
-    matching term outweighs the game. It falls by itself, too; the others may rise where it pulls elsewhere.
+    matching term outweighs the game. It also falls by itself; the others may rise if it pulls elsewhere.
     """
     chosen = tiny(tmp_path, objective, on, {"schedule.steps": STEPS.get(objective, 10), **changes})
     out = tmp_path / "x.dpk"
@@ -118,7 +118,7 @@ def test_real_steps_lower_the_loss_and_the_pack_is_whole(objective, on, changes,
 
 
 def check_pack(pack: dsetpack.Pack, chosen: DistillRecipe, synthetic: Parameterization) -> None:
-    """The file holds the set: its images, labels and card; and a network trains on it."""
+    """Check that the file holds the set's images, labels and card, and that a network trains on it."""
     data, card = real(), pack.card
     assert (card.classes, card.shape, card.space.kind) == (data.classes, data.shape, "normalized")
     assert (card.epoch_rule, card.per_class) == (synthetic.epoch_rule, synthetic.per_class)
@@ -173,5 +173,5 @@ def test_there_is_a_pair_for_everything():
     assert {objective for objective, _ in pairs()} == set(objectives.known())
     assert {on for _, on in pairs()} == set(parameterizations.known())
     assert len(ALL) > len(pairs())
-    assert Schedule(steps=1).optimizer == "adam"  # what the learning rates here are for
+    assert Schedule(steps=1).optimizer == "adam"  # the learning rates here are for Adam
     assert len(real()) == 3 * EACH

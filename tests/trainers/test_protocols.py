@@ -1,4 +1,4 @@
-"""What a measurement is, settled before training."""
+"""How a measurement is done is decided before training."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ KNOWN = {
     "forgetting-svhn-ipc50": 0.272,
     "random-cifar100-ipc50": 0.3,
 }
-"""Read in the papers by eye, the first figure of each row."""
+"""The first figure of each row, read from the papers by eye."""
 
 
 @pytest.mark.parametrize(("name", "accuracy"), KNOWN.items())
@@ -58,7 +58,7 @@ def test_rows_are_named_after_what_they_are(name):
     assert method in method_names()
     assert int(count) == (found.ipc if "-ipc" in name else found.parameterization.sources)
     assert found.data in data_names()
-    assert found.figures or name.startswith("kfs-fashion-mnist-")  # which KFS does not report
+    assert found.figures or name.startswith("kfs-fashion-mnist-")  # KFS reports no figures for it
     for figure in found.figures:
         assert re.fullmatch(f"(?:{TABLES})(?:; (?:{TABLES}))*", figure.source)
 

@@ -60,7 +60,7 @@ def test_what_was_not_measured_is_not():
 
 
 def test_the_error_is_that_of_a_difference_of_two_means():
-    """Against the variance of all values about their own means, computed from the values themselves."""
+    """Compared with the variance of all values about their own means, computed from the values."""
     theirs, ours = [0.70, 0.72, 0.75, 0.71], [0.74, 0.78]
     sides = [
         metric(data(), value=statistics.fmean(values), std=statistics.stdev(values), seeds=len(values))

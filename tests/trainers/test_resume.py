@@ -1,6 +1,6 @@
 """Every method, interrupted in each of its phases and resumed, makes the same pack byte for byte.
 
-So it does after a step that came out as NaN and does not when it is done again: what was kept is the last good state.
+The same holds after a step whose loss is NaN only the first time, because the run keeps the last good state.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ METHODS: dict[str, tuple[str, str, dict[str, Any], set[str]]] = {
 """Objective, parameterization, changes, and the phases before matching."""
 
 LOOPS = {"pretrain", "gan", "select", "match"}
-"""Phases that go on with the step after the last one; others with the network or expert that was at work."""
+"""Phases that resume after the last step; the others repeat the network or expert that was at work."""
 
 
 def method(name: str, folder: Path) -> DistillRecipe:
-    """Its recipe."""
+    """The recipe of a method."""
     objective, on, changes, _ = METHODS[name]
     path = folder / "tiny.toml"
     path.write_text('method = "tiny"\n[evaluation]\nsteps = 3\n')
@@ -63,7 +63,7 @@ def method(name: str, folder: Path) -> DistillRecipe:
 
 
 class Watch:
-    """Counts the progress of every phase, and sends Ctrl-C at a number of one of them."""
+    """Counts the progress of every phase, and sends Ctrl-C at a chosen number in one of them."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counts: Counter[str] = Counter()

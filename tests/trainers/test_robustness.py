@@ -28,7 +28,7 @@ def test_lrs_by_hand():
 
 
 def test_ars_by_hand():
-    """Leads of 20 and 10 points: beta 0.15."""
+    """Leads of 20 and 10 points give beta 0.15."""
     assert augmentation_robust(0.20, 0.10) == pytest.approx((1.1618342 - 0.36787944) / 2.35040239, abs=1e-7)
     assert augmentation_robust(0.20, 0.10) == pytest.approx(0.3377952, abs=1e-6)
     assert augmentation_robust(0.20, 0.10, 0) == pytest.approx(normalised(0.10))

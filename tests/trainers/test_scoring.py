@@ -1,4 +1,4 @@
-"""Which trainings LRS and ARS are made of, kept and gone on with."""
+"""The trainings that LRS and ARS need, and how they are kept and resumed."""
 
 import json
 
@@ -17,7 +17,7 @@ from tests.support.score_cases import AUGMENT, RECIPE, data, pack
 
 
 class Trainer:
-    """In place of training: records what is asked for, and answers from a function of it."""
+    """Replaces training: records what is asked for, and answers with a function of it."""
 
     def __init__(self, monkeypatch, answer):
         self.asked, self.real, self.answer = [], 0, answer
@@ -36,7 +36,7 @@ class Trainer:
 
 
 def lead(pack, recipe, augmentation, seed):
-    """The pack 0.7, random 0.5 at a rate of 0.05, less elsewhere; 0.1 less without augmentation; 0.01 a seed."""
+    """The pack gets 0.7, random images 0.5 (less if the rate is not 0.05); 0.1 less unaugmented; 0.01 per seed."""
     base = 0.7 if pack.card.title == "mine" else 0.5 - abs(recipe.lr - 0.05)
     return base - 0.1 * (augmentation is None) + 0.01 * seed
 
@@ -111,7 +111,7 @@ def test_a_soft_pack_is_measured_with_hard_labels_and_random_images_with_a_teach
 
 
 def test_centred_labels_stay_centred(monkeypatch):
-    """As FRePo and ISA have them: regression targets that sum to zero."""
+    """FRePo and ISA have such labels: regression targets that sum to zero."""
     trainer = Trainer(monkeypatch, lead)
     real = data(8, seed=1)
     made = dsetpack.Pack.from_arrays(

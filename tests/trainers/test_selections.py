@@ -37,7 +37,7 @@ def noise(per_class: int = 9, classes: int = 2) -> ImageData:
 
 
 def stripes(per_class: int = 12, strength: int = 40) -> ImageData:
-    """Lines that lie or stand, under noise: more and more of it, so that some are easy and some are not."""
+    """Horizontal or vertical lines under growing noise, so that some images are easy and some are not."""
     g = torch.Generator().manual_seed(0)
     lines = torch.zeros(2 * per_class, 1, 16, 16)
     lines[::2, :, ::4] = lines[1::2, :, :, ::4] = strength
@@ -123,7 +123,7 @@ def test_k_center_covers_better_and_herding_keeps_the_mean_better_than_chance():
 
 
 def test_forgetting_against_a_history():
-    """Columns: examples; rows: what became of them each time they came up."""
+    """Columns are examples; rows say whether they were right each time they came up."""
     history = torch.tensor(
         [
             # always, never, learned late, forgotten once, twice, once and learned again
@@ -150,7 +150,7 @@ def test_forgetting_needs_no_equal_numbers_of_looks():
 
 
 def replayed(data: ImageData, settings: SelectionSettings, seed: int) -> tuple[torch.nn.Module, list[float]]:
-    """The network's training and what it forgets, in plain words."""
+    """The network's training and what it forgets, in plain code."""
     space = Normalized.fit(data.images)
     work = FeatureNetwork(settings, data, space, seed)
     net = work.net
@@ -167,7 +167,7 @@ def replayed(data: ImageData, settings: SelectionSettings, seed: int) -> tuple[t
         F.cross_entropy(logits, data.labels[index]).backward()
         optimiser.step()
     events = [sum(a and not b for a, b in itertools.pairwise(seen)) for seen in history]
-    assert {len(seen) for seen in history} == {settings.epochs}  # every image once an epoch
+    assert {len(seen) for seen in history} == {settings.epochs}  # every image once per epoch
     return net, [n if any(seen) else math.inf for n, seen in zip(events, history, strict=True)]
 
 
@@ -175,7 +175,7 @@ def test_forgetting_while_a_network_trains(tmp_path):
     data, settings = stripes(strength=10), SMALL.model_copy(update={"lr": 0.2, "epochs": 12})
     given = context(tmp_path, data)
     _, expected = replayed(data, settings, 0)
-    assert len(set(expected)) >= 3  # something to tell apart
+    assert len(set(expected)) >= 3  # the counts differ enough to rank images
     found = select("forgetting", given, 3, settings)
     for label in (0, 1):
         members = [i for i in range(len(data)) if data.labels[i] == label]
@@ -239,7 +239,7 @@ def test_interrupted_and_resumed_selections_are_the_same(tmp_path):
     for name, value in straight.net.state_dict().items():
         assert torch.equal(value, work.net.state_dict()[name])
     assert torch.equal(straight.forgetting.counts(), work.forgetting.counts())
-    again = FeatureNetwork(SMALL, data, Raw(), 0)  # a finished one is only read
+    again = FeatureNetwork(SMALL, data, Raw(), 0)  # a finished run is only read
     assert optimise(again, SMALL.schedule(len(data)), seed=0, run=run) == {}
     assert torch.equal(again.features(torch.arange(4)), straight.features(torch.arange(4)))
 

@@ -23,7 +23,7 @@ from tests.support.tiny_methods import tiny
 
 STAGES = [[3, 0], [4, 1]]
 PAIR = [[0, 3], [1, 4]]
-"""The same in order; class 2 is in none."""
+"""The same classes in order; class 2 is in no stage."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def staged(data, cache, stages=STAGES, **options):
 
 
 def garbled(data: ImageData, *classes: int) -> ImageData:
-    """Other images of these classes."""
+    """Replace the images of these classes by others."""
     images = data.images.clone()
     images[of(data, *classes)] = 255 - images[of(data, *classes)].flip(0)
     return replace(data, images=images)
@@ -97,7 +97,7 @@ def test_the_first_stage_is_an_ordinary_distillation_with_the_papers_milestones(
 
 
 def test_a_stage_depends_on_its_own_images_and_on_no_later_ones(data, cache, made):
-    """Causality, as seen from outside: other images elsewhere change nothing."""
+    """Causality, seen from outside: a stage is the same if images that it does not use change."""
     assert content(staged(garbled(data, 2), cache)) == content(made)
     later = staged(garbled(data, 4), cache)
     assert same_part(later.parts[0], made.parts[0])
@@ -105,7 +105,7 @@ def test_a_stage_depends_on_its_own_images_and_on_no_later_ones(data, cache, mad
     assert not torch.equal(later.parts[1].sources, made.parts[1].sources)
     first = distill_stages(data, STAGES[:1], settings=SMALL, cache=cache)
     assert same_part(first.parts[0], made.parts[0])
-    # of stage 0 a later one knows the decoders and the space, and no image
+    # a later stage knows the decoders and the space of stage 0, and no image
     assert content(add_stage(first, garbled(data, 0, 2, 3), STAGES[1], settings=SMALL, cache=cache)) == content(made)
 
 
@@ -197,7 +197,7 @@ def test_another_bank_is_another_run(data, cache, tmp_path):
 
 
 def test_decoders_count_once(made):
-    """16 × 16 images, 2 classes a stage: 512 floats; codes of 3 × 4 × 4; 2 decoders of 3·2·16 + 2 + 2·16 + 1."""
+    """16 × 16 images, 2 classes per stage: 512 floats; codes of 3 × 4 × 4; 2 decoders of 3·2·16 + 2 + 2·16 + 1."""
     assert [len(part) for part in made.parts] == [2 * ((512 - 2 * 131) // 96), 2 * (512 // 96)] == [4, 10]
     stages = made.card.provenance.settings["stages"]
     assert [(s["classes"], s["sources"], s["floats"]) for s in stages] == [

@@ -185,7 +185,7 @@ def test_released_strengths_of_scale(monkeypatch):
         assert value.max().item() == pytest.approx(1.2, abs=0.002)
         assert value.mean().item() == pytest.approx(
             (1.2 + 1 / 1.2) / 2, abs=0.01
-        )  # even in the ratio, not its logarithm
+        )  # uniform in the ratio, not its logarithm
     assert not torch.equal(matrix[:, 0, 0], matrix[:, 1, 1])
 
 
@@ -201,7 +201,7 @@ def test_released_strengths_of_rotate(monkeypatch):
 
 @pytest.mark.parametrize("op", OPS)
 def test_siamese_treats_two_batches_alike(op):
-    """The same images in batches of different sizes come out the same, at whatever place they stand."""
+    """The same images in batches of different sizes come out the same at any place."""
     dsa = Dsa(Augmentation(ops=(op,)))
     real = batch(9)
     synthetic = real[[5, 2]]

@@ -50,7 +50,7 @@ def test_a_mix_follows_equation_1():
             expected = mix.kept * rows + (1 - mix.kept) * rows[mix.partner]
             torch.testing.assert_close(mix.labels(y, 3), expected)
         both = [nn.functional.cross_entropy(logits, y) for y in (hard, hard[mix.partner])]
-        released = both[0] * mix.kept + both[1] * (1 - mix.kept)  # how the released codes say it
+        released = both[0] * mix.kept + both[1] * (1 - mix.kept)  # as the released codes compute it
         torch.testing.assert_close(nn.functional.cross_entropy(logits, mix.labels(hard, 3)), released)
     assert torch.equal(x, kept)
 

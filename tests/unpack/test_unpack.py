@@ -41,7 +41,7 @@ def haba_pack(tmp_path: Path) -> Pack:
 
 
 def raw_pixels(pack: Pack) -> np.ndarray:
-    """Worked out here: floor(x · 255 + 1/2) of clipped raw values, away from ties."""
+    """Computed independently: floor(x · 255 + 1/2) of clipped raw values, away from ties."""
     raw = pack.space.invert(pack.decode(range(len(pack)))[0]).clamp(0, 1)
     return np.floor(raw.numpy() * np.float32(255) + np.float32(0.5)).astype(np.uint8)
 

@@ -22,7 +22,7 @@ def test_quantize_stays_within_its_error_bound(values, bits, data):
     stored, restored, _ = through(Quantize(bits=bits, block=None if whole else block), values)
     assert stored.max() < 2**bits
     assert restored.dtype == np.float32
-    # Clipping is chosen by squared error, so the sum over each block is never above that of plain min/max.
+    # Clipping is chosen by squared error, so the sum of each block is never above that of plain min/max.
     block = values.shape if whole or not values.ndim else block
     for cell in np.ndindex(*(-(-n // b) for n, b in zip(values.shape, block, strict=True))):
         where = tuple(slice(i * b, (i + 1) * b) for i, b in zip(cell, block, strict=True))
@@ -32,7 +32,7 @@ def test_quantize_stays_within_its_error_bound(values, bits, data):
         codes = np.rint((piece - low) / step) if step else np.zeros_like(piece)
         plain = np.square(codes * step + low - piece).sum()
         slack = piece.size * (8 * np.spacing(np.float32(max(abs(low), abs(high), 1e-30)))) ** 2
-        edge = any(n % b for n, b in zip(values.shape, block, strict=True))  # edge blocks weigh repeated values
+        edge = any(n % b for n, b in zip(values.shape, block, strict=True))  # edge blocks count repeated values
         mine = np.square(restored[where].astype(np.float64) - piece).sum()
         limit = plain * (1 + 1e-5) + slack + 4 * np.sqrt(plain * slack)
         assert mine <= limit or edge
@@ -128,7 +128,7 @@ def test_quantize_refuses_what_it_cannot_hold():
 
 
 def test_many_small_blocks_take_no_more_memory_than_the_tensor():
-    """Blocks that overhang on every axis must not be spread past the tensor: (4/3)**14 would be 56 times its size."""
+    """Blocks that overhang on every axis must not be padded: that would take (4/3)**14 = 56 times the tensor's size."""
     shape, block = (3,) * 14, (2,) * 14
     grid = tuple(-(-n // b) for n, b in zip(shape, block, strict=True))
     step = Quantize(bits=8, block=block, scale="s", offset="s")

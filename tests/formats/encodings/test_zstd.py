@@ -1,4 +1,4 @@
-"""Frames of zstd: standard ones, checked ones."""
+"""zstd frames are standard, and a damaged frame is noticed."""
 
 import io
 

@@ -14,7 +14,7 @@ from tests.support.decoder_cases import (
 
 
 def test_haba_numbers_patches_last() -> None:
-    """Decoder hallucinator · f² + patch; the default is left out of the manifest."""
+    """The decoder is hallucinator · f² + patch; the manifest leaves out the default."""
     config = kind_config("haba").model_validate({"decoders": 3, "factor": 2})
     assert config.bank_size() == 12
     assert config.source_shape(CIFAR) == CIFAR
@@ -22,7 +22,7 @@ def test_haba_numbers_patches_last() -> None:
 
 
 def test_shared_layers_are_stored_once() -> None:
-    """``sigma`` and ``mu`` are each hallucinator's own."""
+    """Only ``sigma`` and ``mu`` belong to each hallucinator."""
     made = kind_config("haba").model_validate({"decoders": 5, "shared": True})
     for role, shape in made.bank_shapes(CIFAR, 10).items():
         assert shape[0] == (5 if role in ("sigma", "mu") else 1), role

@@ -33,7 +33,7 @@ def test_settings_are_strict_and_state_sizes(kind):
 
 
 def test_what_is_prepared_is_what_the_decoders_hold():
-    """``upsample`` two matrices; ``kfs`` with kernel 2 an affine map per decoder."""
+    """``upsample`` holds two matrices, ``kfs`` with kernel 2 an affine map per decoder."""
     upsample = kind_config("upsample").model_validate({"factor": 3})
     assert upsample.patch_size((3, 13, 17)) == (5, 6)
     assert upsample.prepared_floats((3, 13, 17)) == 13 * 5 + 17 * 6

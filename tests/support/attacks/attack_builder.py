@@ -1,10 +1,10 @@
-"""Files that attack a reader, each with the error that must meet it.
+"""Files that attack a reader, each with the error that the reader must raise.
 
     python -m tests.support.attacks.attack_builder        writes everything in tests/attacks/
 
-The same versions of zstd and HDF5 make the same bytes. Digests are right wherever the attack lies behind them.
-``stage`` says who must refuse: ``open`` (header, manifest and index, no data read), ``read`` (the chunks, found by
-``verify(hdf5=False)`` at the latest), or ``view`` (only the HDF5 part lies).
+The same versions of zstd and HDF5 make the same bytes. Digests are correct if the attack lies behind them. ``stage``
+says which step must refuse the file: ``open`` (reads header, manifest and index, but no data), ``read`` (reads chunks;
+``verify(hdf5=False)`` finds the error at the latest), or ``view`` (only the HDF5 part lies).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Attack:
-    """A file, who must refuse it, with which error."""
+    """A file, the step that must refuse it, and the error that it must raise."""
 
     name: str
     data: bytes
@@ -63,7 +63,7 @@ def quantized() -> Draft:
 
 
 def drawn() -> Draft:
-    """A sound pack of a generator of two images [1, 8, 8] a class."""
+    """A sound pack with a generator that makes two images [1, 8, 8] per class."""
     norm = ("weight", "bias", "running_mean", "running_var")
     shapes = {"fc.weight": (16, 4), "fc.bias": (16,), "out.weight": (1, 1, 3, 3), "out.bias": (1,)}
     shapes |= {f"fc_norm.{name}": (16,) for name in norm}
@@ -76,7 +76,7 @@ def drawn() -> Draft:
 
 
 def many_pairs(count: int, *, soft: bool = False) -> Draft:
-    """As many sources as decoders."""
+    """A pack with ``count`` sources and ``count`` decoders."""
     labels = np.zeros((count, 3), np.float32) if soft else np.zeros(count, np.uint8)
     tensors = {"sources": np.zeros((count, 1, 1, 1), np.float32), "labels": labels}
     for layer in range(2):
@@ -88,14 +88,14 @@ def many_pairs(count: int, *, soft: bool = False) -> Draft:
 
 
 def tall_patches() -> Draft:
-    """An image of a megabyte, whose patches are enlarged by a matrix of 32 GiB."""
+    """An image of one megabyte; enlarging its patches needs a matrix of 32 GiB."""
     tensors = {"sources": np.zeros((1, 1, 2**17, 2), np.float32), "labels": LABELS[:1]}
     part = PART | {"kind": "upsample", "config": {"factor": 2}, "sources": 1}
     return draft(tensors, CARD | {"shape": [1, 2**17, 2]}, part)
 
 
 def narrow_decoder() -> Draft:
-    """Many channels to one to many: less than a megabyte, whose layers in one have 256 GiB."""
+    """Layers from many channels to one and back: less than a megabyte, but 256 GiB if merged into one layer."""
     width = (2**16, 1, 1, 2**14)
     tensors = {"sources": np.zeros((1, width[0], 1, 1), np.float32), "labels": LABELS[:1]}
     for layer in range(3):
@@ -108,7 +108,7 @@ def narrow_decoder() -> Draft:
 
 @functools.cache
 def bomb(size: int) -> bytes:
-    """A zstd frame of ``size`` zeros: 32 KB for a gigabyte."""
+    """A zstd frame of ``size`` zeros; a gigabyte of zeros takes 32 KB."""
     made = zstandard.ZstdCompressor(level=19, write_content_size=True).compressobj(size=size)
     piece = bytes(1 << 20)
     return b"".join([*(made.compress(piece) for _ in range(size >> 20)), made.flush()])
@@ -361,7 +361,7 @@ def index() -> Iterator[tuple[str, bytes, str, str]]:
 
 
 def _gibibytes(chunks: int, shape: list[int], chunk: list[int]) -> bytes:
-    """Bytes that declare a gibibyte each, as an index may say in all honesty."""
+    """A file whose chunks declare a gibibyte each, which an index is allowed to do."""
     made = honest()
     data = bomb(1 << 20)
     places = [(len(made.tail) + n * len(data), len(data)) for n in range(chunks)]
@@ -514,7 +514,7 @@ def contents() -> Iterator[tuple[str, bytes, str, str]]:
 
 
 def attacks() -> list[Attack]:
-    """All of them."""
+    """All attacks."""
     groups = {"open": (headers, frames, texts, keys, index, scales, parts), "read": (contents,), "view": (views,)}
     made = [
         Attack(name, data, stage, error, match)
@@ -527,7 +527,7 @@ def attacks() -> list[Attack]:
 
 
 def versions() -> Json:
-    """The libraries whose version decides about bytes."""
+    """The versions of the libraries that determine the bytes."""
     return {"zstd": ".".join(map(str, zstandard.ZSTD_VERSION)), "hdf5": h5py.version.hdf5_version}
 
 

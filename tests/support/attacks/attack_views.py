@@ -1,4 +1,4 @@
-"""HDF5 parts that lie: the index is sound, and what an HDF5 tool would see is something else."""
+"""HDF5 parts that lie: the index is sound, but an HDF5 tool would see something else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def other(**lies: Any) -> Made:
 
 
 def instead(make: Callable[[h5py.File, str], object]) -> Made:
-    """Something else under the labels' name, while the index points to bytes that have no name."""
+    """Put something else under the labels' name; the index points to bytes without a name."""
 
     def made(file: h5py.File, name: str, data: bytes) -> int:
         at = hidden(file, data)
@@ -140,12 +140,12 @@ def _same_as_sources(file: h5py.File, _: str, __: bytes) -> int:
 
 
 def _twin(file: h5py.File, name: str) -> None:
-    """Other labels than those that the index has."""
+    """A dataset with other labels than the index has."""
     plain_dataset(file, name, frame(LABELS[::-1].tobytes()), LABELS)
 
 
 def _superblock(made: Draft, at: int, value: int) -> bytes:
-    """The file with a lie in its superblock, its checksum right."""
+    """The file with a lie in its superblock and a correct checksum."""
     tail = bytearray(behind(made.tail, 1024))
     tail[at : at + 8] = struct.pack("<Q", value)
     tail[44:48] = struct.pack("<I", lookup3(bytes(tail[:44])))

@@ -1,6 +1,6 @@
 """A pack file taken apart, changed, and put together again with correct digests around the change.
 
-It shares no code with the reader's header and manifest modules: what it knows of them it knows from SPEC.md.
+This module shares no code with the reader's header and manifest modules; it follows SPEC.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAGIC = b"\x8aDPK\r\n\x1a\n"
 Json = dict[str, Any]
 Made = Callable[[h5py.File, str, bytes], int]
 OPEN: list[h5py.h5d.DatasetID] = []
-"""Datasets without a name live in the file as long as they are open."""
+"""Datasets without a name stay in the file only while they are open."""
 
 
 def frame(data: bytes, dictionary: bytes = b"", **options: bool) -> bytes:
@@ -35,7 +35,7 @@ def frame(data: bytes, dictionary: bytes = b"", **options: bool) -> bytes:
 
 
 def header(**fields: Any) -> bytes:
-    """256 bytes with a right CRC-32."""
+    """A header of 256 bytes with a correct CRC-32."""
     crc = fields.pop("crc", None)
     body = struct.pack(
         "<8sHHIQQQQ32s32s64s",
@@ -80,7 +80,7 @@ class Draft:
         return [chunk for dataset in self.manifest["datasets"].values() for chunk in dataset["chunks"]]
 
     def digest_all(self) -> None:
-        """Right digests of every chunk that lies in the file, and of the rest."""
+        """Set the correct digest of every chunk that lies in the file, and of the rest."""
         known = [chunk for chunk in self.chunks() if type(chunk["offset"]) is int]
         for chunk in known:
             start = chunk["offset"]
@@ -106,11 +106,11 @@ class Draft:
 
         Args:
             text: the manifest's JSON, if not the canonical one.
-            packed: the manifest's frame, if not that of the JSON.
+            packed: the manifest's frame, if it is not made from the JSON.
             padding: what fills the user block.
-            superblock: whether the HDF5 superblock learns the user block's size.
-            digests: whether chunk and rest digests are made right.
-            **lies: header fields other than the right ones.
+            superblock: whether the HDF5 superblock records the user block's size.
+            digests: whether to correct the digests of chunks and rest.
+            **lies: header fields with wrong values.
         """
         size = lies.get("user_block", 0)
         needed = size or 512
@@ -161,14 +161,14 @@ def draft(
     *,
     compressed: bool = True,
 ) -> Draft:
-    """A pack with one dataset a tensor, one chunk each.
+    """A pack with one dataset per tensor and one chunk per dataset.
 
     Args:
-        tensors: by name, stored as they are.
-        card: the manifest's.
-        part: the only one.
-        special: other ways to make a dataset of this name in the HDF5 file; they return the chunk's place. A name
-            that is no tensor is made last.
+        tensors: the tensors by name; they are stored as they are.
+        card: the manifest's card.
+        part: the only part.
+        special: functions that make the dataset of this name in the HDF5 file and return the chunk's place. Names
+            that are not tensors are made last.
         compressed: whether chunks are zstd frames.
     """
     special = special or {}
@@ -210,7 +210,7 @@ def plain_dataset(
     filters: tuple[tuple[int, tuple[int, ...]], ...] = ((32015, (19,)),),
     mask: int = 0,
 ) -> int:
-    """The honest way to make a dataset, with room for lies; returns the chunk's place."""
+    """Make a dataset honestly, unless an argument lies; return the chunk's place."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_chunk(values.shape)
     creation.set_obj_track_times(False)
@@ -228,7 +228,7 @@ def plain_dataset(
 def timeless(image: bytes) -> bytes:
     """The HDF5 file with all times in its object headers (version 2) set to zero.
 
-    The library stamps them on whatever is not told otherwise, and nobody can tell it for a named type.
+    The library writes times unless it is told not to, and there is no way to tell it for a named type.
     """
     data, at = bytearray(image), -1
     while (at := data.find(b"OHDR\x02", at + 1)) >= 0:
@@ -243,5 +243,5 @@ def timeless(image: bytes) -> bytes:
 
 
 def hidden(file: h5py.File, data: bytes) -> int:
-    """The chunk's bytes in the file under no name at all."""
+    """Write the chunk's bytes into the file without a name."""
     return plain_dataset(file, "", data, np.zeros(len(data), np.uint8), filters=())

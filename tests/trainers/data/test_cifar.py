@@ -17,7 +17,7 @@ PIXELS = 3 * 32 * 32
 
 
 def write_cifar10(folder: Path, per_batch: int = 3) -> tuple[np.ndarray, np.ndarray]:
-    """The training images and labels; the test batch holds the first of them."""
+    """Write the files and return the training images and labels; the test batch holds the first of them."""
     folder.mkdir(parents=True, exist_ok=True)
     x, y = images(5 * per_batch), np.arange(5 * per_batch) % 10
     for batch in range(5):
@@ -73,12 +73,12 @@ def test_cifar10_from_mosaics_and_npz(tmp_path):
     with pytest.raises(FormatError, match=r"cifar10: no train_labels.npy for the mosaics train_"):
         load("cifar10", tmp_path)
     np.savez(tmp_path / "cifar10.npz", x_train=x[:5], y_train=y[:5], x_test=x[5:7], y_test=y[5:7])
-    assert np.array_equal(load("cifar10", tmp_path).images.numpy(), x[:5])  # before what else there is
+    assert np.array_equal(load("cifar10", tmp_path).images.numpy(), x[:5])  # the .npz file is preferred
     assert load("cifar10", tmp_path, "test").classes == CIFAR10
 
 
 class Bomb:
-    """What unpickles as a call."""
+    """An object whose unpickling is a call."""
 
     def __reduce__(self):
         return (pytest.fail, ("the pickle was loaded",))
@@ -102,7 +102,7 @@ def test_pickles_are_refused_unread(tmp_path, name, folder, files, inside):
             ask()
     write = {"cifar10": write_cifar10, "cifar100": write_cifar100}[name]
     write(tmp_path / {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}[name])
-    assert load(name, tmp_path).name == name  # beside the binary version they do not matter
+    assert load(name, tmp_path).name == name  # they do not matter if the binary version is there
 
 
 def test_damaged_cifar(tmp_path, monkeypatch):

@@ -40,8 +40,8 @@ def test_the_limits_that_are_not_exact():
 
 
 ORDERED = [name for name in GREY if name not in ("elastic_transform", "pixelate")]
-"""By pixels changed; the docstrings say why elastic_transform and saturate are not, pixelate's 26 and 25 of 28 pixels
-fall differently on the image."""
+"""Corruptions that change pixels more at each level. The docstrings say why elastic_transform and saturate do not;
+pixelate's 26 and 25 of 28 pixels fall differently on the image."""
 
 
 @pytest.mark.parametrize("name", ORDERED)

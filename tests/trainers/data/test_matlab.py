@@ -60,5 +60,5 @@ def test_damaged_matlab_files_are_errors_or_arrays(tmp_path):
             for place in rng.integers(0, len(bad), 3):
                 bad[place] = rng.integers(0, 256)
             path.write_bytes(bad[: rng.integers(1, len(bad) + 200)])
-            with contextlib.suppress(FormatError):  # whatever else it raises fails the test
+            with contextlib.suppress(FormatError):  # any other exception fails the test
                 read_matlab(path)

@@ -65,7 +65,7 @@ def test_damaged_svhn(tmp_path, monkeypatch):
         load("svhn", tmp_path)
     write_svhn(tmp_path)
     good = path.read_bytes()
-    later = good[:124] + b"\x00\x02" + good[126:]  # the header's version: that of MATLAB 7.3
+    later = good[:124] + b"\x00\x02" + good[126:]  # the version in the header is that of MATLAB 7.3
     for bad in (b"", b"no matrix", good[:100]):
         path.write_bytes(bad)
         with pytest.raises(FormatError, match=r"train_32x32.mat: not a MATLAB 5 file"):

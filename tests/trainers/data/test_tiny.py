@@ -18,7 +18,7 @@ def jpeg(value: int, mode: str = "RGB", side: int = 64) -> bytes:
 
 
 def write_tiny(folder: Path) -> None:
-    """Two classes whose order in ``wnids.txt`` is not the sorted one, two training images of each, three of val."""
+    """Write two classes that ``wnids.txt`` does not sort, with two training images each, and three images of val."""
     (folder / "val" / "images").mkdir(parents=True)
     (folder / "wnids.txt").write_text("n02\nn01\n")
     (folder / "words.txt").write_text("n00\tentity\nn01\tgoldfish, Carassius auratus\nn02\tEgyptian cat\n")

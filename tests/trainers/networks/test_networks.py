@@ -111,7 +111,7 @@ def test_weights_are_a_function_of_the_seed_alone():
 def test_instance_norm_ignores_contrast():
     model = network("convnet3", CIFAR, 10, width=8).double()
     x = torch.rand(2, *CIFAR, dtype=torch.float64)
-    block = model.body[:2]  # convolution and norm; the bias falls out with the mean
+    block = model.body[:2]  # convolution and norm; the norm removes the bias with the mean
     with torch.no_grad():
         block[0].bias.zero_()
         assert torch.allclose(block(x), block(3 * x), atol=1e-3)
@@ -126,11 +126,11 @@ def test_frepo_begins_as_in_flax():
     for layer in (model.body[4], model.body[8], model.head):
         scaled = layer.weight.detach() * layer.weight[0].numel() ** 0.5
         assert scaled.std().item() == pytest.approx(1, abs=0.01)  # LeCun's variance
-        assert 2.1 < scaled.abs().max() < 2.28  # cut off at two deviations of the normal before the cut
+        assert 2.1 < scaled.abs().max() < 2.28  # the normal is cut off at two of its standard deviations
         assert not layer.bias.any()
     norm, x = model.body[3], torch.randn(4, 128, 5, 5) + 7
     norm(x)
-    assert torch.allclose(norm.running_mean, 0.9 * x.mean((0, 2, 3)), atol=1e-5)  # 10% of the old mean, 0
+    assert torch.allclose(norm.running_mean, 0.9 * x.mean((0, 2, 3)), atol=1e-5)  # 10% of the old mean, which is 0
     deeper = network("frepo4-nonorm", (3, 64, 64), 10, width=4)
     assert deeper.embed(torch.rand(1, 3, 64, 64)).shape == (1, 8 * 4 * 16)
 
@@ -138,7 +138,7 @@ def test_frepo_begins_as_in_flax():
 def test_resnetap_pools_where_resnet_strides():
     model = network("resnetap10", FASHION, 10, width=2, seed=1).eval()
     assert {c.stride for c in model.modules() if isinstance(c, torch.nn.Conv2d)} == {(1, 1)}
-    block, x = model.body[4], torch.randn(2, 2, 9, 6)  # the first block of the second stage; norms are identities yet
+    block, x = model.body[4], torch.randn(2, 2, 9, 6)  # the first block of the second stage; norms are still identities
     inner = F.avg_pool2d(F.relu(F.conv2d(x, block.conv1.weight, padding=1) / SLACK), 2)
     residual = F.conv2d(inner, block.conv2.weight, padding=1) / SLACK
     shortcut = F.conv2d(F.avg_pool2d(x, 2), block.shortcut[0].weight) / SLACK  # a 1×1 convolution and a mean commute
@@ -150,7 +150,7 @@ def test_resnetap_pools_where_resnet_strides():
 
 
 def test_networks_of_torchvision_are_the_published_ones_but_for_the_stem():
-    """Counts of the papers' tables (with 1000 classes, and a 7×7 stem in DenseNet), by arithmetic for ours."""
+    """The counts are those of the papers' tables (1000 classes, DenseNet with a 7×7 stem), adapted to our stem."""
     pytest.importorskip("torchvision", reason="DenseNet-121 and EfficientNet-B0 are torchvision's", exc_type=Exception)
     published = {"densenet121": 7_978_856 - conv(3, 64, 7, False) + conv(3, 64, 3, False), "efficientnet-b0": 5_288_548}
     sides = {"densenet121": 4, "efficientnet-b0": 2}

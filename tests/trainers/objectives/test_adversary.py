@@ -83,7 +83,7 @@ def test_equation_3_is_the_direct_sum(labels, several, temperature):
 
 @pytest.mark.parametrize("labels", [None, [0, 1, 0, 2, 0]])
 def test_the_released_contrast_is_supcon(labels):
-    """Anchors, positives and others are all views but the anchor itself."""
+    """Every view is an anchor; its positives and others come from all other views."""
     f, total = F.normalize(features(2), dim=-1), 0.0
     views = [(i, f[j, i]) for j in range(2) for i in range(5)]
     for a, (i, anchor) in enumerate(views):
@@ -107,7 +107,7 @@ def test_gradients_of_both_terms(form):
 
 
 def alike(made: Haba, net: Any, numbers: tuple[Tensor, Tensor]) -> float:
-    """Eq. 5 of the set as it is."""
+    """Eq. 5 of the set in its current state."""
     with torch.no_grad():
         views = torch.stack([net.embed(made.images(pairs)) for pairs in numbers])
         return cosine_term(views).item()
@@ -192,7 +192,7 @@ def test_neither_players_gradient_leaks_into_the_other(tmp_path):
     alone = small_adversary()
     game(built(tmp_path), alone).backward(made, 0, torch.Generator().manual_seed(0))
     for p, q in zip(net.parameters(), alone.parameters(), strict=True):
-        assert torch.equal(p.grad, q.grad)  # whatever the inner objective is
+        assert torch.equal(p.grad, q.grad)  # the same for every inner objective
 
 
 def test_of_several_processes_that_share_the_work_one_plays(tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_of_several_processes_that_share_the_work_one_plays(tmp_path, monkeypatc
         assert (terms["adversary"] > 0) == (rank == 0)
         assert [p.grad is None for p in (made.bases, net.head.weight)] == [rank == 1] * 2
         drawn.append(torch.rand(1, generator=generator))
-    assert torch.equal(*drawn)  # what follows draws the same everywhere
+    assert torch.equal(*drawn)  # later draws are the same in all processes
 
 
 def test_the_game_passes_on_what_the_inner_objective_says(tmp_path):

@@ -60,7 +60,7 @@ def test_cosine_of_dead_rows_is_finite():
 def test_loss_of_a_linear_network_is_the_closed_form(doubles, distance):
     """Softmax regression: the gradient of the weights is the mean of (p - y) xᵀ; biases do not count.
 
-    Batches larger than a class hold all of it.
+    A batch larger than a class holds the whole class.
     """
     data, made = squares(), pixels()
     loss, objective = match(made, context(data), network="linear", distance=distance, real_batch=1000)
@@ -75,7 +75,7 @@ def test_loss_of_a_linear_network_is_the_closed_form(doubles, distance):
         real = data.images[data.labels == label].double().flatten(1).numpy() / 255
         synthetic = made.x[made.labels == label].detach().flatten(1).numpy()
         expected += loop_distance(distance, gradient(synthetic, label), gradient(real, label))
-    assert loss == pytest.approx(expected, rel=1e-6)  # real images are float32 before they are doubled
+    assert loss == pytest.approx(expected, rel=1e-6)  # real images are float32 before they become float64
 
 
 @pytest.mark.slow
@@ -111,7 +111,7 @@ def test_gradient_is_that_of_finite_differences(doubles, distance, options):
 
 
 def test_linear_layers_can_be_left_out(doubles):
-    """On equal terms the loss without the head plus that of the head alone is the whole."""
+    """The loss without the head plus that of the head alone is the whole loss."""
     made, where = pixels(), context()
     whole, objective = match(made, where, distance="mse", real_batch=1000)
     assert [g.ndim for g in objective._gradient(made.images(), made.labels)] == [4, 2]
@@ -128,7 +128,7 @@ def test_linear_layers_can_be_left_out(doubles):
 
 
 def test_real_and_synthetic_images_get_the_same_draw(doubles):
-    """If the set is the real data, nothing is left to match, whatever the augmentation."""
+    """If the set is the real data, nothing is left to match under any augmentation."""
     data = squares()
     where = context(data, augment=True)
     made = Pixels(where.real, data.labels)
@@ -137,7 +137,7 @@ def test_real_and_synthetic_images_get_the_same_draw(doubles):
         assert match(made, where, seed=seed, **settings)[0] < 1e-20
 
     class Apart(Dsa):
-        """Another draw at each call."""
+        """Makes a new draw at each call."""
 
         calls = 0
 
@@ -175,7 +175,7 @@ def test_draws_are_siamese_in_matching_and_per_sample_in_training(doubles):
     ("lr", "options"), [(0.1, {}), (1.0, {**dc.IDC, "outer": 5}), (0.1, {"distance": "l1", "outer": 5, "inner": 2})]
 )
 def test_the_loss_falls(lr, options):
-    """Real steps on a real network; measured by networks and real batches that it never saw."""
+    """Real steps on a real network, measured with networks and real batches that the set never saw."""
     where, made = context(squares(image=(1, 16, 16)), double=False), pixels(image=(1, 16, 16), dtype=torch.float32)
     made.lr = lr
     settings = dc.DcSettings(**{"width": 8, "real_batch": 8, "outer": 2, "inner": 2, **options})

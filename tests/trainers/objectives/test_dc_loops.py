@@ -38,7 +38,7 @@ def test_a_new_network_every_outer_cycle(monkeypatch):
         weights.append(objective.net.head.weight.detach().clone())
         objective.after(made, step, generator(0, step))
     assert seeds == [derive(5, "network", n) for n in range(3)]
-    assert len({tuple(w.flatten().tolist()) for w in weights}) == 7  # drawn anew, or trained
+    assert len({tuple(w.flatten().tolist()) for w in weights}) == 7  # each network is new or was trained
 
 
 def test_the_network_trains_on_the_updated_set(doubles):

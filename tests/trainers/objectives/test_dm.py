@@ -107,7 +107,7 @@ def test_classes_that_go_together():
 
 
 def test_what_depends_on_the_whole_batch_sees_it(monkeypatch):
-    """Batch norm, and a real side that leaves out what the synthetic one has."""
+    """Batch norm needs the whole batch; so does ``drop``, which leaves out real images near the synthetic means."""
     monkeypatch.setattr(dm, "TOGETHER", {"cpu": 1})
     monkeypatch.setattr(DistributionMatching, "_by_class", None)  # any use would fail
     data = images()
@@ -135,7 +135,7 @@ def test_partial_backward_is_unbiased(monkeypatch):
 
 
 def test_naive_subsampling_has_the_bias_of_equation_2():
-    """E[gradient of the loss on one random pair a class] - full gradient = gradient of Eq. 2."""
+    """E[gradient of the loss on one random pair per class] - full gradient = gradient of Eq. 2."""
     made, means = synthetic(), TinyMeans()
     expected = full_gradient(made)
 
@@ -151,7 +151,7 @@ def test_naive_subsampling_has_the_bias_of_equation_2():
         (sum(terms) / CLASSES).backward()
 
     bias = gradient(made, equation_2)
-    assert bias.norm() > 0.1 * expected.norm()  # it matters
+    assert bias.norm() > 0.1 * expected.norm()  # the bias is not negligible
     assert torch.allclose(average - expected, bias, rtol=1e-9, atol=1e-13)
 
 
@@ -179,7 +179,7 @@ def test_bad_arguments():
 
 
 def test_more_processes_than_classes(monkeypatch):
-    """A process without a class adds nothing; those with one add up to all."""
+    """A process without a class adds nothing; the others add up to the whole."""
     alone, together = synthetic(), synthetic()
     expected = DistributionMatching(TinyMeans()).backward(alone, 0, torch.Generator())["matching"]
     monkeypatch.setattr("dsetpack.trainers.parallel.world", lambda: CLASSES + 1)

@@ -72,7 +72,7 @@ def test_flip_doubling_doubles_the_set(monkeypatch):
             super().__init__(features, targets, *rest)
 
     monkeypatch.setattr(frepo, "KrrPredictor", Spy)
-    for channels, expected in ((1, 6), (3, 12)):  # by itself for 3 channels only
+    for channels, expected in ((1, 6), (3, 12)):  # the default doubles only for 3 channels
         work = built(frepo.FrepoSettings(**SMALL), where=context(images(channels=channels)))
         work.backward(0, generator(5))
         assert [len(v) for v in seen.pop()] == [expected, expected]
@@ -190,7 +190,7 @@ def spied(method, seen):
 
 
 def total(work: Distillation) -> float:
-    """The regression loss over all real images, mean over the pool."""
+    """The regression loss over all real images, averaged over the pool."""
     objective, x, y = work.objective, work.synthetic.images(), work.synthetic.targets()
     y = centred(work.synthetic.labels, CLASSES) if y is None else y
     data = objective.context.data
@@ -230,7 +230,7 @@ def test_interrupted_and_resumed_is_bit_identical(tmp_path, monkeypatch, setting
     monkeypatch.setattr(frepo.OnlineNetwork, "begin", spied(frepo.OnlineNetwork.begin, began))
     straight = built(chosen)
     optimise(straight, schedule, seed=3)
-    assert len(began) > SMALL["pool"]  # some started anew
+    assert len(began) > SMALL["pool"]  # some were started again
     assert max(member.updates for member in straight.objective.pool) > 0
 
     def interrupt(step, terms):

@@ -33,7 +33,7 @@ def test_the_easiest_samples_are_dropped():
     losses = torch.tensor([3.0, 1.0, 1.0, 5.0, 0.5, 1.0])
     assert isa.crucial(losses, 0).tolist() == [0, 1, 2, 3, 4, 5]
     assert isa.crucial(losses, 0.3).tolist() == [0, 1, 2, 3, 5]  # floor(1.8)
-    assert isa.crucial(losses, 0.5).tolist() == [0, 3, 5]  # of equal losses the earlier ones
+    assert isa.crucial(losses, 0.5).tolist() == [0, 3, 5]  # among equal losses the earlier ones are dropped
     assert isa.crucial(losses, 0.999).tolist() == [3]
     assert len(isa.crucial(torch.rand(1024), 0.2)) == 1024 - 204
     assert len(isa.crucial(torch.rand(100), 0.29)) == 71  # 0.29 * 100 < 29 in floating point
@@ -83,7 +83,7 @@ def test_isa_on_dm():
     far = sorted(range(10), key=lambda n: -float((real[n] - centre).square().sum()))[:7]
     assert torch.allclose(isa.crucial_mean(real, centre, 0.3), real[far].mean(0))
     assert torch.allclose(isa.crucial_mean(real, centre, 0), real.mean(0))
-    # why DM has no epsilon: interpolating between a class's samples leaves the gradient as it is
+    # why DM has no epsilon: interpolating between a class's samples does not change the gradient
     centre.requires_grad_()
     steps = -(real.roll(-1, 0) - real)
     pulls = []

@@ -65,7 +65,7 @@ def test_networks_are_redrawn_each_epoch():
     kinds, weights = [], []
     for epoch in range(12):
         net = teacher.at(epoch)
-        assert teacher.at(epoch) is net  # it stays for the epoch
+        assert teacher.at(epoch) is net  # the network stays for the epoch
         assert not teacher.optimizer.state
         teacher.learn(drawn(epoch))
         assert teacher.optimizer.state
@@ -89,7 +89,7 @@ def test_networks_learn_the_real_images():
 
 
 def test_a_step_is_eq_7(monkeypatch):
-    """The generator's gradient is that of L_g + λ · MSE, with the networks trained and the critic stepped before."""
+    """The generator's gradient is that of L_g + λ · MSE; here neither the networks nor the critic learn."""
     where = context(space=NORMALIZED)
     where = Context(**{**vars(where), "augment": Dsa(Augmentation(ops=("crop", "cutout"), mode="all"))})
     settings = logits(real_steps=0, weight=3.0, networks=("convnet3",))
@@ -124,7 +124,7 @@ def test_weights_of_the_matching():
 @pytest.mark.slow
 @pytest.mark.parametrize("matching", ["logits", "log-softmax", "features", "gradients"])
 def test_stage_2_lowers_its_loss(matching, monkeypatch):
-    """On all real images and as many drawn ones, with a network that knows the classes and stays as it is."""
+    """Measured on all real images and as many drawn ones, with a fixed network that knows the classes."""
     where = context(space=NORMALIZED)
     settings = logits(matching=matching, weight=1000, epoch_steps=60, batch=16, networks=("resnetap10",))
     made = TINY.model_copy(update={"lr": 1e-2}).build(where)

@@ -29,7 +29,7 @@ def test_cached_means_equal_direct_ones(tmp_path):
     space, networks = Normalized.fit(data.images), pool()
     RealMeans(networks, data, space, tmp_path).prepare()
     again = RealMeans(networks, data, space, tmp_path)
-    again._compute = None  # whatever is asked for must come from the disk
+    again._compute = None  # all means must come from the disk
     for number in range(3):
         found = again(number, networks.build(number, "cpu"), UNUSED)
         assert np.allclose(found.numpy(), direct_means(data, networks, space, number), rtol=1e-4, atol=1e-6)
@@ -93,12 +93,12 @@ def test_cache_keys_tell_everything_apart():
     assert RealMeans(pool(count=9), renamed, Raw()).key() == RealMeans(pool(), data, Raw()).key()
     with precision("bf16", torch.device("cpu")):
         assert RealMeans(pool(), data, Raw()).key() not in keys
-    with precision("tf32", torch.device("cpu")):  # of which a CPU has none
+    with precision("tf32", torch.device("cpu")):  # a CPU has no tf32
         assert RealMeans(pool(), data, Raw()).key() in keys
 
 
 def test_one_augmentation_for_both_sides(tmp_path):
-    """The real images themselves as the synthetic set: the loss is zero only under the same draw."""
+    """The synthetic set is the real images, so the loss is zero only if both sides get the same draw."""
     data, augment = images(), Dsa(Augmentation(ops=("color", "crop", "cutout", "scale", "rotate")))
     itself = Images(data.raw(), data.labels, Raw(), CLASSES)
     for means in (
@@ -109,7 +109,7 @@ def test_one_augmentation_for_both_sides(tmp_path):
         assert max(float(loss["matching"]) for loss in losses) < 1e-10
     alone = RealMeans(pool(), data, Raw(), tmp_path)
     alone.prepare()
-    alone.augmenter = means.augmenter  # of the synthetic side only: the means are on the disk
+    alone.augmenter = means.augmenter  # only for the synthetic side: the means are on the disk
     assert float(DistributionMatching(alone).backward(itself, 0, torch.Generator())["matching"]) > 1e-4
 
 

@@ -23,7 +23,7 @@ from tests.support.mtt_cases import CLASSES, DSA, IMAGE, SMALL, Pixels, context,
 
 
 def smooth_net() -> nn.Module:
-    """A network without kinks: finite differences mean something everywhere."""
+    """A network without kinks, so that finite differences are valid everywhere."""
     torch.manual_seed(1)
     body = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.GroupNorm(3, 3), nn.Tanh(), nn.AvgPool2d(2), nn.Flatten())
     return nn.Sequential(body, nn.Linear(3 * 4 * 5, CLASSES)).double()
@@ -50,7 +50,7 @@ class Walk:
 
 
 class Recorded:
-    """An augmentation that notes its seeds."""
+    """An augmentation that records its seeds."""
 
     def __init__(self) -> None:
         self.seeds: list[int] = []
@@ -247,7 +247,7 @@ def test_starts_beyond_the_recording_are_refused():
     with pytest.raises(ValidationError, match=r"need epoch 11; experts are recorded up to epoch 10: lower max_start"):
         MttSettings(max_start=10, expert_epochs=2, experts={"epochs": 10})
     with pytest.raises(ValidationError, match=r"max_start\n.*need epoch 21; experts are recorded up to epoch 20"):
-        MttSettings(experts={"epochs": 20})  # against the default of 20
+        MttSettings(experts={"epochs": 20})  # the default of max_start is 20
 
 
 def test_what_it_refuses(tmp_path):

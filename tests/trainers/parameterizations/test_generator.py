@@ -25,7 +25,7 @@ def test_the_papers_generator_has_3559363_parameters():
     assert budget.allowed == 30_720
     assert budget.used == 3_559_363 + 2 * (16 * 196 + 7 * 196)
     assert budget.used // budget.allowed == 116
-    assert settings.budget((3, 32, 32), 10, 50).decoder_floats == budget.used  # whatever the budget
+    assert settings.budget((3, 32, 32), 10, 50).decoder_floats == budget.used  # the same for every budget
     made = TINY.build(context())
     assert made.floats() == TINY.budget(IMAGE, CLASSES, 5).used
     assert sum(p.numel() for p in made.parameters()) == made.floats() - 2 * (16 * 6 + 4 * 6)
@@ -38,7 +38,7 @@ def test_it_is_built_from_the_seed_alone():
     assert same(first, TINY.build(context()))
     assert first.labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert first.per_class == 3
-    assert GeneratorSettings(width=2, noise=8).build(context()).per_class == 5  # the budget's
+    assert GeneratorSettings(width=2, noise=8).build(context()).per_class == 5  # from the budget
     assert [(g["name"], g["lr"], len(g["params"])) for g in first.groups()] == [("generator", 1e-3, 22)]
 
 
@@ -69,7 +69,7 @@ def test_drawing_uses_batch_statistics_and_moves_the_running_ones():
     norm = made.bank.fc_norm
     before = made.bank.fc(made.bank.condition(torch.randn(4, 8, generator=drawn()), labels))
     assert torch.allclose(norm.running_mean, 0.1 * before.mean(0), atol=1e-6)
-    assert torch.equal(made.draw(labels, drawn()), first)  # the running ones do not count while training
+    assert torch.equal(made.draw(labels, drawn()), first)  # running statistics are not used in training
     assert torch.allclose((first * 0.25 + 0.5), made.raw(labels, drawn()), atol=1e-6)
     assert made.eval().draw(labels, drawn()).sub(first).abs().max() > 1e-3
 

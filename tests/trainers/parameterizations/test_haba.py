@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
     [(10, 10, 9, 840), (10, 50, 49, 840), (10, 1, 1, 5 * 6312), (100, 10, 9, 31560 - 307200), (100, 1, 1, 31560)],
 )
 def test_bases_against_images_as_in_table_1(classes, ipc, bases, over):
-    """Five hallucinators are a little more than the one image per class that the paper takes off."""
+    """Five hallucinators cost a little more than the one image per class that the paper subtracts."""
     settings = HabaSettings(sources=bases, over_parameterisation=1.1)
     budget = settings.budget(CIFAR, classes, ipc)
     assert budget.decoder_floats == 5 * 6312
@@ -230,7 +230,7 @@ def test_hallucinators_may_start_near_the_identity(tmp_path, options, monkeypatc
     exact = built(tmp_path, start="identity", noise=0, **options).bank.product(made.bases)
     torch.testing.assert_close(exact, bases.expand_as(exact), rtol=0, atol=1e-5)
     noisy = built(tmp_path, start="identity", noise=0.1, **options).bank.product(made.bases)
-    assert 0.1 < (noisy - bases).square().mean().sqrt() < 0.2  # that of sigma and mu, not of the shift under the ReLU
+    assert 0.1 < (noisy - bases).square().mean().sqrt() < 0.2  # from sigma and mu, not from the shift under the ReLU
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_hallucinators_without_convolutions_of_their_own_start_apart(tmp_path, o
 
 
 def test_a_small_basis_is_enlarged_and_then_hallucinated(tmp_path):
-    """Table 3's way: with hallucinators of depth 0 at their start, an image is its enlarged small basis."""
+    """As in table 3: with hallucinators of depth 0 at their start, an image is its enlarged small basis."""
     made = built(tmp_path, factor=2, depth=0, noise=0)
     enlarged = F.interpolate(made.bases[1:2, :, 4:, :4], size=(8, 8), mode="bilinear")[0]
     for hallucinator in range(3):

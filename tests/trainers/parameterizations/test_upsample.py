@@ -42,7 +42,7 @@ def test_patches_start_from_shrunk_real_images(tmp_path, image, factor):
 
 @pytest.mark.parametrize("resize", ["bilinear", "area"])
 def test_each_patch_decodes_to_its_own_image(tmp_path, resize):
-    """Pair p is pick p: constant images stay what they are through shrinking and enlarging."""
+    """Pair p is pick p; constant images do not change when they are shrunk and enlarged."""
     values = torch.arange(8.0)
     sources = tiled(values.view(-1, 1, 1, 1).expand(8, 3, 8, 10), UpsampleConfig(factor=2), resize)
     assert sources.shape == (2, *IMAGE)
@@ -124,7 +124,7 @@ def test_clipped_sources_stay_where_pixels_are(tmp_path, optimizer):
     assert (sources <= high).all()
     assert (sources == high).any()
     first, second = made.images(torch.tensor([0])), made.images(torch.tensor([1]))
-    (first.sum() * second.sum()).backward()  # clipping once a step leaves the graph alone
+    (first.sum() * second.sum()).backward()  # clipping once per step leaves the graph alone
     zca = Zca.fit(given.data.images)
     with pytest.raises(FormatError, match="clip: pixels of a ZCA space have no range"):
         upsample.UpsampleSettings(clip=True).build(context(tmp_path, zca))

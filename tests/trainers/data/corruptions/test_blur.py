@@ -1,4 +1,4 @@
-"""Blur: means stay, disks are areas, trails and centres."""
+"""Blur: means, areas of disks, trails and centres."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_a_disk_inside_a_pixel_is_no_blur(radius):
 
 @pytest.mark.parametrize("radius", [0.9, 1.6, 3.0])
 def test_disk_weights_are_areas(radius):
-    """The middle row's outermost pixel and the whole, against Monte Carlo; the axes are alike."""
+    """The whole disk agrees with Monte Carlo, and its axes are alike."""
     kernel = disk(radius).double()
     rng = np.random.default_rng(0)
     angle, distance = rng.uniform(0, 2 * np.pi, 400_000), radius * np.sqrt(rng.uniform(0, 1, 400_000))
@@ -77,7 +77,7 @@ def test_motion_blur_leaves_a_trail_to_one_side_of_a_point():
     moved = torch.hypot(columns - 16, rows - 16)
     assert torch.allclose(moved, torch.full((64,), length), atol=0.02)
     assert float(((rows - 16).abs() - (columns - 16).abs()).max()) < 0.02  # within 45 degrees
-    assert len({round(float(r), 3) for r in rows}) > 50  # each image its own direction
+    assert len({round(float(r), 3) for r in rows}) > 50  # each image has its own direction
 
 
 def test_zoom_blur_keeps_the_centre_and_point_symmetry():
