@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import io
 import sys
+import warnings
 from typing import Any
 
 import click
 
 from dsetpack.formats.errors import DsetpackError
+from dsetpack.formats.notices import Notice
 
 _COMMANDS = {
     "info": "info",
@@ -34,6 +36,9 @@ _COMMANDS = {
 }
 
 
+_python = warnings.showwarning
+
+
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -48,6 +53,7 @@ class _LazyGroup(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="replace")  # not every code page has all characters that we print
+        warnings.showwarning = _show
         try:
             return super().invoke(ctx)
         except (DsetpackError, OSError) as error:
@@ -56,6 +62,14 @@ class _LazyGroup(click.Group):
         except KeyboardInterrupt as stop:
             click.echo(str(stop) or "interrupted", err=True)
             sys.exit(130)
+
+
+def _show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Print a notice as one line; other warnings as Python does."""
+    if issubclass(category, Notice):
+        click.echo(f"note: {message}", err=True)
+    else:
+        _python(message, category, *place, **more)
 
 
 def message(error: Exception) -> str:

@@ -73,7 +73,19 @@ def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> fl
     "--factor", type=click.IntRange(1), help="For IDC: smaller images per side of each image; 1 for plain images."
 )
 @click.option("--experiment", type=click.IntRange(0), help="For DC, DSA and DM: the number of the set in the file.")
+@click.option("--split", type=click.Choice(["train", "test"]), help="The split of SOURCE to read; by default train.")
+@click.option(
+    "--axes", type=click.Choice(["NCHW", "NHWC"], case_sensitive=False), help="The order of the axes of images."
+)
+@click.option("--drop-alpha", is_flag=True, help="Drop the alpha channel of images.")
+@click.option("--absent", is_flag=True, help="Accept classes without images.")
+@click.option("--method", help="The method that made SOURCE, such as dsa.")
+@click.option("--recipe", help="The recipe to train with, by name, such as dc-mnist-ipc10; see 'dsetpack recipes'.")
 @click.option("--title", help="The title of the pack.")
+@click.option("--description", help="A text about the pack, before what the conversion says.")
+@click.option("--license", help="The licence of the data, such as MIT or CC-BY-4.0.")
+@click.option("--author", help="Who made the set.")
+@click.option("--url", help="Where the set comes from.")
 @click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
 def command(
     source: Path,

@@ -18,7 +18,7 @@ from typing import Literal
 from dsetpack.convert._assemble import assemble
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
-from dsetpack.convert.base import Given, Layout
+from dsetpack.convert.base import Axes, Given, Layout, Split
 from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
@@ -79,8 +79,18 @@ def convert(
     lr: float | Literal["none"] | None = None,
     factor: int | None = None,
     experiment: int | None = None,
+    split: Split | None = None,
+    axes: Axes | None = None,
+    drop_alpha: bool = False,
+    absent: bool = False,
     dataset: str | None = None,
+    method: str | None = None,
+    recipe: str | None = None,
     title: str | None = None,
+    description: str | None = None,
+    license: str | None = None,  # noqa: A002 - the card's word
+    author: str | None = None,
+    url: str | None = None,
     limits: Limits | None = None,
 ) -> Pack:
     """Convert a file or folder to a pack.
@@ -98,9 +108,19 @@ def convert(
         lr: the learning rate of the card's recipe; ``none`` for no recipe.
         factor: only for IDC: the number of smaller images per side.
         experiment: only for DC, DSA and DM: the number of the set in the file.
+        split: the split to read, ``train`` or ``test``, of a source that has both; by default ``train``.
+        axes: the order of the axes of images, ``NCHW`` or ``NHWC``; by default it is found from the shape, or asked
+            for where both could be meant.
+        drop_alpha: drop the alpha channel of images; without it, an image with one is refused.
+        absent: accept classes without images.
         dataset: the name of the real data, such as ``cifar10``; it is only used for the card, for class names and for
             the augmentation.
-        title: the title of the pack.
+        method: the method that made the set, such as ``dsa``; by default what the source says.
+        recipe: the recipe whose training the card takes, such as ``dc-mnist-ipc10``; by default that of method,
+            ``dataset`` and images per class.
+        title, description, license: texts of the card.
+        author: who made the set; it becomes the card's ``credit``.
+        url: where the set comes from; it becomes ``extra["url"]`` of the card.
         limits: how many bytes the file may declare.
 
     Returns:
@@ -131,8 +151,18 @@ def convert(
         lr=lr,
         factor=factor,
         experiment=experiment,
+        split=split,
+        axes=axes,
+        drop_alpha=drop_alpha,
+        absent=absent,
         dataset=dataset,
+        method=method,
+        recipe=recipe,
         title=title,
+        description=description,
+        license=license,
+        author=author,
+        url=url,
         limits=limits or Limits(),
     )
     return assemble(layout_of(name).read(path, given), given, name)

@@ -17,6 +17,8 @@ from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.formats.limits import Limits
 from dsetpack.spaces import Space
 
+Axes = Literal["NCHW", "NHWC"]
+Split = Literal["train", "test"]
 LABEL_RULES = ("order", "hard", "softmax", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
 
@@ -32,8 +34,14 @@ class Given:
         lr: the learning rate to train with; ``none`` for a pack without a recipe.
         factor: the number of patches per side that each image of an IDC release holds; 1 for plain images.
         experiment: the number of the set in a file of several sets, from 0.
+        split: the split to read of a source that has several: ``train`` or ``test``.
+        axes: the order of the axes of images: ``NCHW`` or ``NHWC``.
+        drop_alpha: whether the alpha channel of images is dropped.
+        absent: whether classes without images are intended.
         dataset: the usual name of the real data.
-        title: the title of the pack.
+        method: the method that made the set, such as ``dsa``.
+        recipe: the recipe whose training the card takes: a name such as ``dc-mnist-ipc10``.
+        title, description, license, author, url: what the card tells people.
         limits: how many bytes the files may declare.
     """
 
@@ -43,8 +51,18 @@ class Given:
     lr: float | Literal["none"] | None = None
     factor: int | None = None
     experiment: int | None = None
+    split: Split | None = None
+    axes: Axes | None = None
+    drop_alpha: bool = False
+    absent: bool = False
     dataset: str | None = None
+    method: str | None = None
+    recipe: str | None = None
     title: str | None = None
+    description: str | None = None
+    license: str | None = None
+    author: str | None = None
+    url: str | None = None
     limits: Limits = field(default_factory=Limits)
 
 
