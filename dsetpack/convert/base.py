@@ -96,6 +96,7 @@ class Found:
         centred: whether soft labels are regression targets whose rows sum to about zero.
         target_scale: the scale of centred labels: the release starts from one-hot · scale - scale / classes.
         classes: the class names.
+        split: the split that was read, if the source has splits.
         space: the pixel space, if the layout fixes it.
         space_hint: the usual space of this layout, for the message that asks for it.
         kind, config, bank: the decoder; ``bank`` holds its tensors by role.
@@ -118,6 +119,7 @@ class Found:
     centred: bool = False
     target_scale: float | None = None
     classes: tuple[str, ...] | None = None
+    split: str | None = None
     space: Space | None = None
     space_hint: str = ""
     kind: str = "images"
