@@ -6,6 +6,7 @@ import csv
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from typing_extensions import override
 
@@ -24,9 +25,9 @@ from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
 class FolderLayout(Layout):
     """Image files, whose space is raw. They are read in sorted order, or in the order of ``labels.csv``.
 
-    ``labels.csv`` has a header. Its columns are ``file`` and ``label`` (further columns are ignored), or ``file`` and
-    one column of floats per class, with the class name as its header. If ``dsetpack unpack`` wrote a ``card.json``, it
-    says the rest.
+    ``labels.csv`` has a header. Its columns are ``file`` and ``label``, a class number or name (further columns are
+    ignored), or ``file`` and one column of floats per class, with the class name as its header. If ``dsetpack unpack``
+    wrote a ``card.json``, it says the rest.
     """
 
     recognised: ClassVar[str] = "a folder with labels.csv (file, label), or with one sub-folder of images per class"
@@ -59,7 +60,7 @@ def _sorted(path: Path, split: str | None) -> dict[str, Any]:
     return {
         "images": found.files,
         "files": found.files,
-        "labels": torch.from_numpy(found.labels),
+        "labels": np.array(found.classes)[found.labels],
         "labels_where": f"{path.name}: labels",
         "classes": found.classes,
         "split": found.split,
@@ -79,15 +80,17 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         if len(header) < 2 or header[0] != "file" or not rows:
             raise FormatError(f"columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected")
         hard = header[1] == "label"
+        named = hard and not any(_is_number(row[1]) for row in rows if len(row) > 1)
         columns = 1 if hard else len(header) - 1
-        values, images = [], []
+        values: list[Any] = []
+        images = []
         for number, row in enumerate(rows, 2):
             if len(row) != len(header):
                 raise FormatError(f"line {number} has {len(row)} columns; {len(header)} expected")
             with at(f"line {number}"):
-                values.append(_values(row[1 : 1 + columns], hard))
+                values.append(_name(row[1]) if named else _values(row[1 : 1 + columns], hard))
                 images.append(_inside(path, row[0]))
-    labels = torch.tensor([int(value) for (value,) in values]) if hard else torch.tensor(values, dtype=torch.float32)
+    labels = np.array(values, np.str_ if named else np.int64 if hard else np.float32)
     return {
         "images": tuple(images),
         "files": (listing, *images),
@@ -95,6 +98,20 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         "labels_where": f"{LABELS_FILE}: labels",
         "classes": None if hard else tuple(header[1:]),
     }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise FormatError("no label; a class name expected")
+    return text
 
 
 def _values(texts: list[str], hard: bool) -> list[float]:

@@ -57,6 +57,23 @@ def absent(labels: NDArray[Any], classes: int) -> list[int]:
     return found
 
 
+def count_classes(labels: NDArray[np.int64]) -> int:
+    """The number of classes that class numbers use, which is at least one.
+
+    Raises:
+        FormatError: if they skip a number: a class without images, or a sign that they do not start at 0.
+    """
+    used = np.unique(labels)
+    skipped = np.flatnonzero(used != np.arange(len(used)))
+    if not len(skipped):
+        return max(len(used), 1)
+    other = ", or number them from 0: labels - 1" if used[0] == 1 else ""
+    raise FormatError(
+        f"{span(labels)} and none is {skipped[0]}; if that class has no images, declare the classes (classes=, or an "
+        f"array 'classes' in an .npz){other}"
+    )
+
+
 def span(labels: NDArray[Any]) -> str:
     """The smallest and the largest class number, for a message."""
     return f"labels {labels.min()}..{labels.max()}"

@@ -59,8 +59,8 @@ def places(own: Sequence[str], declared: Sequence[str] | int, first: int = 0) ->
         raise FormatError(f"the source has {len(own)} classes ({few(own)}), and {len(names)} are declared")
     if sorted(numbers) == list(range(1, len(own) + 1)):
         raise FormatError(
-            f"classes {few(own)} for {few(names)}: class numbers start at 0; say labels='one-based' (--labels "
-            "one-based) if 1 is the first class"
+            f"classes {few(own)} for {few(names)}: class numbers start at 0; number them from 0, or convert with "
+            "labels='one-based' (--labels one-based)"
         )
     notice(f"the source's classes {few(own)} are renamed in their order: {few(names)}")
     return names, list(range(len(own)))

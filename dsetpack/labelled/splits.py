@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.model import printable
 from dsetpack.formats.notices import notice
 
 SPLITS: Mapping[str, tuple[str, ...]] = {
@@ -54,28 +55,50 @@ def split_folders(path: Path) -> dict[str, Path]:
     no other sub-folders. Otherwise it is a class of that name.
     """
     children = {child.name.lower(): child for child in sorted(subfolders(path), reverse=True)}
-    named = {
-        split: next((children[word] for word in words if word in children), None) for split, words in SPLITS.items()
-    }
-    found = {split: folder for split, folder in named.items() if folder is not None}
+    held = {split: [children[word] for word in words if word in children] for split, words in SPLITS.items()}
+    found = {split: folders[0] for split, folders in held.items() if folders}
     others = set(children).difference(*SPLITS.values())
     return {} if others and not any(map(subfolders, found.values())) else found
 
 
+def named_arrays(names: Iterable[str], split: str | None, where: str) -> tuple[Pair, str | None]:
+    """Find the arrays of a split (``x_train``, ``test_images``), or those of a set without splits (``images``).
+
+    Args:
+        names: the names of all arrays.
+        split: the split to read; None for ``train``, or for the only one, with a notice. Arrays without a split are
+            their own ``train``.
+        where: what holds the arrays, for messages.
+
+    Returns:
+        the names of the arrays, and their split; None if there are no splits.
+
+    Raises:
+        FormatError: if there are no images, or not those of the split.
+    """
+    held = tuple(names)
+    if (plain := _pair(held)) is not None and split != "test":
+        return plain, None
+    splits = split_arrays(held)
+    if splits:
+        chosen = taken(splits, split, where)
+        return splits[chosen], chosen
+    known = printable(", ".join(sorted(held))) or "nothing"
+    if plain is not None:
+        raise FormatError(f"{where}: the test split needs arrays such as x_test and y_test; it holds {known}")
+    raise FormatError(f"{where}: no array of images ({', '.join(IMAGES)}, or x_train); it holds {known}")
+
+
 def split_arrays(names: Iterable[str]) -> dict[str, Pair]:
-    """The arrays of each split, such as ``x_train`` or ``train_images``; empty if there are no splits."""
-    known = {name.lower(): name for name in names}
-    named = {split: [_pair(known, f"_{word}", f"{word}_") for word in words] for split, words in SPLITS.items()}
+    """The arrays of each split; empty if there are no splits."""
+    held = tuple(names)
+    named = {split: [_pair(held, f"_{word}", f"{word}_") for word in words] for split, words in SPLITS.items()}
     return {split: next(filter(None, pairs)) for split, pairs in named.items() if any(pairs)}
 
 
-def plain_arrays(names: Iterable[str]) -> Pair | None:
-    """The arrays of images and of labels without a split, such as ``images`` and ``labels``; None without images."""
-    return _pair({name.lower(): name for name in names})
-
-
-def _pair(known: Mapping[str, str], suffix: str = "", prefix: str = "") -> Pair | None:
-    """The arrays of images and labels whose names end or begin with the split."""
+def _pair(names: Iterable[str], suffix: str = "", prefix: str = "") -> Pair | None:
+    """The arrays of images and labels under their usual names, which end or begin with the split; None if no images."""
+    known = {name.lower(): name for name in names}
 
     def first(words: tuple[str, ...]) -> str | None:
         spelled = (name for word in words for name in (word + suffix, prefix + word))

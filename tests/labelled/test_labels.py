@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.labelled.labels import absent, read_labels
+from dsetpack.labelled.labels import absent, count_classes, read_labels, span
 
 NUMBERS = np.array([2, 0, 1, 2])
 
@@ -67,3 +67,14 @@ def test_a_type_that_was_narrower_counts():
 def test_classes_without_images():
     assert absent(NUMBERS, 5) == [3, 4]
     assert absent(np.array([[0.5, 0.5, 0], [1, 0, 0]]), 3) == [2]
+
+
+def test_class_numbers_say_how_many_classes_there_are_if_they_use_all():
+    assert count_classes(np.array([1, 0, 2, 2])) == 3
+    assert count_classes(np.array([], np.int64)) == 1
+    assert span(NUMBERS) == "labels 0..2"
+    with pytest.raises(FormatError, match=r"1..10 and none is 0; .*, or number them from 0: labels - 1"):
+        count_classes(np.arange(1, 11))
+    for labels, gap in (([0, 1, 3], 2), ([5], 0), ([0, 10**15], 1)):
+        with pytest.raises(FormatError, match=f"none is {gap}; if that class has no images, declare .*npz.$"):
+            count_classes(np.array(labels))

@@ -6,7 +6,7 @@ import pytest
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import Notice
-from dsetpack.labelled.splits import Pair, plain_arrays, split_arrays, split_folders, taken
+from dsetpack.labelled.splits import Pair, named_arrays, split_arrays, split_folders, taken
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,14 @@ def test_arrays_of_splits(names, found):
     assert split_arrays(names) == {split: Pair(*pair) for split, pair in found.items()}
 
 
-def test_arrays_without_splits():
-    assert plain_arrays(["labels", "y", "Image", "x"]) == Pair("Image", "labels")
-    assert plain_arrays(["x_train", "labels"]) is None
+def test_arrays_without_splits_are_their_own_train():
+    for split in (None, "train"):
+        assert named_arrays(["labels", "y", "Image", "x"], split, "here") == (Pair("Image", "labels"), None)
+    with pytest.raises(FormatError, match="here: the test split needs arrays such as x_test and y_test; it holds x"):
+        named_arrays(["x"], "test", "here")
+    with pytest.raises(FormatError, match=r"here: no array of images .*; it holds a, y_train"):
+        named_arrays(["y_train", "a"], None, "here")
+    assert named_arrays(["x", "x_test", "y_test"], "test", "here") == (Pair("x_test", "y_test"), "test")
 
 
 def test_the_split_that_is_taken_is_said_unless_it_was_asked_for():

@@ -22,7 +22,7 @@ def test_npz(tmp_path):
 def test_bad_npz(tmp_path):
     path = tmp_path / "bad.npz"
     np.savez(path, x_train=np.zeros((2, 4, 4), np.uint8))
-    with pytest.raises(FormatError, match="no array 'y_train'; it holds x_train"):
+    with pytest.raises(FormatError, match="no array of labels for 'x_train'; it holds x_train"):
         load(path)
     np.savez(path, x_train=np.array([{}, {}]), y_train=np.zeros(2, int))
     with pytest.raises(FormatError, match="not plain numbers"):
