@@ -11,6 +11,7 @@ from PIL import Image
 
 from dsetpack.convert import convert
 from dsetpack.formats.notices import Notice
+from dsetpack.trainers.data import load
 from tests.support.bad_sources import refused
 
 FASHION = (
@@ -52,6 +53,7 @@ def test_twelve_numbered_folders_keep_their_numbers(tmp_path, classes):
     pack = convert(folder(tmp_path, names), classes=classes)
     assert named(pack) == dict(enumerate(classes if isinstance(classes, tuple) else names))
     assert pack.card.classes[10] == named(pack)[10]
+    assert torch.equal(load(tmp_path).labels, pack.labels)
 
 
 def test_declared_names_in_another_order_renumber_the_labels(tmp_path):
