@@ -100,11 +100,14 @@ def convert(
         layout: one of ``layout_names()``; by default the layout that ``detect`` finds.
         space: the pixel space of the file's values: ``Raw()``, ``Normalized(...)``, ``Zca.fit(...)``, or a ``Zca``
             with a given matrix. It is declared, not applied: no value is changed.
-        labels: ``order`` (the same number of images per class, class by class), a ``.npy`` or ``.pt`` file of labels,
-            or the meaning of soft labels: ``softmax`` (logits, converted to probabilities), ``centred`` (targets, kept
-            as they are), ``uncentred`` (undo the centring of FRePo and RFAD) or ``hard`` (keep the largest entry).
+        labels: ``order`` (the same number of images per class, class by class); ``one-based`` (class number 1 is the
+            first class); the meaning of soft labels: ``softmax`` (logits, converted to probabilities),
+            ``probabilities`` (kept as they are), ``renormalised`` (each row divided by its sum), ``centred`` (targets,
+            kept as they are), ``uncentred`` (undo the centring of FRePo and RFAD) or ``hard`` (keep the largest
+            entry); or a ``.npy`` or ``.pt`` file of labels, alone or with its rule: ``y.npy:softmax``.
         classes: class names, or their number; by default those in the file, those of ``dataset``, or the number that
-            the labels need.
+            the labels need. If the source has names, the same ones in another order renumber its labels; other names
+            rename its classes in their order, or by number if they are numbers.
         lr: the learning rate of the card's recipe; ``none`` for no recipe.
         factor: only for IDC: the number of smaller images per side.
         experiment: only for DC, DSA and DM: the number of the set in the file.

@@ -10,13 +10,15 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
+from dsetpack.convert._classes import in_classes
 from dsetpack.convert._files import sha256
-from dsetpack.convert._labels import class_names, labels_of, plain_labels
+from dsetpack.convert._labels import labels_of, plain_labels
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
 from dsetpack.formats.errors import FormatError, LimitError, at
+from dsetpack.labelled.names import few
 from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
@@ -33,14 +35,17 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
         LimitError: if the images take more bytes in memory than ``given.limits`` allows.
     """
     with at(found.where):
+        if given.split is not None and found.split is None:
+            raise FormatError(f"the source has no splits; leave out split={given.split!r} (--split)")
         sources = _sources(found.sources, given)
     if found.card is not None:
         return _unpacked(found, found.card, sources, given)
-    labels, meaning = labels_of(found, given)
+    meant = labels_of(found, given)
+    meaning = meant.card
     with at(found.where):
         space = _space(found, given, sources)
-    with at(found.labels_where):
-        names = class_names(found, given, labels)
+    with at(meant.where):
+        labels, names = in_classes(meant, found, given)
     with at(found.where):
         lr = _rate(found, given)
     recipe, augmentation = _training(found, given, lr, meaning, len(sources))
@@ -182,6 +187,8 @@ def _declared(given: Given) -> dict[str, JsonValue]:
         "lr": given.lr,
         "factor": given.factor,
         "experiment": given.experiment,
+        "split": given.split,
+        "absent": given.absent or None,
         "dataset": given.dataset,
     }
     return {key: value for key, value in said.items() if value is not None}
@@ -190,7 +197,8 @@ def _declared(given: Given) -> dict[str, JsonValue]:
 def _description(found: Found, given: Given, layout: str) -> str:
     said = ", ".join(_declared(given)) or "nothing"
     names = ", ".join(file.name for file in found.files[:3]) + (", ..." if len(found.files) > 3 else "")
-    return f"Converted from {names} (layout {layout}). Declared by the one who converted it, not by the files: {said}."
+    read = f"layout {layout}" + (f", split {found.split}" if found.split else "")
+    return f"Converted from {names} ({read}). Declared by the one who converted it, not by the files: {said}."
 
 
 MOST_FILES = 16
@@ -223,7 +231,9 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
         if found.labels is None:
             raise FormatError(f"a card without labels ({found.labels_hint})")
     with at(found.labels_where):
-        labels = plain_labels(found.labels, found)
+        labels, names = plain_labels(found.labels, found)
+        if isinstance(names, tuple):
+            raise FormatError(f"names ({few(names)}); the numbers of the card's classes expected")
     card = card if given.title is None else card.replace(title=given.title)
     with at(found.where):
         return _pack(found, card, sources, labels, space)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dsetpack.formats.errors import FormatError, LimitError, at
@@ -163,6 +165,16 @@ def tensor_of(value: object) -> Tensor:
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise FormatError(f"{list(value.shape)} of repeated values; save it with .contiguous()")
     return value.detach()
+
+
+def torch_labels(value: object) -> Tensor | NDArray[Any]:
+    """Labels in a torch file: a plain tensor, or a list of numbers or of texts.
+
+    Raises:
+        FormatError: if they are neither.
+    """
+    plain = isinstance(value, list | tuple) and {type(entry) for entry in value} in ({int}, {float}, {str})
+    return np.array(value) if plain else tensor_of(value)
 
 
 def tensors_of(

@@ -129,3 +129,8 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
         raise FormatError(f"{array.dtype}; numbers of at most 64 bits expected")
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.from_numpy(native.reshape(array.shape).copy())
+
+
+def numpy_labels(array: NDArray[Any]) -> Tensor | NDArray[Any]:
+    """Labels that are text as they are, and others ``as_tensor``."""
+    return array if array.dtype.kind == "U" else as_tensor(array)

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dsetpack.formats.card import Augmentation, Card, Recipe
@@ -19,7 +20,7 @@ from dsetpack.spaces import Space
 
 Axes = Literal["NCHW", "NHWC"]
 Split = Literal["train", "test"]
-LABEL_RULES = ("order", "hard", "softmax", "centred", "uncentred")
+LABEL_RULES = ("order", "hard", "one-based", "softmax", "probabilities", "renormalised", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
 
 
@@ -29,7 +30,7 @@ class Given:
 
     Attributes:
         space: the pixel space of the stored values.
-        labels: one of ``LABEL_RULES``, or a file (``.npy`` or ``.pt``) of integers [N] or floats [N, classes].
+        labels: one of ``LABEL_RULES``; a file (``.npy`` or ``.pt``) of labels; or both, ``FILE:RULE``.
         classes: class names, or their number.
         lr: the learning rate to train with; ``none`` for a pack without a recipe.
         factor: the number of patches per side that each image of an IDC release holds; 1 for plain images.
@@ -89,13 +90,14 @@ class Found:
         sources: images, bases or codes as stored, any real dtype, [N, ...].
         where: the file and the field that the sources come from, for messages.
         files: all files that were read.
-        labels: integers [N] or floats [N, classes].
+        labels: class numbers or names [N], one-hot integers or floats [N, classes].
         labels_where: the file and the field that the labels come from, for messages.
         labels_hint: where labels would be in this layout, for the message that asks for them.
         by_order: whether the layout implies labels: the same number of images per class, class by class.
         centred: whether soft labels are regression targets whose rows sum to about zero.
         target_scale: the scale of centred labels: the release starts from one-hot · scale - scale / classes.
         classes: the class names.
+        split: the split that was read, if the source has splits.
         space: the pixel space, if the layout fixes it.
         space_hint: the usual space of this layout, for the message that asks for it.
         kind, config, bank: the decoder; ``bank`` holds its tensors by role.
@@ -111,13 +113,14 @@ class Found:
     sources: Tensor
     where: str
     files: tuple[Path, ...]
-    labels: Tensor | None = None
+    labels: Tensor | NDArray[Any] | None = None
     labels_where: str = "labels"
     labels_hint: str = ""
     by_order: bool = False
     centred: bool = False
     target_scale: float | None = None
     classes: tuple[str, ...] | None = None
+    split: str | None = None
     space: Space | None = None
     space_hint: str = ""
     kind: str = "images"

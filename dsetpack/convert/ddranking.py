@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import FormatError, at
@@ -41,7 +42,7 @@ class DdRankingLayout(Layout):
             sources=_tensor(images, given.limits),
             where="images.pt: images",
             files=tuple(file for file in (images, labels, rate) if file.is_file()),
-            labels=_tensor(labels, given.limits) if labels.is_file() else None,
+            labels=_labels(labels, given.limits) if labels.is_file() else None,
             labels_where="labels.pt: labels",
             labels_hint="no labels.pt beside it",
             space_hint="DD-Ranking's sets are normalised, or whitened (zca-kornia), as the method made them.",
@@ -54,6 +55,12 @@ def _tensor(path: Path, limits: Limits) -> Tensor:
     held = load_torch(path, limits)
     with at(path.name):
         return tensor_of(held)
+
+
+def _labels(path: Path, limits: Limits) -> Tensor | NDArray[Any]:
+    held = load_torch(path, limits)
+    with at(path.name):
+        return torch_labels(held)
 
 
 def _rate(path: Path, limits: Limits) -> float:

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
 from dsetpack.formats.errors import FormatError, at
@@ -57,14 +58,14 @@ class IdcLayout(Layout):
         )
 
 
-def _pair(held: object) -> tuple[Tensor, Tensor]:
+def _pair(held: object) -> tuple[Tensor, Tensor | NDArray[Any]]:
     if not isinstance(held, list | tuple) or len(held) != 2:
         what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
         raise FormatError(f"{what}; a list [images, labels] expected")
     with at("images"):
         images = tensor_of(held[0])
     with at("labels"):
-        labels = tensor_of(held[1])
+        labels = torch_labels(held[1])
     if images.ndim != 4 or not images.is_floating_point():
         raise FormatError(f"images are {images.dtype} {list(images.shape)}; floats [N, C, H, W] expected")
     return images, labels

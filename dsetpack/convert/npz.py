@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,19 +9,17 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import tensors_of
-from dsetpack.convert._npz import as_tensor, headers, load_npz
+from dsetpack.convert._npz import as_tensor, headers, load_npz, numpy_labels
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError, at
-from dsetpack.formats.model import printable
-
-IMAGES = ("images", "image", "x", "x_train", "data")
-LABELS = ("labels", "label", "y", "y_train", "targets")
+from dsetpack.formats.errors import at
+from dsetpack.labelled.splits import IMAGES, LABELS, named_arrays
 
 
 class NpzLayout(Layout):
     """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and hard or soft labels, under usual names.
 
-    Channels are last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
+    Names may have a split, such as ``x_train`` and ``y_train``, or ``test_images`` and ``test_labels``. Channels are
+    last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
     """
 
     recognised: ClassVar[str] = f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)})"
@@ -38,29 +35,23 @@ class NpzLayout(Layout):
         refuse_factor(given, "npz")
         refuse_experiment(given, "npz")
         known = headers(path, given.limits)
-        image = named(tuple(known), IMAGES)
-        label = named(tuple(known), LABELS)
-        if image is None:
-            held = printable(", ".join(sorted(known))) or "nothing"
-            raise FormatError(f"{path.name}: no array of images ({', '.join(IMAGES)}); it holds {held}")
+        (image, label), split = named_arrays(known, given.split, path.name)
         classes = "classes" if "classes" in known else None
         arrays = load_npz(path, [name for name in (image, label, classes) if name], given.limits)
         with at(path.name):
-            images, *labels = tensors_of(arrays, (image, label) if label else (image,), as_tensor)
+            [images] = tensors_of(arrays, (image,), as_tensor)
+            with at(label or ""):
+                labels = numpy_labels(arrays[label]) if label else None
         return Found(
             sources=channels_first(images),
             where=f"{path.name}: {image}",
             files=(path,),
-            labels=labels[0] if labels else None,
+            labels=labels,
             labels_where=f"{path.name}: {label}",
             labels_hint=f"no array {', '.join(LABELS)}",
             classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
+            split=split,
         )
-
-
-def named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The first of the wanted names that exists, or None."""
-    return next((name for name in wanted if name in names), None)
 
 
 def channels_first(images: Tensor) -> Tensor:

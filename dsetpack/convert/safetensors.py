@@ -10,11 +10,12 @@ from typing_extensions import override
 
 from dsetpack.convert._files import check_size, tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
+from dsetpack.convert.npz import channels_first
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
+from dsetpack.labelled.splits import LABELS, named_arrays
 from dsetpack.unpack.base import CARD
 from dsetpack.unpack.safetensors import NAME
 
@@ -35,11 +36,8 @@ class SafetensorsLayout(Layout):
         refuse_experiment(given, "safetensors")
         file = path / NAME if path.is_dir() else path
         tensors, metadata = _load(file, given)
-        image, label = named(tuple(tensors), IMAGES), named(tuple(tensors), LABELS)
+        (image, label), split = named_arrays(tensors, given.split, file.name)
         with at(file.name):
-            if image is None:
-                held = printable(", ".join(sorted(tensors)[:8])) or "nothing"
-                raise FormatError(f"no tensor of images ({', '.join(IMAGES)}); it holds {held}")
             card = _card(metadata)
             images, *labels = tensors_of(tensors, (image, label) if label else (image,))
         return Found(
@@ -49,6 +47,7 @@ class SafetensorsLayout(Layout):
             labels=labels[0] if labels else None,
             labels_where=f"{file.name}: {label}",
             labels_hint=f"no tensor {', '.join(LABELS)}",
+            split=split,
             card=card,
             tensors=tensors,
         )

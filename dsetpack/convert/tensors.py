@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import load_torch, tensor_of
+from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, Protocol, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.formats.model import printable
+from dsetpack.labelled.splits import named_arrays
 
 _RESULT = re.compile(r"res_(DC|DSA|DM)_([A-Za-z0-9]+)_.*ipc\.pt")
 _IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
@@ -22,7 +22,6 @@ _HINT = (
     "DC, DSA and DM normalise by channel (normalized); MTT whitens with --zca (zca-kornia) and otherwise normalises, "
     "and its images_zca_N.pt are whitened images made raw again (raw)."
 )
-_KEYS = {"images": ("images", "image", "x", "data"), "labels": ("labels", "label", "y", "targets")}
 
 
 class TensorsLayout(Layout):
@@ -53,15 +52,13 @@ class TensorsLayout(Layout):
         file = _best(path) if path.is_dir() else path
         held = load_torch(file, given.limits)
         if isinstance(held, Mapping) and isinstance(held.get("data"), list | tuple):
-            with at(file.name):
-                images, labels = _experiment(held["data"], given.experiment)
+            images, labels = _experiment(held["data"], given.experiment, file.name)
             return _of_experiment(file, images, labels, given)
         refuse_experiment(given, "tensors")
         if isinstance(held, Tensor):
             return _pair_of_files(file, held, given)
-        with at(file.name):
-            images, labels = _pair(held)
-        return _found(file, images, labels)
+        images, labels, split = _pair(held, file.name, given.split)
+        return _found(file, images, labels, split=split)
 
 
 def _found(file: Path, images: object, labels: object, labels_file: Path | None = None, **more: Any) -> Found:
@@ -69,7 +66,7 @@ def _found(file: Path, images: object, labels: object, labels_file: Path | None 
     with at(where):
         sources = tensor_of(images)
     with at(labels_where):
-        targets = tensor_of(labels) if labels_file or labels is not None else None
+        targets = torch_labels(labels) if labels_file or labels is not None else None
     return Found(
         sources=sources,
         where=where,
@@ -81,19 +78,21 @@ def _found(file: Path, images: object, labels: object, labels_file: Path | None 
     )
 
 
-def _experiment(pairs: Sequence[object], wanted: int | None) -> tuple[object, object]:
+def _experiment(pairs: Sequence[object], wanted: int | None, where: str) -> tuple[object, object]:
     """The images and labels of one experiment in a file of DC, DSA or DM."""
-    if not pairs:
-        raise FormatError("'data' is empty; one pair [images, labels] per experiment expected")
-    if wanted is None and len(pairs) > 1:
-        raise FormatError(
-            f"'data' holds the sets of {len(pairs)} experiments; pass experiment= (--experiment 0 to {len(pairs) - 1})"
-        )
     number = wanted or 0
-    if not 0 <= number < len(pairs):
-        raise FormatError(f"no experiment {number}; 'data' holds {len(pairs)}, numbered from 0")
-    with at(f"data[{number}]"):
-        return _pair(pairs[number])
+    with at(where):
+        if not pairs:
+            raise FormatError("'data' is empty; one pair [images, labels] per experiment expected")
+        if wanted is None and len(pairs) > 1:
+            raise FormatError(
+                f"'data' holds the sets of {len(pairs)} experiments; pass experiment= (--experiment 0 to "
+                f"{len(pairs) - 1})"
+            )
+        if not 0 <= number < len(pairs):
+            raise FormatError(f"no experiment {number}; 'data' holds {len(pairs)}, numbered from 0")
+    images, labels, _ = _pair(pairs[number], f"{where}: data[{number}]")
+    return images, labels
 
 
 def _of_experiment(file: Path, images: object, labels: object, given: Given) -> Found:
@@ -120,24 +119,15 @@ def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
     return _found(file, images, None, labels_hint=hint, **common)
 
 
-def _pair(held: object) -> tuple[object, object]:
-    """The images and labels of a pair or a dict."""
+def _pair(held: object, where: str, split: str | None = None) -> tuple[object, object, str | None]:
+    """The images and labels of a pair or a dict, and their split if the dict has splits."""
     if isinstance(held, Mapping):
-        return tuple(_entry(held, what) for what in ("images", "labels"))  # type: ignore[return-value]
+        pair, found = named_arrays((key for key in held if isinstance(key, str)), split, where)
+        return held[pair.images], None if pair.labels is None else held[pair.labels], found
     if isinstance(held, list | tuple) and len(held) == 2:
-        return held[0], held[1]
+        return held[0], held[1], None
     what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
-    raise FormatError(f"{what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
-
-
-def _entry(held: Mapping[Any, Any], what: str) -> object:
-    for key in _KEYS[what]:
-        if key in held:
-            return held[key]
-    if what == "labels":
-        return None
-    known = printable(", ".join(map(str, list(held)[:8])))
-    raise FormatError(f"no entry {what!r}; it holds {known or 'nothing'}")
+    raise FormatError(f"{where}: {what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
 
 
 def _best(folder: Path) -> Path:

@@ -220,7 +220,7 @@ class ReplayMemory:
         if len(banks) != 1:
             raise FormatError(f"the memory has {len(banks)} banks of decoders; codes can be added to one: add a pack")
         [like] = banks.values()
-        part = replace(like, sources=as_codes(codes), labels=as_labels(labels))
+        part = replace(like, sources=as_codes(codes), labels=as_labels(labels, self.pack.card.classes)[0])
         self._append(Pack(self.pack.card, [part], self.pack.space), self._free_name(task))
 
     def add_stage(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from PIL import Image
 import dsetpack
 from dsetpack import Normalized, NormalizedSpace, Raw, Zca
 from dsetpack.convert import PUBLISHED, convert, detect, layout_names, layout_of, published
+from dsetpack.formats.notices import Notice
+from dsetpack.trainers.data import load
 from dsetpack.trainers.recipe import load_recipe
 from dsetpack.unpack import form_names
 from tests.support import release_layouts as made
@@ -160,12 +163,12 @@ def test_plain_arrays(tmp_path, suffix):
         torch.save((x.permute(0, 3, 1, 2), y), path)
     else:
         safetensors.torch.save_file({"images": x, "labels": y}, path)
-    pack = convert(path)
+    pack = convert(path, split="train" if suffix == ".npz" else None)
     assert torch.equal((pack.parts[0].sources * 255).round().byte(), x.permute(0, 3, 1, 2))
     assert torch.equal(pack.labels, y)
     assert (pack.card.space.kind, pack.card.recipe) == ("raw", None)
     assert pack.card.classes == (("a", "b", "c") if suffix == ".npz" else ("0", "1", "2"))
-    assert convert(path, lr=0.5).card.recipe.lr == 0.5
+    assert convert(path, lr=0.5, split="train" if suffix == ".npz" else None).card.recipe.lr == 0.5
 
 
 def test_a_folder_of_images(tmp_path):
@@ -180,12 +183,67 @@ def test_a_folder_of_images(tmp_path):
     assert np.array_equal((pack.parts[0].sources * 255).round().byte().numpy(), order)
 
 
+def splits(path, suffix):
+    """Write a source of two splits: class 0 is black, class 1 white; ``test`` has an image of class 1 alone."""
+    x = {"train": np.array([0, 255], np.uint8), "test": np.array([255], np.uint8)}
+    y = {"train": np.array([0, 1]), "test": np.array([1])}
+    if suffix == "":
+        for split, folder in (("train", "train"), ("test", "val")):
+            for value, label in zip(x[split], y[split], strict=True):
+                (path / folder / "ab"[label]).mkdir(parents=True)
+                Image.fromarray(np.full((4, 4), value, np.uint8)).save(path / folder / "ab"[label] / "x.png")
+        return path
+    arrays = {}
+    for split in x:
+        arrays |= {f"x_{split}": np.tile(x[split][:, None, None], (1, 4, 4)), f"y_{split}": y[split]}
+    file = path / f"x{suffix}"
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    if suffix == ".npz":
+        np.savez(file, **arrays)
+    else:
+        torch.save(tensors, file) if suffix == ".pt" else safetensors.torch.save_file(tensors, file)
+    return file
+
+
+@pytest.mark.parametrize("suffix", ["", ".npz", ".safetensors", ".pt"])
+def test_splits_are_read_as_data_readers_do(tmp_path, suffix):
+    path = splits(tmp_path, suffix)
+    with pytest.warns(Notice, match=rf"{path.name}: the split 'train' is read; pass split='test'"):
+        pack = convert(path)
+    assert (pack.labels.tolist(), len(pack.card.classes)) == ([0, 1], 2)
+    assert "split train" in pack.card.description
+    assert "split" not in declared(pack)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        assert torch.equal(convert(path, split="train").labels, pack.labels)
+        test = convert(path, split="test", absent=True)
+    assert (len(test), declared(test)) == (1, {"split": "test", "absent": True})
+    assert test.parts[0].sources.unique().tolist() == [1.0]
+    if suffix in ("", ".npz"):
+        for split, made_of in (("train", pack), ("test", test)):
+            data = load(path, split=split)
+            assert torch.equal(data.raw(), made_of.parts[0].sources)
+            assert torch.equal(data.labels, made_of.labels)
+            assert data.classes == made_of.card.classes
+
+
+def test_a_split_of_a_source_without_splits_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.arange(2))
+    made.idc(tmp_path / "idc")
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "pictures" / "cat" / "a.png")
+    for source in ("x.npz", "idc", "pictures"):
+        for split in ("train", "test"):
+            with pytest.raises(dsetpack.formats.FormatError, match="split"):
+                convert(tmp_path / source, split=split, factor=1 if source == "idc" else None)
+
+
 def test_a_folder_with_a_listing(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5), dtype=np.uint8)
     for number in range(2):
         Image.fromarray(pixels[number]).save(tmp_path / f"{number}.png")
     (tmp_path / "labels.csv").write_text("file,label\n1.png,4\n0.png,2\n")
-    pack = convert(tmp_path)
+    pack = convert(tmp_path, absent=True)
     assert pack.labels.tolist() == [4, 2]
     assert pack.card.shape == (1, 6, 5)
     assert np.array_equal((pack.parts[0].sources[:, 0] * 255).round().byte().numpy(), pixels[::-1])

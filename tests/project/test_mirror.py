@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-STRICT = ("formats", "order", "decoders", "spaces", "pack", "loading", "training", "replay")
+STRICT = ("formats", "order", "labelled", "decoders", "spaces", "pack", "loading", "training", "replay")
 """In these wings every module has tests of its own, except those that ``ABSTRACT`` names."""
 
 ABSTRACT = {
@@ -42,7 +42,6 @@ ELSEWHERE = {
     "convert/__init__.py": "convert/test_layouts.py",
     "convert/_assemble.py": "convert/test_layouts.py",
     "convert/_files.py": "convert/test_bad_torch_files.py",
-    "convert/_labels.py": "convert/test_bad_input.py",
     "convert/_matrix.py": "convert/test_bad_files.py",
     "convert/_npz.py": "convert/test_bad_files.py",
     "convert/_protocols.py": "convert/test_layouts.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
+from dsetpack.labelled.splits import named_arrays, split_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, used_classes
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -30,7 +32,7 @@ def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
         FormatError: see ``arrays_of``.
     """
     images, labels, classes = arrays_of(path, split)
-    known = classes or (CIFAR10 if path.stem == "cifar10" else None)
+    known = classes or (CIFAR10 if path.stem == "cifar10" else _used(path))
     return from_arrays(images, labels, name or path.stem, known)
 
 
@@ -41,19 +43,28 @@ def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple
         FormatError: if it is not such a file, is damaged, or lacks an array.
         FormatError: if an array is a single value, or holds objects, which would be pickled code.
     """
-    keys = (f"x_{split}", f"y_{split}")
     with at(str(path)):
-        held, found = _load(path, (*keys, "classes"))
-        if missing := [key for key in keys if key not in found]:
-            raise FormatError(f"no array {missing[0]!r}; it holds {', '.join(sorted(held))}")
+        names, _ = _load(path, ())
+    pair, _ = named_arrays(names, split, str(path))
+    with at(str(path)):
+        if pair.labels is None:
+            raise FormatError(f"no array of labels for {pair.images!r}; it holds {', '.join(sorted(names))}")
+        _, found = _load(path, (pair.images, pair.labels, "classes"))
         for key, values in found.items():
             if not values.ndim:
                 raise FormatError(f"{key} is a single value; an array expected")
-    classes = tuple(map(str, found["classes"])) if "classes" in found else None
-    return found[f"x_{split}"], found[f"y_{split}"], classes
+    return found[pair.images], found[pair.labels], tuple(map(str, found["classes"])) if "classes" in found else None
 
 
-def _load(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], dict[str, NDArray[Any]]]:
+def _used(path: Path) -> tuple[str, ...] | None:
+    """The classes that the labels of all splits use, so that both have the same; None if there are no splits."""
+    with at(str(path)):
+        names, _ = _load(path, ())
+        _, found = _load(path, [pair.labels for pair in split_arrays(names).values() if pair.labels])
+        return used_classes(found.values()) if found else None
+
+
+def _load(path: Path, wanted: Collection[str]) -> tuple[list[str], dict[str, NDArray[Any]]]:
     """The names of all arrays, and the wanted arrays that exist."""
     if not zipfile.is_zipfile(path):
         raise FormatError("not a .npz file")

@@ -14,7 +14,8 @@ import numpy as np
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.folder import image_files, stacked
+from dsetpack.labelled.folders import image_files
+from dsetpack.labelled.pixels import stacked
 from dsetpack.trainers.data.npz import read_npz
 from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
 

@@ -19,10 +19,48 @@ def test_npz(tmp_path):
     assert train.classes == ("0", "1", "2")
 
 
+def test_both_splits_have_the_classes_of_all_labels(tmp_path):
+    path = tmp_path / "mine.npz"
+    x = np.zeros((4, 8, 8), np.uint8)
+    np.savez(path, train_images=x, train_labels=np.arange(4)[:, None], val_images=x[:2], val_labels=np.array([2, 0]))
+    assert load(path).classes == load(path, split="test").classes == tuple("0123")
+    np.savez(path, images=x, labels=np.eye(4)[[3, 2, 0, 1]])
+    assert load(path).labels.tolist() == [3, 2, 0, 1]
+    with pytest.raises(FormatError, match="the test split needs arrays"):
+        load(path, split="test")
+
+
+def test_names_as_labels(tmp_path):
+    x = np.zeros((3, 8, 8), np.uint8)
+    np.savez(tmp_path / "x.npz", x_train=x, y_train=["dog", "cat", "dog"], x_test=x[:1], y_test=["emu"])
+    assert load(tmp_path / "x.npz").labels.tolist() == [1, 0, 1]
+    assert load(tmp_path / "x.npz", split="test").labels.tolist() == [2]
+    assert load(tmp_path / "x.npz", split="test").classes == ("cat", "dog", "emu")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.arange(1, 5), r"labels 1..4 and none is 0; .*'classes' in an .npz\), or number them from 0"),
+        (np.array([0, 1, 2, 4]), "none is 3"),
+        (np.full((4, 2), 0.5), r"labels are soft, float64 \[4, 2\]"),
+        (np.array([0, 1, 2, 2.5]), "with 2.5, no class number"),
+    ],
+)
+def test_labels_that_need_a_word(tmp_path, labels, words):
+    path, x = tmp_path / "x.npz", np.zeros((4, 8, 8), np.uint8)
+    np.savez(path, x_train=x, y_train=labels)
+    with pytest.raises(FormatError, match=words):
+        load(path)
+    if labels.ndim == 1 and labels.dtype.kind == "i":
+        np.savez(path, x_train=x, y_train=labels, classes=list("abcde"))
+        assert load(path).labels.tolist() == labels.tolist()
+
+
 def test_bad_npz(tmp_path):
     path = tmp_path / "bad.npz"
     np.savez(path, x_train=np.zeros((2, 4, 4), np.uint8))
-    with pytest.raises(FormatError, match="no array 'y_train'; it holds x_train"):
+    with pytest.raises(FormatError, match="no array of labels for 'x_train'; it holds x_train"):
         load(path)
     np.savez(path, x_train=np.array([{}, {}]), y_train=np.zeros(2, int))
     with pytest.raises(FormatError, match="not plain numbers"):
