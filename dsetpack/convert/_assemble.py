@@ -10,6 +10,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
+from dsetpack.cards.edit import described
 from dsetpack.convert._files import sha256
 from dsetpack.convert._labels import class_names, labels_of, plain_labels
 from dsetpack.convert._protocols import protocol
@@ -49,8 +50,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
         _check_fits(space, shape)
         with at("card"):
             card = Card(
-                title=given.title or _title(found, given),
-                description=_description(found, given, layout),
+                title=_title(found, given),
                 classes=names,
                 shape=shape,
                 space=space.model,
@@ -60,6 +60,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
                 augmentation=augmentation,
                 provenance=_provenance(found, given, layout, sources, labels),
             )
+            card = _described(card, given, _description(found, given, layout))
         return _pack(found, card, sources, labels, space)
 
 
@@ -168,7 +169,7 @@ def _with_rate(recipe: Recipe, lr: float) -> Recipe:
 
 
 def _title(found: Found, given: Given) -> str:
-    what = found.method or found.kind
+    what = given.method or found.method or found.kind
     return f"{given.dataset}, {what}" if given.dataset else f"{what}, converted"
 
 
@@ -185,6 +186,20 @@ def _declared(given: Given) -> dict[str, JsonValue]:
         "dataset": given.dataset,
     }
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _described(card: Card, given: Given, description: str) -> Card:
+    """The card with the texts that the user gives, and this description after the user's."""
+    whole = "\n\n".join(filter(None, ((given.description or "").strip(), description)))
+    return described(
+        card,
+        title=given.title,
+        description=whole,
+        license=given.license,
+        author=given.author,
+        url=given.url,
+        method=given.method,
+    )
 
 
 def _description(found: Found, given: Given, layout: str) -> str:
@@ -214,7 +229,7 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
     """Make the pack of files that ``dsetpack unpack`` wrote, whose card says everything.
 
     Raises:
-        FormatError: if the user declares anything but ``dataset`` or ``title``, or if there are no labels.
+        FormatError: if the user declares anything but ``dataset`` or texts of the card, or if there are no labels.
     """
     with at(found.where):
         if said := [name for name in _declared(given) if name != "dataset"]:
@@ -224,6 +239,6 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
             raise FormatError(f"a card without labels ({found.labels_hint})")
     with at(found.labels_where):
         labels = plain_labels(found.labels, found)
-    card = card if given.title is None else card.replace(title=given.title)
     with at(found.where):
+        card = _described(card, given, "" if given.description else card.description)
         return _pack(found, card, sources, labels, space)
