@@ -13,6 +13,7 @@ import shlex
 from typing import Any
 
 from dsetpack.cards import text
+from dsetpack.cards.edit import is_address
 from dsetpack.cards.facts import Facts, PartFacts
 from dsetpack.cards.licenses import hub_license
 from dsetpack.formats.card import Card, Metric, NormalizedSpace, RawSpace, Recipe, ZcaSpace
@@ -69,6 +70,8 @@ def _front_matter(found: Facts) -> list[str]:
     lines = [f"pretty_name: {text.yaml(card.title)}", f"license: {license_id}"]
     if license_id == "other":
         lines.append(f"license_name: {text.yaml(str(card.license))}")
+        if is_address(card.license):
+            lines.append(f"license_link: {text.yaml(str(card.license))}")
     tags = ["image", "dataset-distillation", "dataset-condensation", "dsetpack", "hdf5"]
     tags += sorted({part.kind for part in found.parts} - {"images"})
     lists = {
@@ -95,6 +98,8 @@ def _glance(found: Facts) -> list[str]:
     ]
     if card.credit:
         rows.append(("credit", text.escape(card.credit)))
+    if found.address:
+        rows.append(("from", text.escape(found.address)))
     return text.table(("", ""), rows)
 
 
@@ -157,7 +162,7 @@ def _network(recipe: Recipe) -> str:
 
 def _fetch(found: Facts, repository: str | None) -> list[str]:
     if repository is None:
-        return []
+        return ["```sh", "pip install dsetpack", "```", ""]
     name = shlex.quote(text.line(found.name))
     pull = f"dsetpack pull {repository} {name} -o {name} --digest {found.digest}"
     return ["```sh", "pip install 'dsetpack[hub]'", pull, "```", ""]

@@ -10,6 +10,7 @@ import torch
 from pydantic import JsonValue
 from torch import Tensor
 
+from dsetpack.cards.edit import described
 from dsetpack.convert._classes import in_classes
 from dsetpack.convert._files import sha256
 from dsetpack.convert._labels import labels_of, plain_labels
@@ -54,8 +55,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
         _check_fits(space, shape)
         with at("card"):
             card = Card(
-                title=given.title or _title(found, given),
-                description=_description(found, given, layout),
+                title=_title(found, given),
                 classes=names,
                 shape=shape,
                 space=space.model,
@@ -65,6 +65,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
                 augmentation=augmentation,
                 provenance=_provenance(found, given, layout, sources, labels),
             )
+            card = _described(card, given, _description(found, given, layout))
         return _pack(found, card, sources, labels, space)
 
 
@@ -173,7 +174,7 @@ def _with_rate(recipe: Recipe, lr: float) -> Recipe:
 
 
 def _title(found: Found, given: Given) -> str:
-    what = found.method or found.kind
+    what = given.method or found.method or found.kind
     return f"{given.dataset}, {what}" if given.dataset else f"{what}, converted"
 
 
@@ -192,6 +193,20 @@ def _declared(given: Given) -> dict[str, JsonValue]:
         "dataset": given.dataset,
     }
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _described(card: Card, given: Given, description: str) -> Card:
+    """The card with the texts that the user gives, and this description after the user's."""
+    whole = "\n\n".join(filter(None, ((given.description or "").strip(), description)))
+    return described(
+        card,
+        title=given.title,
+        description=whole,
+        license=given.license,
+        author=given.author,
+        url=given.url,
+        method=given.method,
+    )
 
 
 def _description(found: Found, given: Given, layout: str) -> str:
@@ -222,7 +237,7 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
     """Make the pack of files that ``dsetpack unpack`` wrote, whose card says everything.
 
     Raises:
-        FormatError: if the user declares anything but ``dataset`` or ``title``, or if there are no labels.
+        FormatError: if the user declares anything but ``dataset`` or texts of the card, or if there are no labels.
     """
     with at(found.where):
         if said := [name for name in _declared(given) if name != "dataset"]:
@@ -234,6 +249,6 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
         labels, names = plain_labels(found.labels, found)
         if isinstance(names, tuple):
             raise FormatError(f"names ({few(names)}); the numbers of the card's classes expected")
-    card = card if given.title is None else card.replace(title=given.title)
     with at(found.where):
+        card = _described(card, given, "" if given.description else card.description)
         return _pack(found, card, sources, labels, space)

@@ -117,6 +117,26 @@ def test_published_statistics_and_names(tmp_path):
     assert "Declared by the one who converted it, not by the files: space, absent, dataset." in card.description
 
 
+def test_texts_of_the_card(tmp_path):
+    path, out = tmp_path / "res_DM_CIFAR10_ConvNet_2ipc.pt", tmp_path / "x.dpk"
+    made.dc(path, experiments=1)
+    texts = ("--title", "Mine", "--license", "CC-BY-4.0", "--author", "Ada", "--url", "https://example.org/set")
+    run("convert", path, "-o", out, *NORMALIZED, *texts, "--description", "Two lines.\n\nOf mine.", "--method", "ours")
+    card = dsetpack.open(out).card
+    assert (card.title, card.license, card.credit) == ("Mine", "CC-BY-4.0", "Ada")
+    assert card.extra == {"url": "https://example.org/set"}
+    assert card.description.startswith("Two lines.\n\nOf mine.\n\nConverted from res_DM")
+    assert card.provenance.method == "ours"
+    assert card.provenance.settings["converted"]["declared"] == {"space": "normalized"}
+    run("convert", path, "-o", out, *NORMALIZED, "--url", "example.org", expect=1)
+    run("unpack", out, tmp_path / "plain", "--as", "safetensors")
+    run("convert", tmp_path / "plain", "-o", out, "--description", "Other.", "--author", "Ben")
+    again = dsetpack.open(out).card
+    assert (again.title, again.description, again.credit, again.license) == ("Mine", "Other.", "Ben", "CC-BY-4.0")
+    run("convert", tmp_path / "plain", "-o", out)
+    assert dsetpack.open(out).card.description == card.description
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
