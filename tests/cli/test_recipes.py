@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
-from dsetpack.trainers import recipe
+import pytest
+
+from dsetpack.recipes.tables import method_names, recipe_names
+from dsetpack.trainers.recipe import as_json, load_recipe
 from tests.support.command_line import run
 
-NAMES = (*recipe.method_names(), *recipe.recipe_names())
+NAMES = (*method_names(), *recipe_names())
 
 
 def test_the_table_has_a_row_for_every_recipe():
@@ -24,8 +29,18 @@ def test_json_holds_every_recipe():
 
 def test_one_recipe_is_shown_in_full():
     for name in NAMES[:2]:
-        assert json.loads(run("recipes", name)) == json.loads(run("recipes", "--json"))[name]
+        assert (
+            json.loads(run("recipes", name)) == json.loads(run("recipes", "--json"))[name] == as_json(load_recipe(name))
+        )
 
 
 def test_an_unknown_recipe_is_one_clear_error():
     assert "no-such-recipe" in run("recipes", "no-such-recipe", expect=1)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"], ["kfs-cifar10-ipc1"], ["--help"]])
+def test_torch_is_never_needed(arguments):
+    code = f"import sys; sys.modules['torch'] = None; from dsetpack.cli import main; main(['recipes', *{arguments}])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout

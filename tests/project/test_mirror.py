@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-STRICT = ("formats", "order", "decoders", "spaces", "pack", "loading", "training", "replay")
+STRICT = ("formats", "order", "decoders", "spaces", "recipes", "pack", "loading", "training", "replay")
 """In these wings every module has tests of its own, except those that ``ABSTRACT`` names."""
 
 ABSTRACT = {

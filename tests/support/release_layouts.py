@@ -3,14 +3,44 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dsetpack.recipes.tables import recipe_names
+
 SIDE, CLASSES = 8, 5
+DATA = {
+    "mnist": (1, 28, 10), "fashion-mnist": (1, 28, 10), "svhn": (3, 32, 10), "cifar10": (3, 32, 10),
+    "cifar100": (3, 32, 100), "tiny-imagenet": (3, 64, 200),
+}  # fmt: skip
+"""Channels, side and classes of the data sets in the papers' tables."""
+
+
+class Row(NamedTuple):
+    """A row of a paper's table, by the name of its recipe: ``each`` images or bases per class."""
+
+    method: str
+    data: str
+    each: int
+
+    @property
+    def classes(self) -> int:
+        return DATA[self.data][2]
+
+
+def _row(name: str) -> Row | None:
+    match = re.fullmatch(rf"([a-z-]+)-({'|'.join(sorted(DATA, key=len, reverse=True))})-(?:ipc|bpc)(\d+)", name)
+    return None if match is None else Row(match[1], match[2], int(match[3]))
+
+
+ROWS = {name: row for name in recipe_names() if (row := _row(name)) is not None}
+"""Every row, by the name of its recipe."""
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
