@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,9 +22,11 @@ from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
+from dsetpack.formats.notices import notice
 from dsetpack.spaces import Raw
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
 
+_RDED = re.compile(r"class\d{5}_id\d{5}\.jpg")
 _SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 
 
@@ -72,7 +75,19 @@ def _sorted(path: Path) -> dict[str, Any]:
         "labels": torch.tensor([label for _, label in files]),
         "labels_where": f"{path.name}: labels",
         "classes": tuple(folder.name for folder in folders),
+        "method": "rded" if _mosaics(path, images) else None,
     }
+
+
+def _mosaics(path: Path, images: Sequence[Path]) -> bool:
+    """Whether these are images of RDED (Sun et al. 2024), which names each by its class and its number."""
+    if not all(_RDED.fullmatch(file.name) for file in images):
+        return False
+    notice(
+        f"{path.name}: a set of RDED, whose images may be mosaics of several crops; the pack keeps each as one image, "
+        "with hard labels: RDED's soft labels come from a teacher while networks train"
+    )
+    return True
 
 
 def _listed(path: Path, limits: Limits) -> dict[str, Any]:
