@@ -41,7 +41,7 @@ def markdown(found: Facts, repository: str | None = None) -> str:
         ["## Classes", "", *_classes(card.classes)],
         ["## Pixels", "", _pixels(card)],
         ["## Training on it", "", *_training(card)],
-        ["## Measured", "", *_measured(card.metrics)],
+        ["## Measured", "", *_measured(card.metrics), *_claimed(card)],
         ["## Where it comes from", "", *_origin(card)],
         ["## What the file holds", "", *_contents(found)],
         ["## Digests", "", *_digests(found)],
@@ -230,6 +230,22 @@ def _measured(metrics: tuple[Metric, ...]) -> list[str]:
         return ["Nothing: the card has no measured results."]
     head = ("", "value", "seeds", "network", "test data", "protocol", "note")
     return text.table(head, [_metric(metric) for metric in metrics], right=(1, 2))
+
+
+def _claimed(card: Card) -> list[str]:
+    """The accuracies that a converted file records: its release's claim, never mixed with what was measured."""
+    claimed = card.extra.get("claimed")
+    found = [one for one in claimed if isinstance(one, dict)] if isinstance(claimed, list) else []
+    lines = [f"- {text.escape(str(one.get('arch')))}: {_claim(one)}" for one in found]
+    return ["", "Claimed by the files of its release, not measured on this pack:", "", *lines] if lines else []
+
+
+def _claim(one: dict[str, Any]) -> str:
+    value, spread, seeds = (one.get(key) for key in ("accuracy", "std", "seeds"))
+    if not isinstance(value, float):
+        return "unknown"
+    spread = f" ± {spread:.2%}" if isinstance(spread, float) else ""
+    return f"{value:.2%}{spread} ({text.escape(str(seeds))} seed{'' if seeds == 1 else 's'})"
 
 
 def _metric(metric: Metric) -> tuple[str, ...]:

@@ -25,21 +25,23 @@ _PIECE = 1 << 22
 
 
 class _NumpyType:
-    """A stand-in for the numpy dtype of a pickled scalar: it keeps the letters and ignores the state."""
+    """A stand-in for the numpy dtype of a pickled scalar: it keeps the letters and the order of bytes."""
 
     def __init__(self, letters: object, *_rest: object) -> None:
-        self.letters = letters
+        self.letters, self.order = letters, "<"
 
     def __setstate__(self, state: object) -> None:
-        pass
+        if isinstance(state, tuple) and len(state) > 1 and state[1] == ">":
+            self.order = ">"
 
 
 def _numpy_number(kind: object, data: object) -> float | None:
     """Convert a pickled numpy scalar to a number without running numpy; None if it is not a known number."""
-    letters = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}.get(str(getattr(kind, "letters", "")))
-    if letters is None or not isinstance(data, bytes) or len(data) != struct.calcsize(letters):
+    code = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i"}.get(str(getattr(kind, "letters", "")))
+    form = f"{getattr(kind, 'order', '<')}{code}"
+    if code is None or not isinstance(data, bytes) or len(data) != struct.calcsize(form):
         return None
-    return float(struct.unpack(letters, data)[0])
+    return float(struct.unpack(form, data)[0])
 
 
 # DC, DSA and DM save the accuracies of their networks, numpy scalars, beside the images. With these stand-ins,

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor
 
-from dsetpack.formats.card import Augmentation, Card, Recipe
+from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.kinds.images import ImagesConfig
@@ -68,21 +69,6 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How a release trains on its sets, as far as a card can say it.
-
-    Attributes:
-        recipe: the recipe with the release's learning rate; the rate has no meaning if the method learns it.
-        augmentation: the augmentation; None if the release does not augment.
-        learned: whether the method learns the rate, so that no default is right.
-    """
-
-    recipe: Recipe
-    augmentation: Augmentation | None = None
-    learned: bool = False
-
-
-@dataclass(frozen=True)
 class Found:
     """What the files say. A field that they leave open is None.
 
@@ -104,8 +90,10 @@ class Found:
         shape: the shape of a decoded image, (C, H, W), if it is not that of a source.
         product: whether an epoch takes every pair, not each source once.
         method: the method that made the set.
-        protocol: how the release trains on the set.
+        protocol: the method whose recipes say how the release trains on the set.
+        dataset: the real data, if the file's name says it; only the choice of a recipe uses it.
         lr: the learning rate, if it is stored.
+        extra: what the card keeps of the file besides: accuracies that the release claims, an order of steps.
         card: the whole card, if the files were unpacked from a pack.
         tensors: the tensors of the card's space.
     """
@@ -129,8 +117,10 @@ class Found:
     shape: tuple[int, int, int] | None = None
     product: bool = True
     method: str | None = None
-    protocol: Protocol | None = None
+    protocol: str | None = None
+    dataset: str | None = None
     lr: float | None = None
+    extra: Mapping[str, JsonValue] = field(default_factory=dict)
     card: Card | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -170,7 +160,10 @@ def refuse_factor(given: Given, layout: str) -> None:
         FormatError: if it is given.
     """
     if given.factor is not None:
-        raise FormatError(f"factor is for layout 'idc', whose images hold smaller ones; leave it out for {layout!r}")
+        raise FormatError(
+            f"factor is for layout 'idc', whose images hold smaller ones: pass layout='idc' (--layout idc) if IDC made "
+            f"this one, otherwise leave factor out for {layout!r}"
+        )
 
 
 def refuse_experiment(given: Given, layout: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +10,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import load_torch, tensor_of, torch_labels
-from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
@@ -37,7 +35,6 @@ class DdRankingLayout(Layout):
         if not path.is_dir():
             raise FormatError(f"{path}: a folder with images.pt, labels.pt and lr.pt expected")
         images, labels, rate = (path / f"{name}.pt" for name in ("images", "labels", "lr"))
-        own = protocol("mtt", images=1, dataset=given.dataset)  # the protocol of its demos
         return Found(
             sources=_tensor(images, given.limits),
             where="images.pt: images",
@@ -46,7 +43,7 @@ class DdRankingLayout(Layout):
             labels_where="labels.pt: labels",
             labels_hint="no labels.pt beside it",
             space_hint="DD-Ranking's sets are normalised, or whitened (zca-kornia), as the method made them.",
-            protocol=replace(own, learned=True),
+            protocol="mtt",  # as in its demos
             lr=_rate(rate, given.limits) if rate.is_file() else None,
         )
 

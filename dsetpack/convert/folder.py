@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 
@@ -16,10 +18,13 @@ from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
+from dsetpack.formats.notices import notice
 from dsetpack.labelled.folders import has_images, read_folder
 from dsetpack.labelled.pixels import stacked
 from dsetpack.spaces import Raw
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
+
+_RDED = re.compile(r"class\d{5}_id\d{5}\.jpg")
 
 
 class FolderLayout(Layout):
@@ -64,7 +69,19 @@ def _sorted(path: Path, split: str | None) -> dict[str, Any]:
         "labels_where": f"{path.name}: labels",
         "classes": found.classes,
         "split": found.split,
+        "method": "rded" if _mosaics(path, found.files) else None,
     }
+
+
+def _mosaics(path: Path, images: Sequence[Path]) -> bool:
+    """Whether these are images of RDED (Sun et al. 2024), which names each by its class and its number."""
+    if not all(_RDED.fullmatch(file.name) for file in images):
+        return False
+    notice(
+        f"{path.name}: a set of RDED, whose images may be mosaics of several crops; the pack keeps each as one image, "
+        "with hard labels: RDED's soft labels come from a teacher while networks train"
+    )
+    return True
 
 
 def _listed(path: Path, limits: Limits) -> dict[str, Any]:

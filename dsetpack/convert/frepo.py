@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from dsetpack.convert._files import tensors_of
 from dsetpack.convert._npz import Header, as_tensor, headers, load_npz
-from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import DsetpackError, FormatError, at
 from dsetpack.formats.limits import Limits
@@ -67,7 +66,7 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
         own = {
             "method": "frepo",
             "target_scale": 1 / math.sqrt(classes / 10),
-            "protocol": protocol("frepo", images=len(images), dataset=given.dataset),
+            "protocol": "frepo",
         }
     return Found(
         sources=images.movedim(3, 1) if learned else images,

@@ -11,7 +11,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import load_torch, tensor_of, torch_labels
-from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.upsample import UpsampleConfig
@@ -53,7 +52,7 @@ class IdcLayout(Layout):
             labels_where=f"{file.name}: labels",
             space=Raw(),
             method="idc",
-            protocol=protocol("idc", images=len(images), dataset=given.dataset),
+            protocol="idc",
             **decoder,
         )
 
@@ -61,7 +60,7 @@ class IdcLayout(Layout):
 def _pair(held: object) -> tuple[Tensor, Tensor | NDArray[Any]]:
     if not isinstance(held, list | tuple) or len(held) != 2:
         what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
-        raise FormatError(f"{what}; a list [images, labels] expected")
+        raise FormatError(f"{what}; a list [images, labels] expected; if IDC did not make it, pass layout='tensors'")
     with at("images"):
         images = tensor_of(held[0])
     with at("labels"):
@@ -77,7 +76,7 @@ def _factor(file: Path, given: Given) -> int:
         offered = f"; its folder's name says {hint[-1]}" if hint else ""
         raise FormatError(
             f"{file.name}: the number of smaller images per side of each image is not in the file; pass factor= "
-            f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}"
+            f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}; if IDC did not make it, pass layout='tensors'"
         )
     if given.factor < 1:
         raise FormatError(f"factor is {given.factor}; 1 or more expected")

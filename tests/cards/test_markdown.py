@@ -174,3 +174,18 @@ def test_a_card_on_the_hub_says_how_to_fetch_it():
     assert "pip install 'dsetpack[hub]'" in cards.markdown(found, "me/demo")
     assert "dsetpack pull" not in cards.markdown(found)
     assert "```sh\npip install dsetpack\n```" in cards.markdown(found)
+
+
+def test_a_releases_claims_stand_apart_from_what_was_measured():
+    claimed = [
+        {"accuracy": 0.92, "std": 0.005, "seeds": 20, "arch": "ConvNet"},
+        {"accuracy": 0.5, "seeds": 1, "arch": "<b>"},
+    ]
+    page = cards.markdown(with_card(metrics=(), extra={"claimed": claimed}))
+    measured = page.partition("## Measured")[2].partition("\n## ")[0]
+    assert "Nothing: the card has no measured results." in measured
+    assert "Claimed by the files of its release, not measured on this pack:" in measured
+    assert "- ConvNet: 92.00% ± 0.50% (20 seeds)" in measured
+    assert "- \\<b>: 50.00% (1 seed)" in measured
+    for odd in ("much", [], [3], [{"accuracy": "<b>"}], {"accuracy": 1}):
+        assert "<b>" not in cards.markdown(with_card(extra={"claimed": odd}))
