@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 FLOORS = {
     "version": 0, "data": 0,
     "formats": 1,
-    "order": 2, "decoders": 2, "spaces": 2, "cards": 2, "recipes": 2, "native": 2,
+    "order": 2, "decoders": 2, "spaces": 2, "cards": 2, "labelled": 2, "recipes": 2, "native": 2,
     "loading": 3,
     "training": 4,
     "pack": 5,
@@ -61,13 +61,14 @@ DYNAMIC = {
 }
 """The modules that import by a name that they compute, and why."""
 
-TORCH_FREE = ("formats", "order", "cards", "recipes")
+TORCH_FREE = ("formats", "order", "cards", "labelled", "recipes")
 
 WITHOUT = {
     "dsetpack": {"torch"},
     "dsetpack.formats": {"torch", "h5py", "fsspec", "cryptography"},
     "dsetpack.order": {"torch"},
     "dsetpack.cards": {"torch"},
+    "dsetpack.labelled": {"torch"},
     "dsetpack.recipes": {"torch"},
     "dsetpack.hub": {"torch"},
     "dsetpack.cli": {"torch"},
