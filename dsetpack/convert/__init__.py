@@ -117,10 +117,10 @@ def convert(
         drop_alpha: drop the alpha channel of images; without it, an image with one is refused.
         absent: accept classes without images.
         dataset: the name of the real data, such as ``cifar10``; it is only used for the card, for class names and for
-            the augmentation.
+            the choice of the recipe.
         method: the method that made the set, such as ``dsa``; by default what the source says.
-        recipe: the recipe whose training the card takes, such as ``dc-mnist-ipc10``; by default that of method,
-            ``dataset`` and images per class.
+        recipe: the recipe whose training the card takes, such as ``dc-mnist-ipc10``, or a ``.toml`` file; by default
+            that of method, ``dataset`` and the nearest number of images per class.
         title, description, license: texts of the card.
         author: who made the set; it becomes the card's ``credit``.
         url: where the set comes from; it becomes ``extra["url"]`` of the card.
