@@ -7,7 +7,8 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent
 FOLDERS = (
     "cards", "cli", "convert", "data", "decoders", "formats", "formats/encodings", "formats/kinds", "integrations",
-    "loading", "onnx", "onnx/kinds", "order", "pack", "preview", "recipes", "recipes/methods", "replay", "spaces",
+    "labelled", "loading", "onnx", "onnx/kinds", "order", "pack", "preview", "recipes", "recipes/methods", "replay",
+    "spaces",
     "trainers", "trainers/data", "trainers/data/corruptions", "trainers/networks", "trainers/objectives",
     "trainers/parameterizations", "training", "unpack",
 )  # fmt: skip

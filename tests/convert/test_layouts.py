@@ -328,7 +328,7 @@ def test_the_steps_of_dataset_distillation(tmp_path):
 
 def test_fred_saves_decoded_images(tmp_path):
     path = tmp_path / "dm" / "res_DM_CIFAR10_ConvNet_2ipc.pt"
-    x, y = made.fred(path)
+    x, y = made.fred(path, classes=10)
     with pytest.warns(Notice, match="a set of FreD, saved as decoded images; the pack keeps these and no mask"):
         pack = convert(path, space=SPACE, dataset="cifar10")
     assert torch.equal(pack.parts[0].sources, x)

@@ -58,7 +58,7 @@ def test_mnist_by_dc_trains_as_its_release(tmp_path):
      "mnist-dc.pth", "DC_MNIST.pt", "set_of_dc.pt", "dc.pt"],
 )  # fmt: skip
 def test_names_in_the_wild(tmp_path, name):
-    made.dc(tmp_path / name, 1)
+    made.dc(tmp_path / name, 1, classes=10)
     card = silent(tmp_path / name, dataset="mnist").card
     assert (card.provenance.method, card.recipe.epochs) == ("dc", 1000)
 
@@ -66,7 +66,7 @@ def test_names_in_the_wild(tmp_path, name):
 @pytest.mark.parametrize("name", ["result.pt", "data_mnist.pt", "dcgan.pt", "res_DC_and_DM.pt"])
 def test_a_result_whose_name_does_not_say_the_method(tmp_path, name):
     """DC trains MNIST otherwise than DSA and DM: neither is guessed."""
-    made.dc(tmp_path / name, 1)
+    made.dc(tmp_path / name, 1, classes=10)
     refused(tmp_path / name, name, "DC, DSA or DM", "--method dc, dsa or dm")
     assert convert(tmp_path / name, space=SPACE, lr="none").card.recipe is None
     for method, epochs in {"dc": 300, "DSA": 1000, "dm": 1000}.items():
@@ -84,7 +84,7 @@ def test_the_data_in_the_name_choose_the_recipe_and_that_is_said(tmp_path):
         ("res_DC_TinyImageNet_ConvNet_1ipc.pt", "tiny-imagenet", 300),
         ("res_DC_CIFAR100_ConvNet_1ipc.pt", "cifar100", 300),
     ):
-        made.dc(tmp_path / name, 1)
+        made.dc(tmp_path / name, 1, classes=10)
         with pytest.warns(Notice, match=f"trains as on {data}, by its name; pass dataset="):
             card = convert(tmp_path / name, space=SPACE).card
         assert (card.recipe.epochs, card.provenance.dataset) == (epochs, None)
@@ -95,7 +95,7 @@ def test_the_data_in_the_name_choose_the_recipe_and_that_is_said(tmp_path):
 
 def test_accuracies_in_the_file_are_the_releases_claim(tmp_path):
     path = tmp_path / "res_DM_CIFAR10_ConvNet_2ipc.pt"
-    sets = made.dc(path, 2)
+    sets = made.dc(path, 2, classes=10)
     accuracies = {
         "ConvNet": [np.float64(0.5), np.float32(0.75), np.float16(0.25), 0.25],
         "VGG11": [np.float64(50.0), np.float64(51.0)],  # no fractions
@@ -110,12 +110,12 @@ def test_accuracies_in_the_file_are_the_releases_claim(tmp_path):
     ]
     assert [one["accuracy"] for one in second.extra["claimed"]] == [0.25, 0.5]
     assert first.metrics == ()
-    made.mtt(tmp_path / "mtt")
+    made.mtt(tmp_path / "mtt", classes=10)
     assert convert(tmp_path / "mtt", space=SPACE, lr=1.0).card.extra == {}
 
 
 def test_a_method_without_a_recipe(tmp_path):
-    made.mtt(tmp_path / "mtt")
+    made.mtt(tmp_path / "mtt", classes=10)
     with pytest.warns(Notice, match=r"no recipe is shipped for method 'FTD': the card trains as mtt does"):
         card = convert(tmp_path / "mtt", space=SPACE, lr=0.02, method="FTD", dataset="cifar10").card
     assert (card.provenance.method, card.recipe.lr, card.recipe.epochs) == ("FTD", 0.02, 1000)
@@ -131,7 +131,7 @@ def test_a_method_without_a_recipe(tmp_path):
 
 
 def test_what_only_a_name_says_is_said(tmp_path):
-    made.mtt(tmp_path)
+    made.mtt(tmp_path, classes=10)
     with pytest.warns(Notice, match=r"images_best.pt: taken for a set of MTT, by its name; pass method= \(--method\)"):
         convert(tmp_path, space=SPACE, lr=0.02, dataset="cifar10")
     assert silent(tmp_path, lr=0.02, dataset="cifar10", method="mtt").card.provenance.method == "mtt"

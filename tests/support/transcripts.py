@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 
 from dsetpack.convert import published
-from dsetpack.spaces import Normalized, NormalizedSpace
+from dsetpack.formats.card import NormalizedSpace
+from dsetpack.spaces import Normalized
 from dsetpack.trainers.data import load
 from tests.support.paths import DOCS, KFS, ROOT
 
