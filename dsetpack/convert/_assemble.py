@@ -193,7 +193,6 @@ def _described(card: Card, given: Given, description: str) -> Card:
         license=given.license,
         author=given.author,
         url=given.url,
-        method=given.method,
     )
 
 
@@ -238,7 +237,7 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
         FormatError: if the user declares anything but ``dataset`` or texts of the card, or if there are no labels.
     """
     with at(found.where):
-        if said := [name for name in _declared(given) if name != "dataset"]:
+        if said := [name for name in _declared(given) if name not in ("dataset", "method")]:
             raise FormatError(f"unpacked from a pack, whose card says everything; leave out {', '.join(said)}")
         space = space_from_card(card.space, found.tensors)
         if found.labels is None:
@@ -249,4 +248,5 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
             raise FormatError(f"names ({few(names)}); the numbers of the card's classes expected")
     with at(found.where):
         card = _described(card, given, "" if given.description else card.description)
+        card = described(card, method=given.method)
         return _pack(found, card, sources, labels, space)

@@ -124,10 +124,10 @@ def test_texts_of_the_card(tmp_path):
     run("convert", path, "-o", out, *NORMALIZED, *texts, "--description", "Two lines.\n\nOf mine.", "--method", "ours")
     card = dsetpack.open(out).card
     assert (card.title, card.license, card.credit) == ("Mine", "CC-BY-4.0", "Ada")
-    assert card.extra == {"url": "https://example.org/set"}
+    assert card.extra["url"] == "https://example.org/set"
     assert card.description.startswith("Two lines.\n\nOf mine.\n\nConverted from res_DM")
     assert card.provenance.method == "ours"
-    assert card.provenance.settings["converted"]["declared"] == {"space": "normalized"}
+    assert card.provenance.settings["converted"]["declared"] == {"space": "normalized", "method": "ours"}
     run("convert", path, "-o", out, *NORMALIZED, "--url", "example.org", expect=1)
     run("unpack", out, tmp_path / "plain", "--as", "safetensors")
     run("convert", tmp_path / "plain", "-o", out, "--description", "Other.", "--author", "Ben")

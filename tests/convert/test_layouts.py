@@ -335,7 +335,7 @@ def test_fred_saves_decoded_images(tmp_path):
     assert torch.equal(pack.labels, y)
     assert (pack.card.provenance.method, pack.card.recipe.epochs) == ("fred", 1000)
     assert pack.card.extra["claimed"] == [{"accuracy": 0.6, "seeds": 1, "arch": "ConvNet"}]
-    x, y = made.mtt(tmp_path / "tm")
+    x, y = made.mtt(tmp_path / "tm", classes=10)
     made.fred_mask(tmp_path / "tm", x)
     with pytest.warns(Notice, match="a set of FreD"):
         pack = convert(tmp_path / "tm", space=SPACE, lr=0.02, dataset="cifar10")
