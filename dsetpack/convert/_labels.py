@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsetpack.convert._files import load_torch, tensor_of
-from dsetpack.convert._npz import as_tensor, load_npy
+from dsetpack.convert._files import as_tensor, load_torch, tensor_of
 from dsetpack.convert._published import PUBLISHED, published
 from dsetpack.convert.base import LABEL_RULES, Found, Given
+from dsetpack.files.arrays import load_npy
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from dsetpack.files.names import Split
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.notices import notice
 from dsetpack.spaces import Space
 
 Axes = Literal["NCHW", "NHWC"]
-Split = Literal["train", "test"]
 LABEL_RULES = ("order", "hard", "softmax", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
 
@@ -181,3 +182,16 @@ def refuse_experiment(given: Given, layout: str) -> None:
             f"experiment is for files of DC, DSA and DM, which may hold several sets; leave it out for this one "
             f"(layout {layout!r})"
         )
+
+
+def taken_split(given: Given, where: str, splits: Collection[Split]) -> Split:
+    """The split to read of a source that holds these; train, and a notice says so, if the user leaves it open.
+
+    Raises:
+        FormatError: if a split is given for a source without splits.
+    """
+    if given.split is not None and not splits:
+        raise FormatError(f"it has no splits, so leave out split={given.split!r} (--split {given.split})")
+    if given.split is None and len(splits) > 1:
+        notice(f"{where}: the train split is taken; split='test' (--split test) takes the other")
+    return given.split or "train"

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import check_size
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.limited import check_size
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.formats.limits import Limits

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import tensors_of
-from dsetpack.convert._npz import as_tensor, headers, load_npz
-from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.formats.errors import FormatError, at
-from dsetpack.formats.model import printable
-
-IMAGES = ("images", "image", "x", "x_train", "data")
-LABELS = ("labels", "label", "y", "y_train", "targets")
+from dsetpack.convert._files import as_tensor, tensors_of
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor, taken_split
+from dsetpack.files.arrays import load_arrays, names_in
+from dsetpack.files.names import IMAGES, LABELS, Usual, splits_of, usual
+from dsetpack.formats.errors import at
 
 
 class NpzLayout(Layout):
@@ -25,7 +21,10 @@ class NpzLayout(Layout):
     Channels are last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
     """
 
-    recognised: ClassVar[str] = f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)})"
+    recognised: ClassVar[str] = (
+        f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)}), or x_train, y_train, "
+        "x_test, y_test"
+    )
     unknown: ClassVar[str] = "pixel space of floats (8-bit images are raw); lr"
     last: ClassVar[bool] = True
 
@@ -37,30 +36,42 @@ class NpzLayout(Layout):
     def read(self, path: Path, given: Given) -> Found:
         refuse_factor(given, "npz")
         refuse_experiment(given, "npz")
-        known = headers(path, given.limits)
-        image = named(tuple(known), IMAGES)
-        label = named(tuple(known), LABELS)
-        if image is None:
-            held = printable(", ".join(sorted(known))) or "nothing"
-            raise FormatError(f"{path.name}: no array of images ({', '.join(IMAGES)}); it holds {held}")
-        classes = "classes" if "classes" in known else None
-        arrays = load_npz(path, [name for name in (image, label, classes) if name], given.limits)
-        with at(path.name):
-            images, *labels = tensors_of(arrays, (image, label) if label else (image,), as_tensor)
-        return Found(
-            sources=channels_first(images),
-            where=f"{path.name}: {image}",
-            files=(path,),
-            labels=labels[0] if labels else None,
-            labels_where=f"{path.name}: {label}",
-            labels_hint=f"no array {', '.join(LABELS)}",
-            classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
-        )
+        return found_in(path, usual_in(path, given), (path,), given)
 
 
-def named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The first of the wanted names that exists, or None."""
-    return next((name for name in wanted if name in names), None)
+def usual_in(path: Path, given: Given) -> Usual:
+    """The names of the arrays of the split that is taken, in an ``.npz`` file or a folder of ``.npy`` files.
+
+    Raises:
+        FormatError: if there are no images of that split under a usual name.
+        LimitError: if the file is larger, or declares more, than ``given.limits`` allows.
+    """
+    names, place = names_in(path, given.limits), path.resolve().name
+    with at(place):
+        return usual(names, taken_split(given, place, splits_of(names)))
+
+
+def found_in(path: Path, names: Usual, files: tuple[Path, ...], given: Given) -> Found:
+    """Read what an ``.npz`` file or a folder of ``.npy`` files holds under these names.
+
+    Raises:
+        FormatError: if an array is damaged, or not one of plain numbers.
+        LimitError: if a file is larger, or declares more, than ``given.limits`` allows.
+    """
+    images, labels, classes = names
+    place = path.resolve().name
+    arrays = load_arrays(path, [name for name in (images, labels, classes) if name], given.limits)
+    with at(place):
+        sources, *targets = tensors_of(arrays, (images, labels) if labels else (images,), as_tensor)
+    return Found(
+        sources=channels_first(sources),
+        where=f"{place}: {images}",
+        files=files,
+        labels=targets[0] if targets else None,
+        labels_where=f"{place}: {labels}",
+        labels_hint=f"no array {', '.join(LABELS)}",
+        classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
+    )
 
 
 def channels_first(images: Tensor) -> Tensor:

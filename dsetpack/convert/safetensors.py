@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import check_size, tensors_of
-from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
+from dsetpack.convert._files import tensors_of
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor, taken_split
+from dsetpack.convert.npz import channels_first
+from dsetpack.files.limited import check_size
+from dsetpack.files.names import LABELS, splits_of, usual
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
@@ -35,11 +37,8 @@ class SafetensorsLayout(Layout):
         refuse_experiment(given, "safetensors")
         file = path / NAME if path.is_dir() else path
         tensors, metadata = _load(file, given)
-        image, label = named(tuple(tensors), IMAGES), named(tuple(tensors), LABELS)
         with at(file.name):
-            if image is None:
-                held = printable(", ".join(sorted(tensors)[:8])) or "nothing"
-                raise FormatError(f"no tensor of images ({', '.join(IMAGES)}); it holds {held}")
+            image, label, _ = usual(tensors, taken_split(given, file.name, splits_of(tensors)))
             card = _card(metadata)
             images, *labels = tensors_of(tensors, (image, label) if label else (image,))
         return Found(

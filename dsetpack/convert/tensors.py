@@ -13,6 +13,7 @@ from typing_extensions import override
 from dsetpack.convert._files import load_torch, tensor_of
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, Protocol, refuse_experiment, refuse_factor
+from dsetpack.files.names import IMAGES, LABELS
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import printable
 
@@ -22,7 +23,7 @@ _HINT = (
     "DC, DSA and DM normalise by channel (normalized); MTT whitens with --zca (zca-kornia) and otherwise normalises, "
     "and its images_zca_N.pt are whitened images made raw again (raw)."
 )
-_KEYS = {"images": ("images", "image", "x", "data"), "labels": ("labels", "label", "y", "targets")}
+_KEYS = {"images": IMAGES, "labels": LABELS}
 
 
 class TensorsLayout(Layout):
