@@ -140,9 +140,8 @@ class Pickled(Version):
 
     @override
     def _part(self, path: Path, limits: Limits) -> Part:
-        held = self._held(path, limits)
+        pixels, labels = self._entries(path, ("data", self.labels), limits)
         with at(str(path)):
-            pixels, labels = (_entry(held, key) for key in ("data", self.labels))
             if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (PIXELS,):
                 raise FormatError(f"data is {_what(pixels)}; an array uint8 [N, {PIXELS}] expected")
             numbers = np.array(labels, None if labels else int) if _is_list(labels, int) else labels
@@ -154,24 +153,17 @@ class Pickled(Version):
 
     @override
     def _class_names(self, path: Path, limits: Limits) -> tuple[str, ...]:
-        held = self._held(path, limits)
+        (names,) = self._entries(path, (self.names,), limits)
         with at(str(path)):
-            names = _entry(held, self.names)
             if not _is_list(names, str | bytes):
                 raise FormatError(f"{self.names} is {_what(names)}; a list of class names expected")
         return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names)
 
-    def _held(self, path: Path, limits: Limits) -> dict[str, Any]:
+    def _entries(self, path: Path, keys: tuple[str, ...], limits: Limits) -> tuple[Any, ...]:
         try:
-            return read_pickle(path, limits)
+            return tuple(read_pickle(path, keys, limits).values())
         except FormatError as error:
             raise FormatError(f"{error}; the binary version ({BINARY[self.name].folder}) is read, too") from error
-
-
-def _entry(held: Mapping[str, Any], key: str) -> Any:
-    if key not in held:
-        raise FormatError(f"no entry {key!r}; it holds {', '.join(sorted(held)) or 'nothing'}")
-    return held[key]
 
 
 def _is_list(value: object, kind: Any) -> bool:

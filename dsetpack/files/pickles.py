@@ -13,7 +13,7 @@ import pickletools
 import re
 import struct
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,18 +29,18 @@ _BROKEN = (ValueError, LookupError, TypeError, OverflowError, struct.error)
 _DAMAGED = "damaged or cut off; fetch it again"
 
 
-def read_pickle(path: Path, limits: Limits) -> dict[str, Any]:
-    """Read a pickled dict of numbers, text, bytes, lists, tuples, dicts and numpy arrays of numbers.
+def read_pickle(path: Path, names: Iterable[str], limits: Limits) -> dict[str, Any]:
+    """Read some entries of a pickled dict of numbers, text, bytes, lists, tuples, dicts and numpy arrays of numbers.
 
     Keys become text, also where Python 2 wrote bytes; its other bytes become text in Latin-1, which loses none. All
     protocols are read, except that bytes of Python 2 must be ASCII in protocol 0.
 
     Returns:
-        the dict; arrays in it, if not inside lists or dicts, are read-only.
+        the entries of these names; arrays are read-only.
 
     Raises:
-        FormatError: if the pickle is damaged or cut off, is not a dict, or holds anything else, such as the name of a
-            function.
+        FormatError: if the pickle is damaged or cut off, is not a dict with these entries, or holds anything else,
+            such as the name of a function.
         LimitError: if the file is larger than ``limits.total`` bytes.
     """
     with at(str(path)):
@@ -48,7 +48,14 @@ def read_pickle(path: Path, limits: Limits) -> dict[str, Any]:
         held = _run(path.read_bytes())
         if not isinstance(held, dict):
             raise FormatError(f"a pickle of {type(held).__name__}; a dict expected")
-        return {key: value.values() if isinstance(value, _Array) else value for key, value in held.items()}
+        return {name: _entry(held, name) for name in names}
+
+
+def _entry(held: Mapping[str, Any], name: str) -> Any:
+    if name not in held:
+        raise FormatError(f"no entry {name!r}; it holds {printable(', '.join(sorted(held))) or 'nothing'}")
+    value = held[name]
+    return value.values() if isinstance(value, _Array) else value
 
 
 def _run(pickle: bytes) -> object:
@@ -212,9 +219,7 @@ class _Machine:
             case _ if instruction in _CONSTANTS:
                 self.stack.append(_CONSTANTS[instruction])
             case _ if instruction not in _NOTHING:
-                raise FormatError(
-                    f"a pickle with the instruction {instruction}, which plain values do not need: refused"
-                )
+                raise FormatError(f"refused: a pickle with {instruction}, an instruction that plain values do not need")
 
     def pop(self) -> Any:
         return self.taken(1)[0]

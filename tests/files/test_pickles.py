@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import pickletools
 import re
 import struct
 import subprocess
@@ -17,13 +16,14 @@ from dsetpack.formats.limits import Limits
 from tests.support.cifar_files import python2
 
 X = np.random.default_rng(0).integers(0, 256, (300, 7), dtype=np.uint8)
+REBUILD = np.zeros(1).__reduce__()[0]  # numpy's _reconstruct
 LABELS = [n % 10 for n in range(300)]
 
 
-def read(tmp_path, content, limits=None):
+def read(tmp_path, content, names=("data",), limits=None):
     path = tmp_path / "batch"
     path.write_bytes(content)
-    return read_pickle(path, limits or Limits())
+    return read_pickle(path, names, limits or Limits())
 
 
 def refused(tmp_path, content, *words):
@@ -40,7 +40,7 @@ def test_what_python_2_wrote(tmp_path):
     content = python2({"data": X, "labels": LABELS, "filenames": [f"{n}.png" for n in range(300)]})
     known = pickle.loads(content, encoding="bytes")  # the test's own file is what Python takes it for
     assert np.array_equal(known[b"data"], X)
-    found = read(tmp_path, content)
+    found = read(tmp_path, content, ("data", "labels", "filenames"))
     assert np.array_equal(found["data"], X)
     assert found["data"].dtype == np.uint8
     assert (found["labels"], found["filenames"][299]) == (LABELS, "299.png")
@@ -63,8 +63,7 @@ def test_every_protocol_of_python_3(tmp_path, protocol, core):
     if core is not None:
         content = re.sub(rb"numpy\._?core", core, content)
         assert core + b".multiarray" in content
-    found = read(tmp_path, content)
-    assert found.keys() == {"data", "turned", "wide", "floats", "names", "inner"}
+    found = read(tmp_path, content, ("data", "turned", "wide", "floats", "names", "inner"))
     for key in ("turned", "wide", "floats"):
         assert np.array_equal(found[key], held[key])
         assert found[key].dtype == held[key].dtype
@@ -143,24 +142,16 @@ def test_programs_that_make_no_plain_values(tmp_path, program, words):
 
 def array(shape=(2, 3), letters="u1", order="|", content=bytes(6)):
     """A pickle of ``{"data": array}`` whose parts may lie."""
-    whole = pickle.dumps({"data": (shape, letters, order, content)}, 3)
-    assert pickletools.genops(whole)
 
     class Dtype:
         def __reduce__(self):
             return np.dtype, (letters, False, True), (3, order, None, None, None, -1, -1, 0)
-
-        def __setstate__(self, state):
-            raise AssertionError
 
     class Array:
         def __reduce__(self):
             return REBUILD, (np.ndarray, (0,), b"b"), (1, shape, Dtype(), False, content)
 
     return pickle.dumps({"data": Array()}, 3)
-
-
-REBUILD = np.zeros(1).__reduce__()[0]
 
 
 def test_arrays_that_lie(tmp_path):
@@ -186,17 +177,17 @@ def test_nothing_is_allocated_for_what_is_not_there(tmp_path):
     """Each of these makes Python's own unpickler ask for gigabytes, or hang, before it finds that they are nonsense."""
     refused(tmp_path, b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"x.", "cut off")
     refused(tmp_path, b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b"x.", "cut off")
-    assert read(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.") == {}
+    refused(tmp_path, b"\x80\x02}r\xff\xff\xff\x7f.", "no entry 'data'; it holds nothing")
     doubled = b"\x80\x02)" + b"".join(b"q%c(h%ch%ct" % (n, n, n) for n in range(100))  # a tuple of 2 to the 100 places
     refused(tmp_path, doubled + b"q\xff}h\xffK\x01s.", "a key that is no text")
     deep = b"\x80\x02}U\x04data" + b"]" * 100_000 + b"a" * 99_999 + b"s."
     assert len(read(tmp_path, deep)["data"]) == 1
     with pytest.raises(LimitError, match="4 bytes; at most 3 are read"):
-        read(tmp_path, b"\x80\x02}.", Limits(total=3))
+        read(tmp_path, b"\x80\x02}.", limits=Limits(total=3))
     with pytest.raises(LimitError, match=r"batch: 2,\d+ bytes"):
-        read(tmp_path, python2({"data": X}), Limits(total=2000))
+        read(tmp_path, python2({"data": X}), limits=Limits(total=2000))
     with pytest.raises(FormatError, match="gone: no such file"):
-        read_pickle(tmp_path / "gone", Limits())
+        read_pickle(tmp_path / "gone", ("data",), Limits())
 
 
 def test_damaged_pickles_give_a_dict_or_one_clear_error(tmp_path):
@@ -208,8 +199,8 @@ def test_damaged_pickles_give_a_dict_or_one_clear_error(tmp_path):
             for place in rng.integers(0, max(len(damaged), 1), rng.integers(0, 4)):
                 damaged[place : place + 1] = rng.integers(0, 256, 1, dtype=np.uint8).tobytes()
             try:
-                found = read(tmp_path, bytes(damaged))
+                found = read(tmp_path, bytes(damaged), ("data", "labels"))
             except DsetpackError as error:
                 assert "\n" not in str(error)  # noqa: PT017 - most are refused, and the others must be dicts
                 continue
-            assert isinstance(found, dict)
+            assert found.keys() == {"data", "labels"}

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from dsetpack.files.limited import DEFLATE
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, places, searched
 
@@ -45,12 +46,14 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return _values(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file, path, axes)
+            most = path.stat().st_size * (DEFLATE if zipped else 1)
+            return _values(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file, path, axes, most)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"{path}: the gzip stream is damaged or cut off ({error}); fetch the file again") from error
 
 
-def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
+def _values(file: BinaryIO, path: Path, axes: int, most: int) -> NDArray[np.uint8]:
+    """The array; ``most`` bytes can be in the file, so no memory is allocated for more."""
     magic = file.read(4)
     expected = bytes((0, 0, BYTES, axes))
     if magic != expected:
@@ -62,6 +65,8 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
         raise FormatError(f"{path}: ends inside its header: {4 + len(header)} bytes, {4 + 4 * axes} expected")
     shape = struct.unpack(f">{axes}I", header)
     size = math.prod(shape)
+    if size > most:
+        raise FormatError(f"{path}: the header says {list(shape)} = {size} bytes; the file holds at most {most}")
     values = file.read(size + 1)
     if len(values) != size:
         found = f"only {len(values)}" if len(values) < size else "more"
