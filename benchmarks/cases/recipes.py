@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from dsetpack.trainers.recipe import recipe_names
+from dsetpack.recipes.tables import recipe_names
 
 ABLATIONS = Path(__file__).with_name("ablations.toml")
 """The groups of variants, with the figures of the papers."""

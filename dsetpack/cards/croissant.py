@@ -49,12 +49,13 @@ CONTEXT: dict[str, Any] = {
 Json = dict[str, Any]
 
 
-def croissant(found: Facts, *, url: str = "./", published: datetime.date | None = None) -> Json:
+def croissant(found: Facts, *, url: str | None = None, published: datetime.date | None = None) -> Json:
     """The metadata, as a value that ``json.dumps`` takes.
 
     Args:
         found: the pack; its ``name`` is where the file lies, relative to the metadata.
-        url: the page of the dataset; by default the folder of the metadata.
+        url: the page of the dataset; by default the address in the card, or else the folder of the metadata. If both
+            are there and differ, the address in the card is another page of the same dataset (``sameAs``).
         published: the date of publication, which Croissant requires; by default the day that the card names as
             ``created``, or today.
     """
@@ -65,7 +66,8 @@ def croissant(found: Facts, *, url: str = "./", published: datetime.date | None 
         "conformsTo": VERSION,
         "name": text.line(card.title) or "untitled",
         "description": _description(found),
-        "url": url,
+        "url": url or found.address or "./",
+        **({"sameAs": found.address} if url and found.address not in (None, url) else {}),
         "license": license_url(card.license),
         "creator": {"@type": "sc:Organization", "name": text.line(card.credit or "") or "unknown"},
         "datePublished": (published or created(card) or datetime.datetime.now(datetime.UTC).date()).isoformat(),
@@ -101,7 +103,8 @@ def _file(found: Facts) -> Json:
         "@type": "cr:FileObject",
         "@id": FILE,
         "name": text.line(found.name),
-        "description": "The pack: sources, decoders, labels and the card. `dsetpack.open` reads it, and so does HDF5.",
+        "description": "The pack: sources, decoders, labels and the card. `dsetpack.open` reads it "
+        "(pip install dsetpack), and so does HDF5.",
         "contentUrl": quote(found.name, errors="surrogateescape"),
         "contentSize": f"{found.size} B",
         "encodingFormat": HDF5,

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from dsetpack.cards.edit import address
 from dsetpack.formats import Reader
 from dsetpack.formats.card import Card
 from dsetpack.formats.manifest import Manifest
@@ -72,6 +73,11 @@ class Facts:
     def card(self) -> Card:
         """The pack's own card."""
         return self.manifest.card
+
+    @property
+    def address(self) -> str | None:
+        """Where the set comes from, by its card: an ``http://`` or ``https://`` address."""
+        return address(self.card)
 
     @property
     def images(self) -> int:

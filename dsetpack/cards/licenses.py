@@ -61,6 +61,26 @@ SPDX = {
 """The SPDX identifier of every licence in the Hub's list that is a single text in SPDX's list."""
 
 _BY_SPDX = {spdx.lower(): hub for hub, spdx in SPDX.items()}
+_FILLERS = re.compile(r"\b(the|licen[cs]e|version|public-domain-dedication)\b")
+_PAGES = {
+    r"https?://(www\.)?creativecommons\.org/licenses/([a-z-]+)/(\d\.\d)(/.*)?": r"cc-\2-\3",
+    r"https?://(www\.)?creativecommons\.org/publicdomain/zero/1\.0(/.*)?": "cc0-1.0",
+    r"https?://(www\.)?(spdx|opensource)\.org/licenses?/([^/]+?)(\.html|/)?": r"\3",
+    r"https?://(www\.)?apache\.org/licenses/license-2\.0(\.txt|\.html)?": "apache-2.0",
+}
+"""Pages of licences that name them in their addresses."""
+_SPELLED = {
+    "apache2": "apache-2.0",
+    "cc0": "cc0-1.0",
+    "gplv2": "gpl-2.0",
+    "gplv3": "gpl-3.0",
+    "agplv3": "agpl-3.0",
+    "lgplv3": "lgpl-3.0",
+    "gnu-gplv3": "gpl-3.0",
+    "gnu-gpl-3.0": "gpl-3.0",
+    "expat": "mit",
+}
+"""Names that mean one licence only; ``Apache``, ``BSD`` and ``CC BY`` alone may be several."""
 
 
 def hub_license(text: str | None) -> str:
@@ -79,7 +99,16 @@ def license_url(text: str | None) -> str:
 
 
 def _key(text: str | None) -> str:
-    return re.sub(r"\s+", "-", (text or "").strip().lower())
+    """A licence's name or address as an identifier in lower case: ``The MIT License`` is ``mit``."""
+    key = re.sub(r"[\s_]+", "-", (text or "").strip().lower())
+    for page, named in _PAGES.items():
+        if found := re.fullmatch(page, key):
+            return found.expand(named)
+    if "://" in key:
+        return key
+    plain = re.sub(r"[\s,()-]+", "-", _FILLERS.sub("", key)).strip("-")
+    plain = re.sub(r"-v?(\d)$", r"-\1.0", re.sub(r"-v(\d)", r"-\1", plain))
+    return _SPELLED.get(plain, plain) or key
 
 
 def _known(key: str) -> str | None:

@@ -13,6 +13,7 @@ import shlex
 from typing import Any
 
 from dsetpack.cards import text
+from dsetpack.cards.edit import is_address
 from dsetpack.cards.facts import Facts, PartFacts
 from dsetpack.cards.licenses import hub_license
 from dsetpack.formats.card import Card, Metric, NormalizedSpace, RawSpace, Recipe, ZcaSpace
@@ -40,7 +41,7 @@ def markdown(found: Facts, repository: str | None = None) -> str:
         ["## Classes", "", *_classes(card.classes)],
         ["## Pixels", "", _pixels(card)],
         ["## Training on it", "", *_training(card)],
-        ["## Measured", "", *_measured(card.metrics)],
+        ["## Measured", "", *_measured(card.metrics), *_claimed(card)],
         ["## Where it comes from", "", *_origin(card)],
         ["## What the file holds", "", *_contents(found)],
         ["## Digests", "", *_digests(found)],
@@ -69,6 +70,8 @@ def _front_matter(found: Facts) -> list[str]:
     lines = [f"pretty_name: {text.yaml(card.title)}", f"license: {license_id}"]
     if license_id == "other":
         lines.append(f"license_name: {text.yaml(str(card.license))}")
+        if is_address(card.license):
+            lines.append(f"license_link: {text.yaml(str(card.license))}")
     tags = ["image", "dataset-distillation", "dataset-condensation", "dsetpack", "hdf5"]
     tags += sorted({part.kind for part in found.parts} - {"images"})
     lists = {
@@ -95,6 +98,8 @@ def _glance(found: Facts) -> list[str]:
     ]
     if card.credit:
         rows.append(("credit", text.escape(card.credit)))
+    if found.address:
+        rows.append(("from", text.escape(found.address)))
     return text.table(("", ""), rows)
 
 
@@ -157,7 +162,7 @@ def _network(recipe: Recipe) -> str:
 
 def _fetch(found: Facts, repository: str | None) -> list[str]:
     if repository is None:
-        return []
+        return ["```sh", "pip install dsetpack", "```", ""]
     name = shlex.quote(text.line(found.name))
     pull = f"dsetpack pull {repository} {name} -o {name} --digest {found.digest}"
     return ["```sh", "pip install 'dsetpack[hub]'", pull, "```", ""]
@@ -225,6 +230,22 @@ def _measured(metrics: tuple[Metric, ...]) -> list[str]:
         return ["Nothing: the card has no measured results."]
     head = ("", "value", "seeds", "network", "test data", "protocol", "note")
     return text.table(head, [_metric(metric) for metric in metrics], right=(1, 2))
+
+
+def _claimed(card: Card) -> list[str]:
+    """The accuracies that a converted file records: its release's claim, never mixed with what was measured."""
+    claimed = card.extra.get("claimed")
+    found = [one for one in claimed if isinstance(one, dict)] if isinstance(claimed, list) else []
+    lines = [f"- {text.escape(str(one.get('arch')))}: {_claim(one)}" for one in found]
+    return ["", "Claimed by the files of its release, not measured on this pack:", "", *lines] if lines else []
+
+
+def _claim(one: dict[str, Any]) -> str:
+    value, spread, seeds = (one.get(key) for key in ("accuracy", "std", "seeds"))
+    if not isinstance(value, float):
+        return "unknown"
+    spread = f" ± {spread:.2%}" if isinstance(spread, float) else ""
+    return f"{value:.2%}{spread} ({text.escape(str(seeds))} seed{'' if seeds == 1 else 's'})"
 
 
 def _metric(metric: Metric) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ _COMMANDS = {
     "preview": "preview",
     "export": "export",
     "card": "card",
+    "edit": "edit",
     "push": "push",
     "pull": "pull",
     "convert": "convert",

@@ -14,7 +14,7 @@ from dsetpack import cards
 @click.argument("file")
 @click.option("--croissant", is_flag=True, help="Croissant 1.1 metadata (JSON-LD) instead of Markdown.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="The file to write; by default it is printed.")
-@click.option("--url", help="With --croissant: the page of the data set, once it is published.")
+@click.option("--url", help="With --croissant: the page of the data set; by default the card's.")
 @click.option("--date", type=click.DateTime(["%Y-%m-%d"]), help="With --croissant: the day of its publication.")
 def command(file: str, croissant: bool, out: Path | None, url: str | None, date: datetime.datetime | None) -> None:
     """Describe FILE (a path or URL) as a Hugging Face dataset card in Markdown, after checking all of its bytes."""
@@ -27,7 +27,7 @@ def command(file: str, croissant: bool, out: Path | None, url: str | None, date:
         check_writable(out)
     found = cards.facts(file)
     if croissant:
-        described = dumps(cards.croissant(found, url=url or "./", published=date.date() if date else None))
+        described = dumps(cards.croissant(found, url=url, published=date.date() if date else None))
     else:
         described = cards.markdown(found)
     if out is None:

@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from dsetpack.trainers.data import ImageData
 
 
+_LABELS = (
+    "What labels are: order (class by class, if there are none), one-based (1 is the first class), softmax (logits), "
+    "probabilities (kept), renormalised (each row divided by its sum), hard (the largest alone), centred or uncentred "
+    "targets. Or a .npy or .pt FILE of labels, or FILE:RULE."
+)
+
+
 class _Command(click.Command):
     """A command whose help lists the layouts; they are looked for only then, because they import torch."""
 
@@ -66,8 +73,12 @@ def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> fl
 )
 @click.option("--zca", type=click.Path(path_type=Path), help="A .npz or .pt of mean and matrix, instead of a new fit.")
 @click.option("--refit", is_flag=True, help="Keep only the recipe of a ZCA, not its matrix of (C·H·W)² floats.")
-@click.option("--labels", help="order, hard, softmax, centred, uncentred, or a .npy or .pt file of labels.")
-@click.option("--classes", callback=_classes, help="The number of classes, or their names with commas between them.")
+@click.option("--labels", help=_LABELS)
+@click.option(
+    "--classes",
+    callback=_classes,
+    help="The number of classes, or their names with commas between them; names that SOURCE has may be in any order.",
+)
 @click.option("--lr", callback=_rate, help="The learning rate to train with, or 'none' for no recipe.")
 @click.option(
     "--factor", type=click.IntRange(1), help="For IDC: smaller images per side of each image; 1 for plain images."
@@ -117,7 +128,8 @@ def command(
     layout = layout or detect(source)
     chosen, data = said.make()
     if data is not None and declared["classes"] is None and dataset not in PUBLISHED:
-        declared["classes"] = data.classes
+        numbers = data.classes == tuple(map(str, range(len(data.classes))))
+        declared["classes"] = len(data.classes) if numbers else data.classes
     pack = convert(
         source, layout=layout, space=chosen, dataset=None if dataset is None else _name(dataset, data), **declared
     )

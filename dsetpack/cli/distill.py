@@ -21,7 +21,7 @@ from dsetpack.formats.presets import PRESETS as ENCODINGS
     type=click.Choice(["cpu", "paper"]),
     help="Minutes on a CPU, or the paper's settings, for a GPU.",
 )
-@click.option("--recipe", help="A recipe by name, or a .toml file, instead of method and preset.")
+@click.option("--recipe", help="A recipe by name, or a .toml file, instead of --method and --preset.")
 @data_options(required=False)
 @click.option("--ipc", type=click.IntRange(1), help="The budget: the floats of this many images per class.")
 @click.option("--stages", help="Distill in stages, by classes ('0,1;2,3') or as stages x classes ('5x2').")
@@ -58,6 +58,10 @@ def command(
     """
     if recipe is not None and method is not None:
         raise click.UsageError("--recipe names a method already: leave out --method")
+    if recipe is not None and _given("preset"):
+        raise click.UsageError(
+            f"--recipe {recipe} is a whole recipe, which --preset {preset} would not change: leave out one of them"
+        )
     from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import FormatError
     from dsetpack.loading.device import usable
@@ -96,12 +100,17 @@ def command(
             click.echo(f"{out}: {what}")
 
 
+def _given(option: str) -> bool:
+    """Whether an option is on the command line, and not only at its default."""
+    return click.get_current_context().get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE
+
+
 def _method(method: str, preset: str) -> str:
     """The name of a method's recipe for a preset."""
     import difflib
 
     from dsetpack.formats.errors import FormatError
-    from dsetpack.trainers.recipe import method_names
+    from dsetpack.recipes.tables import method_names
 
     name = method if preset == "paper" else f"{method}-{preset}"
     if name not in method_names():

@@ -223,8 +223,8 @@ def _recipe(card: Card, data: str, protocol: str, changes: dict[str, Any]) -> Re
     """The protocol's recipe with some fields changed; None if nothing changes."""
     from dsetpack.formats.card import Recipe
     from dsetpack.formats.errors import FormatError, at
+    from dsetpack.recipes.full import nearest
     from dsetpack.trainers.protocols import defaults
-    from dsetpack.trainers.recipe import nearest
 
     if not changes:
         return None

@@ -19,7 +19,7 @@ from dsetpack.convert._assemble import assemble
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
 from dsetpack.convert.base import Axes, Given, Layout
-from dsetpack.files.names import Split
+from dsetpack.files.splits import Split
 from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
@@ -101,11 +101,14 @@ def convert(
         layout: one of ``layout_names()``; by default the layout that ``detect`` finds.
         space: the pixel space of the file's values: ``Raw()``, ``Normalized(...)``, ``Zca.fit(...)``, or a ``Zca``
             with a given matrix. It is declared, not applied: no value is changed.
-        labels: ``order`` (the same number of images per class, class by class), a ``.npy`` or ``.pt`` file of labels,
-            or the meaning of soft labels: ``softmax`` (logits, converted to probabilities), ``centred`` (targets, kept
-            as they are), ``uncentred`` (undo the centring of FRePo and RFAD) or ``hard`` (keep the largest entry).
+        labels: ``order`` (the same number of images per class, class by class); ``one-based`` (class number 1 is the
+            first class); the meaning of soft labels: ``softmax`` (logits, converted to probabilities),
+            ``probabilities`` (kept as they are), ``renormalised`` (each row divided by its sum), ``centred`` (targets,
+            kept as they are), ``uncentred`` (undo the centring of FRePo and RFAD) or ``hard`` (keep the largest
+            entry); or a ``.npy`` or ``.pt`` file of labels, alone or with its rule: ``y.npy:softmax``.
         classes: class names, or their number; by default those in the file, those of ``dataset``, or the number that
-            the labels need.
+            the labels need. If the source has names, the same ones in another order renumber its labels; other names
+            rename its classes in their order, or by number if they are numbers.
         lr: the learning rate of the card's recipe; ``none`` for no recipe.
         factor: only for IDC: the number of smaller images per side.
         experiment: only for DC, DSA and DM: the number of the set in the file.
@@ -115,10 +118,10 @@ def convert(
         drop_alpha: drop the alpha channel of images; without it, an image with one is refused.
         absent: accept classes without images.
         dataset: the name of the real data, such as ``cifar10``; it is only used for the card, for class names and for
-            the augmentation.
+            the choice of the recipe.
         method: the method that made the set, such as ``dsa``; by default what the source says.
-        recipe: the recipe whose training the card takes, such as ``dc-mnist-ipc10``; by default that of method,
-            ``dataset`` and images per class.
+        recipe: the recipe whose training the card takes, such as ``dc-mnist-ipc10``, or a ``.toml`` file; by default
+            that of method, ``dataset`` and the nearest number of images per class.
         title, description, license: texts of the card.
         author: who made the set; it becomes the card's ``credit``.
         url: where the set comes from; it becomes ``extra["url"]`` of the card.

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import JsonValue
 from torch import Tensor
 
+from dsetpack.cards.edit import described
+from dsetpack.convert._classes import in_classes
 from dsetpack.convert._files import sha256
-from dsetpack.convert._labels import class_names, labels_of, plain_labels
-from dsetpack.convert._protocols import protocol
+from dsetpack.convert._labels import labels_of, plain_labels
+from dsetpack.convert._protocols import method_of, release_training
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
+from dsetpack.files.classes import few
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
 from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
+from dsetpack.recipes.training import Training
 from dsetpack.spaces import Raw, Space, Zca, space_from_card
 from dsetpack.version import __version__
 
@@ -33,24 +37,27 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
         LimitError: if the images take more bytes in memory than ``given.limits`` allows.
     """
     with at(found.where):
+        if given.split is not None and found.split is None:
+            raise FormatError(f"the source has no splits; leave out split={given.split!r} (--split)")
         sources = _sources(found.sources, given)
     if found.card is not None:
         return _unpacked(found, found.card, sources, given)
-    labels, meaning = labels_of(found, given)
+    meant = labels_of(found, given)
+    meaning = meant.card
     with at(found.where):
         space = _space(found, given, sources)
-    with at(found.labels_where):
-        names = class_names(found, given, labels)
+    with at(meant.where):
+        labels, names = in_classes(meant, found, given)
     with at(found.where):
-        lr = _rate(found, given)
-    recipe, augmentation = _training(found, given, lr, meaning, len(sources))
+        training = release_training(found, given, images=len(sources), classes=len(names))
+        recipe, augmentation = _training(training, found, given, meaning)
+    method = method_of(found, given, training)
     shape = found.shape or _shape(sources)
     with at(found.where):
         _check_fits(space, shape)
         with at("card"):
             card = Card(
-                title=given.title or _title(found, given),
-                description=_description(found, given, layout),
+                title=_title(found, given, method),
                 classes=names,
                 shape=shape,
                 space=space.model,
@@ -58,8 +65,10 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
                 epoch_rule="product" if found.product else "paired",
                 recipe=recipe,
                 augmentation=augmentation,
-                provenance=_provenance(found, given, layout, sources, labels),
+                provenance=_provenance(found, given, layout, sources, labels, method, training),
+                extra=dict(found.extra),
             )
+            card = _described(card, given, _description(found, given, layout))
         return _pack(found, card, sources, labels, space)
 
 
@@ -130,36 +139,19 @@ def _check_fits(space: Space, shape: tuple[int, int, int]) -> None:
         space.apply(torch.zeros(1, *shape))
 
 
-def _rate(found: Found, given: Given) -> float | Literal["none"] | None:
-    """The declared or stored learning rate.
-
-    Raises:
-        FormatError: if the method learns its rate, and the rate is neither stored nor declared.
-    """
-    lr = given.lr if given.lr is not None else found.lr
-    if lr is None and found.protocol is not None and found.protocol.learned:
-        raise FormatError(
-            "the method learns its learning rate, and the source does not hold it; pass lr= (--lr 0.02; the log of the "
-            "run has it), or lr='none' for a pack without a recipe"
-        )
-    return lr
-
-
 def _training(
-    found: Found, given: Given, lr: float | Literal["none"] | None, labels: Labels, images: int
+    training: Training | None, found: Found, given: Given, labels: Labels
 ) -> tuple[Recipe | None, Augmentation | None]:
-    """The release's recipe, with the learning rate if there is one, and its augmentation; None if there is none."""
-    own = found.protocol
-    if lr == "none":
-        return None, None if own is None else own.augmentation
-    if own is None:
-        if lr is None:
-            return None, None
-        own = protocol("dsa", images=images, dataset=given.dataset)
-    recipe = own.recipe if lr is None else _with_rate(own.recipe, lr)
+    """The recipe, with the learning rate that is declared or stored, and the augmentation; None if there is none."""
+    if training is None:
+        return None, None
+    if given.lr == "none":
+        return None, training.augmentation
+    lr = found.lr if given.lr is None else given.lr
+    recipe = training.recipe if lr is None else _with_rate(training.recipe, lr)
     if labels.centred and recipe.loss != "mse":
         recipe = recipe.model_copy(update={"loss": "mse"})
-    return recipe, own.augmentation
+    return recipe, training.augmentation
 
 
 def _with_rate(recipe: Recipe, lr: float) -> Recipe:
@@ -167,8 +159,8 @@ def _with_rate(recipe: Recipe, lr: float) -> Recipe:
         return Recipe.model_validate({**recipe.model_dump(), "lr": lr})
 
 
-def _title(found: Found, given: Given) -> str:
-    what = found.method or found.kind
+def _title(found: Found, given: Given, method: str | None) -> str:
+    what = method or found.kind
     return f"{given.dataset}, {what}" if given.dataset else f"{what}, converted"
 
 
@@ -182,28 +174,57 @@ def _declared(given: Given) -> dict[str, JsonValue]:
         "lr": given.lr,
         "factor": given.factor,
         "experiment": given.experiment,
+        "split": given.split,
+        "absent": given.absent or None,
         "dataset": given.dataset,
+        "method": given.method,
+        "recipe": None if given.recipe is None else Path(given.recipe).name,
     }
     return {key: value for key, value in said.items() if value is not None}
+
+
+def _described(card: Card, given: Given, description: str) -> Card:
+    """The card with the texts that the user gives, and this description after the user's."""
+    whole = "\n\n".join(filter(None, ((given.description or "").strip(), description)))
+    return described(
+        card,
+        title=given.title,
+        description=whole,
+        license=given.license,
+        author=given.author,
+        url=given.url,
+        method=given.method,
+    )
 
 
 def _description(found: Found, given: Given, layout: str) -> str:
     said = ", ".join(_declared(given)) or "nothing"
     names = ", ".join(file.name for file in found.files[:3]) + (", ..." if len(found.files) > 3 else "")
-    return f"Converted from {names} (layout {layout}). Declared by the one who converted it, not by the files: {said}."
+    read = f"layout {layout}" + (f", split {found.split}" if found.split else "")
+    return f"Converted from {names} ({read}). Declared by the one who converted it, not by the files: {said}."
 
 
 MOST_FILES = 16
 """How many files a card names with their digests; a folder of images may have thousands."""
 
 
-def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels: Tensor) -> Provenance:
+def _provenance(
+    found: Found,
+    given: Given,
+    layout: str,
+    sources: Tensor,
+    labels: Tensor,
+    method: str | None,
+    training: Training | None,
+) -> Provenance:
     floats = sources.numel() + sum(values.numel() for values in found.bank.values())
     files: dict[str, JsonValue] = {file.name: sha256(file) for file in found.files[:MOST_FILES]}
     converted: dict[str, JsonValue] = {"layout": layout, "files": files, "declared": _declared(given)}
+    if training is not None:
+        converted["recipe"] = training.name
     return Provenance(
         dataset=given.dataset,
-        method=found.method,
+        method=method,
         settings={"converted": converted},
         budget_floats=floats + (labels.numel() if labels.ndim == 2 else 0),
         software={"dsetpack": __version__},
@@ -214,7 +235,7 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
     """Make the pack of files that ``dsetpack unpack`` wrote, whose card says everything.
 
     Raises:
-        FormatError: if the user declares anything but ``dataset`` or ``title``, or if there are no labels.
+        FormatError: if the user declares anything but ``dataset`` or texts of the card, or if there are no labels.
     """
     with at(found.where):
         if said := [name for name in _declared(given) if name != "dataset"]:
@@ -223,7 +244,9 @@ def _unpacked(found: Found, card: Card, sources: Tensor, given: Given) -> Pack:
         if found.labels is None:
             raise FormatError(f"a card without labels ({found.labels_hint})")
     with at(found.labels_where):
-        labels = plain_labels(found.labels, found)
-    card = card if given.title is None else card.replace(title=given.title)
+        labels, names = plain_labels(found.labels, found)
+        if isinstance(names, tuple):
+            raise FormatError(f"names ({few(names)}); the numbers of the card's classes expected")
     with at(found.where):
+        card = _described(card, given, "" if given.description else card.description)
         return _pack(found, card, sources, labels, space)

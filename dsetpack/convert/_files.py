@@ -24,21 +24,23 @@ _PIECE = 1 << 22
 
 
 class _NumpyType:
-    """A stand-in for the numpy dtype of a pickled scalar: it keeps the letters and ignores the state."""
+    """A stand-in for the numpy dtype of a pickled scalar: it keeps the letters and the order of bytes."""
 
     def __init__(self, letters: object, *_rest: object) -> None:
-        self.letters = letters
+        self.letters, self.order = letters, "<"
 
     def __setstate__(self, state: object) -> None:
-        pass
+        if isinstance(state, tuple) and len(state) > 1 and state[1] == ">":
+            self.order = ">"
 
 
 def _numpy_number(kind: object, data: object) -> float | None:
     """Convert a pickled numpy scalar to a number without running numpy; None if it is not a known number."""
-    letters = {"f8": "<d", "f4": "<f", "i8": "<q", "i4": "<i"}.get(str(getattr(kind, "letters", "")))
-    if letters is None or not isinstance(data, bytes) or len(data) != struct.calcsize(letters):
+    code = {"f8": "d", "f4": "f", "f2": "e", "i8": "q", "i4": "i"}.get(str(getattr(kind, "letters", "")))
+    form = f"{getattr(kind, 'order', '<')}{code}"
+    if code is None or not isinstance(data, bytes) or len(data) != struct.calcsize(form):
         return None
-    return float(struct.unpack(letters, data)[0])
+    return float(struct.unpack(form, data)[0])
 
 
 # DC, DSA and DM save the accuracies of their networks, numpy scalars, beside the images. With these stand-ins,
@@ -130,6 +132,21 @@ def as_tensor(array: NDArray[Any]) -> Tensor:
         raise FormatError(f"{array.dtype}; numbers of at most 64 bits expected")
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     return torch.from_numpy(native.reshape(array.shape).copy())
+
+
+def numpy_labels(array: NDArray[Any]) -> Tensor | NDArray[Any]:
+    """Labels that are text as they are, and others ``as_tensor``."""
+    return array if array.dtype.kind == "U" else as_tensor(array)
+
+
+def torch_labels(value: object) -> Tensor | NDArray[Any]:
+    """Labels in a torch file: a plain tensor, or a list of numbers or of texts.
+
+    Raises:
+        FormatError: if they are neither.
+    """
+    plain = isinstance(value, list | tuple) and {type(entry) for entry in value} in ({int}, {float}, {str})
+    return np.array(value) if plain else tensor_of(value)
 
 
 def tensors_of(

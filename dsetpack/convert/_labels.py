@@ -3,115 +3,125 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dsetpack.convert._files import as_tensor, load_torch, tensor_of
-from dsetpack.convert._published import PUBLISHED, published
+from dsetpack.convert._files import load_torch, numpy_labels, torch_labels
+from dsetpack.convert._published import DIGITS, known_classes
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.files.arrays import load_npy
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
-from dsetpack.pack.arrays import as_labels
+from dsetpack.pack.arrays import label_array
 
 TOLERANCE = 1e-3
-"""How far the sum of a row of probabilities may be from 1, and a probability below 0."""
-
-MOST_CLASSES = 1 << 16
-"""A larger number of classes must be declared; it is not guessed from the largest class number in a file."""
+"""How far the sum of a row of probabilities may be from 1, and a probability below 0; more in narrow types."""
 
 
-def labels_of(found: Found, given: Given) -> tuple[Tensor, Labels]:
-    """The labels, hard int64 [N] or soft float32 [N, classes], and their description for the card.
+class Meant(NamedTuple):
+    """Labels whose meaning is known.
+
+    Attributes:
+        values: hard int64 [N] or soft float32 [N, classes].
+        card: their description for the card.
+        classes: the names that hard labels index, if the labels were names; the number of columns, if they had columns.
+        where: the file and the field that they come from, for messages.
+        file: what stands before a rule for them, for messages: ``FILE:``, or nothing.
+    """
+
+    values: Tensor
+    card: Labels
+    classes: tuple[str, ...] | int | None
+    where: str
+    file: str = ""
+
+
+def labels_of(found: Found, given: Given) -> Meant:
+    """The labels in the file, or those that the user declares.
 
     Raises:
         FormatError: if labels are neither in the file nor declared, if their number does not fit, if they are not
             finite, or if the meaning of soft labels is not known.
     """
-    rule = given.labels
-    if rule is not None and rule not in LABEL_RULES:
-        values, where = _from_file(Path(rule), given.limits)
+    file, rule = label_source(given.labels)
+    if rule == "one-based" and (given.classes or known_classes(given.dataset)) == DIGITS:
+        raise FormatError(
+            "labels='one-based' would make the digit 1 class 0; if 10 stands for the digit 0, save labels % 10 instead"
+        )
+    if file is not None:
+        held, where = _from_file(file, given.limits)
         with at(where):
-            return _described(values, None, found)
+            return Meant(*_described(held, rule, found, f"{file.name}:"), where, f"{file.name}:")
     ordered = rule == "order" or (rule is None and found.by_order)
     if found.labels is None:
         with at(found.where):
             if not ordered:
                 raise FormatError(_no_labels(found))
-            return _by_order(found, given), Labels()
+            return Meant(_by_order(found, given), Labels(), None, found.labels_where)
     with at(found.labels_where):
         if ordered:
             raise FormatError("the source has labels; leave out labels='order'")
-        return _described(found.labels, rule, found)
+        return Meant(*_described(found.labels, rule, found), found.labels_where)
 
 
-def _described(values: Tensor, rule: str | None, found: Found) -> tuple[Tensor, Labels]:
-    labels = plain_labels(values, found)
+def label_source(text: str | None) -> tuple[Path | None, str | None]:
+    """The file of labels and the rule that ``labels=`` names: ``FILE``, ``RULE`` or ``FILE:RULE``."""
+    if text is None or text in LABEL_RULES:
+        return None, text
+    file, _, rule = text.rpartition(":")
+    return (Path(file), rule) if file and rule in LABEL_RULES else (Path(text), None)
+
+
+def _described(
+    held: Tensor | NDArray[Any], rule: str | None, found: Found, file: str = ""
+) -> tuple[Tensor, Labels, tuple[str, ...] | int | None]:
+    """The values of labels by their rule, what the card says of them, and their own classes."""
+    labels, classes = plain_labels(held, found)
     if labels.ndim == 2:
-        return _soft(labels, rule, found)
-    if rule is not None:
+        tolerance = max(TOLERANCE, 2 * _eps(held))
+        return *_soft(labels, rule, found, tolerance, file), classes
+    if rule == "one-based" and classes is None:
+        if int(labels.min()) < 1:
+            raise FormatError("class number 0 found; leave out labels='one-based'")
+        labels = labels - 1
+    elif rule is not None and rule != "one-based":
         raise FormatError(f"these are class numbers already; labels={rule!r} is for soft labels")
-    return labels, Labels()
+    return labels, Labels(), classes
 
 
-def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
-    """The class names: declared, from the file, published with the ``dataset``, or numbers if none are known.
-
-    Raises:
-        FormatError: if there are fewer classes than the labels need, if soft labels have another number of columns, or
-            if there are too many classes to be guessed.
-    """
-    columns = labels.shape[1] if labels.ndim == 2 else None
-    least = columns or int(labels.max()) + 1
-    names = _known_classes(found, given)
-    if names is None and least > MOST_CLASSES:
-        raise FormatError(
-            f"class number {least - 1:,}; is the file damaged? If it really has that many classes, pass classes="
-        )
-    if names is None:
-        names = least
-    count = names if isinstance(names, int) else len(names)
-    if count < least or (columns and count != columns):
-        what = f"{columns} label columns" if columns else f"labels up to {least - 1}"
-        raise FormatError(f"{what} for {count} classes; say how many with classes=")
-    return tuple(map(str, range(names))) if isinstance(names, int) else names
-
-
-def _known_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
-    """The names or number of classes: declared, from the file, or published with the data set."""
-    if given.classes is not None:
-        return given.classes
-    if found.classes is not None:
-        return found.classes
-    return published(given.dataset).classes if given.dataset in PUBLISHED else None
-
-
-def plain_labels(values: Tensor, found: Found) -> Tensor:
-    """Convert labels to hard int64 [N] or soft float32 [N, classes], and check that there is one label per source.
+def plain_labels(held: Tensor | NDArray[Any], found: Found) -> tuple[Tensor, tuple[str, ...] | int | None]:
+    """Read labels of any form, hard int64 [N] or soft float32 [N, classes], and what they say about their classes.
 
     Raises:
-        FormatError: if they do not fit, or if they are negative or not finite.
+        FormatError: if they are of no known form, if there is not one per source, or if they are not finite.
     """
-    labels = as_labels(values)
+    values, classes = label_array(held)
+    labels = torch.from_numpy(values)
     if len(labels) != (count := len(found.sources)):
         raise FormatError(f"{len(labels)} labels for {count} images of {found.where}; one each expected")
-    if labels.ndim == 1 and int(labels.min()) < 0:
-        raise FormatError(f"class number {int(labels.min())} found; 0 or more expected")
     if labels.ndim == 2 and (bad := int((~labels.isfinite()).sum())):
         raise FormatError(f"{bad} values are NaN or infinite; finite labels expected")
-    return labels
+    return labels, classes
 
 
-def _from_file(path: Path, limits: Limits) -> tuple[Tensor, str]:
+def _eps(held: Tensor | NDArray[Any]) -> float:
+    """The machine epsilon of a floating type."""
+    return float(torch.finfo(held.dtype).eps if isinstance(held, Tensor) else np.finfo(held.dtype).eps)
+
+
+def _from_file(path: Path, limits: Limits) -> tuple[Tensor | NDArray[Any], str]:
     """The labels in the file that the user names, and their place."""
     if path.suffix not in (".npy", ".pt", ".pth"):
         raise FormatError(f"labels {str(path)!r}: one of {', '.join(LABEL_RULES)} expected, or a .npy or .pt file")
     where = f"{path.name}: labels"
     held = load_npy(path, limits) if path.suffix == ".npy" else load_torch(path, limits)
     with at(where):
-        return as_tensor(held) if path.suffix == ".npy" else tensor_of(held), where
+        return (numpy_labels if path.suffix == ".npy" else torch_labels)(held), where
 
 
 def _no_labels(found: Found) -> str:
@@ -122,9 +132,15 @@ def _no_labels(found: Found) -> str:
     )
 
 
+def some_classes(found: Found, given: Given) -> tuple[str, ...] | int | None:
+    """The names or number of the classes that labels index: the source's own, declared, or published ones."""
+    known = (found.classes, given.classes, known_classes(given.dataset))
+    return next((classes for classes in known if classes is not None), None)
+
+
 def _by_order(found: Found, given: Given) -> Tensor:
     """Labels class by class, with the same number of images each; the number of classes is not in the file."""
-    known, count = _known_classes(found, given), len(found.sources)
+    known, count = some_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(
             f"labels by order, {count} images class by class, need the number of classes: pass classes= (--classes 10, "
@@ -136,23 +152,46 @@ def _by_order(found: Found, given: Given) -> Tensor:
     return torch.arange(classes).repeat_interleave(count // classes)
 
 
-def _soft(labels: Tensor, rule: str | None, found: Found) -> tuple[Tensor, Labels]:
+def _soft(labels: Tensor, rule: str | None, found: Found, tolerance: float, file: str) -> tuple[Tensor, Labels]:
     if rule == "hard":
         return labels.argmax(1), Labels()
+    if rule == "one-based":
+        raise FormatError("these are soft labels; labels='one-based' is for class numbers")
     if rule == "softmax":
         return labels.softmax(1), Labels(kind="soft")
     if rule == "uncentred":
         return _uncentred(labels, found), Labels(kind="soft")
+    if rule in ("probabilities", "renormalised"):
+        return _probabilities(labels, rule, tolerance), Labels(kind="soft")
     sums = labels.sum(1)
     if found.centred or rule == "centred":
         return labels, Labels(kind="soft", centred=True)
-    if float(labels.min()) >= -TOLERANCE and float((sums - 1).abs().max()) <= TOLERANCE:
+    if float(labels.min()) >= -TOLERANCE and float((sums - 1).abs().max()) <= tolerance:
         return labels, Labels(kind="soft")
+    row = int((sums - 1).abs().argmax())
     raise FormatError(
-        f"soft labels from {labels.min():.4g} to {labels.max():.4g} whose first row sums to {sums[0]:.4g} are no "
-        "probabilities; say what they are: labels='softmax' for logits, 'centred' for regression targets, or 'hard' to "
-        "keep the largest alone"
+        f"soft labels from {labels.min():.4g} to {labels.max():.4g} whose row {row} sums to {sums[row]:.4g} are no "
+        f"probabilities; say what they are: labels='{file}softmax' for logits, '{file}centred' for regression "
+        f"targets, '{file}probabilities' to keep them, '{file}renormalised' to divide each row by its sum, or "
+        f"'{file}hard' to keep the largest alone"
     )
+
+
+def _probabilities(labels: Tensor, rule: str, tolerance: float) -> Tensor:
+    """Probabilities as they are, or each row divided by its sum.
+
+    Raises:
+        FormatError: if a value is no probability, or if a row to be divided sums to 0.
+    """
+    low, high = (float(value) for value in labels.aminmax())
+    if low < -TOLERANCE or (rule == "probabilities" and high > 1 + tolerance):
+        raise FormatError(f"labels from {low:.4g} to {high:.4g} are no probabilities; labels='softmax' is for logits")
+    if rule == "probabilities":
+        return labels
+    sums = labels.double().sum(1, keepdim=True)
+    if not bool((sums > 0).all()):
+        raise FormatError(f"row {int(sums.argmin())} sums to {float(sums.min()):.4g}; a sum above 0 expected")
+    return (labels / sums).float()
 
 
 def _uncentred(labels: Tensor, found: Found) -> Tensor:

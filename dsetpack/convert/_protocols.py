@@ -1,4 +1,4 @@
-"""How the releases train on their sets (taken from their code), as far as a card can say it.
+"""How a release trains on its sets, as the shipped recipes say it: by method, data and size.
 
 What a card cannot say is left out: HaBa's release standardises each batch by its own mean and deviation; FRePo's and
 IDC's augmentations differ from DSA in details. ``docs/convert.md`` lists these differences.
@@ -6,62 +6,83 @@ IDC's augmentations differ from DSA in details. ``docs/convert.md`` lists these 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dsetpack.convert.base import Found, Given
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.notices import notice
+from dsetpack.recipes.training import Training, has_training, training_by, training_of
 
-from dsetpack.convert.base import Protocol
-from dsetpack.formats.card import Augmentation, Recipe
-
-Op = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
-_OPS: tuple[Op, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
-_DIGITS = ("mnist", "svhn")
-"""Data whose classes change when mirrored: the releases leave ``flip`` out."""
+COMMON = "dsa"
+"""The method whose recipe a set of no known method takes, if the user gives a learning rate."""
 
 
-def protocol(method: str, *, images: int, dataset: str | None = None) -> Protocol:
-    """A release's own evaluation.
+def release_training(found: Found, given: Given, *, images: int, classes: int) -> Training | None:
+    """How the release of a set trains on it.
+
+    That is what the recipe says that the user names, or the recipe of the method, the data and the size; if neither a
+    recipe nor a method is known, a declared learning rate goes with the recipe that DSA, DM and MTT share.
 
     Args:
-        method: ``dc``, ``dsa``, ``dm``, ``mtt``, ``haba``, ``idc`` or ``frepo``.
-        images: the number of images in the set; the length and batch size of FRePo's training depend on it.
-        dataset: the real data; digits are not mirrored.
+        found: what the files say.
+        given: what the user declares.
+        images, classes: the size of the set.
+
+    Returns:
+        the training, with the recipe's learning rate; None if nothing says how to train.
+
+    Raises:
+        FormatError: if the user names a recipe that does not exist, or if the method learns its rate, and the rate is
+            neither stored nor declared.
     """
-    if method == "idc":
-        return Protocol(_recipe(batch_size=64, milestones=(2 / 3, 5 / 6), gamma=0.2, cutmix=0.5), _idc(dataset))
-    if method == "frepo":
-        return Protocol(_frepo(images), _dsa(dataset, brightness=0.5, cutout=0.25, scale=1.25))
-    if method == "dc":
-        return Protocol(_recipe(epochs=300))
-    learned = method in ("mtt", "haba")
-    return Protocol(_recipe(), _dsa(dataset, align_corners=learned), learned)
+    own = _training(found, given, images, classes)
+    if own is not None and own.learned and given.lr is None and found.lr is None:
+        raise FormatError(
+            "the method learns its learning rate, and the source does not hold it; pass lr= (--lr 0.02; the log of the "
+            "run has it), or lr='none' for a pack without a recipe"
+        )
+    return own
 
 
-def _recipe(**changes: Any) -> Recipe:
-    """The common recipe of DSA, DM and MTT: SGD for 1000 epochs, with a tenth of the rate from the middle on."""
-    return Recipe(**{"epochs": 1000, "milestones": (0.5,), "gamma": 0.1, **changes})
+def method_of(found: Found, given: Given, training: Training | None) -> str | None:
+    """The method that made a set: declared, said by the files, or that of the recipe that the user names."""
+    if given.method is not None:
+        return _usual(given.method)
+    named = training.method if training is not None and given.recipe is not None else None
+    return found.method or named
 
 
-def _frepo(images: int) -> Recipe:
-    steps = ((10, 1000), (100, 2000), (200, 20_000), (500, 5000), (1000, 10_000))
-    return Recipe(
-        optimizer="adam",
-        lr=3e-4,
-        weight_decay=0.0,
-        steps=next((length for most, length in steps if images <= most), 40_000),
-        warmup=500,
-        final=0.01,
-        batch_size=min(images, 500),
-        loss="mse",
-        arch="frepo3-nonorm",
-    )
+def _training(found: Found, given: Given, images: int, classes: int) -> Training | None:
+    data = given.dataset or found.dataset
+    if given.recipe is not None:
+        return training_of(given.recipe, data)
+    method = _method(found, given)
+    if method is None:
+        if not isinstance(given.lr, float | int):
+            return None
+        method = COMMON
+        notice(
+            f"nothing says which method made the set: the card trains as {COMMON} does; pass method= (--method) or "
+            "recipe= (--recipe) for another"
+        )
+    elif data is None and given.lr != "none":
+        notice(
+            f"the card trains as {method} does on most data; pass dataset= (--dataset) for the recipe of a data set, "
+            "which may differ"
+        )
+    return training_by(method, data=data, images=images, classes=classes)
 
 
-def _dsa(dataset: str | None, **changes: Any) -> Augmentation:
-    return Augmentation(ops=_mirrored(_OPS, dataset), **changes)
+def _method(found: Found, given: Given) -> str | None:
+    """The method whose recipes to take; None if there are none."""
+    if given.method is None:
+        return found.protocol
+    method = _usual(given.method)
+    if has_training(method):
+        return method
+    other = f"trains as {found.protocol} does" if found.protocol else "has none"
+    notice(f"no recipe is shipped for method {method!r}: the card {other}; pass recipe= (--recipe) for another")
+    return found.protocol
 
 
-def _idc(dataset: str | None) -> Augmentation:
-    return Augmentation(ops=_mirrored(("color", "crop", "flip"), dataset), mode="all")
-
-
-def _mirrored(ops: tuple[Op, ...], dataset: str | None) -> tuple[Op, ...]:
-    return tuple(op for op in ops if op != "flip") if dataset in _DIGITS else ops
+def _usual(method: str) -> str:
+    """The usual spelling of a method: recipes have small letters."""
+    return method.lower() if has_training(method.lower()) else method

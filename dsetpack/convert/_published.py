@@ -60,3 +60,8 @@ def published(dataset: str) -> Published:
     if dataset not in _TABLE:
         raise FormatError(f"no published statistics of {dataset!r}; they exist for {', '.join(PUBLISHED)}")
     return _TABLE[dataset]
+
+
+def known_classes(dataset: str | None) -> tuple[str, ...] | int | None:
+    """The published class names of a data set, or their number; None if they are not known here."""
+    return _TABLE[dataset].classes if dataset in _TABLE else None

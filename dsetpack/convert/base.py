@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor
 
-from dsetpack.files.names import Split
-from dsetpack.formats.card import Augmentation, Card, Recipe
+from dsetpack.files.splits import Split
+from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.formats.limits import Limits
-from dsetpack.formats.notices import notice
 from dsetpack.spaces import Space
 
 Axes = Literal["NCHW", "NHWC"]
-LABEL_RULES = ("order", "hard", "softmax", "centred", "uncentred")
+LABEL_RULES = ("order", "hard", "one-based", "softmax", "probabilities", "renormalised", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
 
 
@@ -30,7 +31,7 @@ class Given:
 
     Attributes:
         space: the pixel space of the stored values.
-        labels: one of ``LABEL_RULES``, or a file (``.npy`` or ``.pt``) of integers [N] or floats [N, classes].
+        labels: one of ``LABEL_RULES``; a file (``.npy`` or ``.pt``) of labels; or both, ``FILE:RULE``.
         classes: class names, or their number.
         lr: the learning rate to train with; ``none`` for a pack without a recipe.
         factor: the number of patches per side that each image of an IDC release holds; 1 for plain images.
@@ -68,21 +69,6 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Protocol:
-    """How a release trains on its sets, as far as a card can say it.
-
-    Attributes:
-        recipe: the recipe with the release's learning rate; the rate has no meaning if the method learns it.
-        augmentation: the augmentation; None if the release does not augment.
-        learned: whether the method learns the rate, so that no default is right.
-    """
-
-    recipe: Recipe
-    augmentation: Augmentation | None = None
-    learned: bool = False
-
-
-@dataclass(frozen=True)
 class Found:
     """What the files say. A field that they leave open is None.
 
@@ -90,21 +76,24 @@ class Found:
         sources: images, bases or codes as stored, any real dtype, [N, ...].
         where: the file and the field that the sources come from, for messages.
         files: all files that were read.
-        labels: integers [N] or floats [N, classes].
+        labels: class numbers or names [N], one-hot integers or floats [N, classes].
         labels_where: the file and the field that the labels come from, for messages.
         labels_hint: where labels would be in this layout, for the message that asks for them.
         by_order: whether the layout implies labels: the same number of images per class, class by class.
         centred: whether soft labels are regression targets whose rows sum to about zero.
         target_scale: the scale of centred labels: the release starts from one-hot · scale - scale / classes.
         classes: the class names.
+        split: the split that was read, if the source has splits.
         space: the pixel space, if the layout fixes it.
         space_hint: the usual space of this layout, for the message that asks for it.
         kind, config, bank: the decoder; ``bank`` holds its tensors by role.
         shape: the shape of a decoded image, (C, H, W), if it is not that of a source.
         product: whether an epoch takes every pair, not each source once.
         method: the method that made the set.
-        protocol: how the release trains on the set.
+        protocol: the method whose recipes say how the release trains on the set.
+        dataset: the real data, if the file's name says it; only the choice of a recipe uses it.
         lr: the learning rate, if it is stored.
+        extra: what the card keeps of the file besides: accuracies that the release claims, an order of steps.
         card: the whole card, if the files were unpacked from a pack.
         tensors: the tensors of the card's space.
     """
@@ -112,13 +101,14 @@ class Found:
     sources: Tensor
     where: str
     files: tuple[Path, ...]
-    labels: Tensor | None = None
+    labels: Tensor | NDArray[Any] | None = None
     labels_where: str = "labels"
     labels_hint: str = ""
     by_order: bool = False
     centred: bool = False
     target_scale: float | None = None
     classes: tuple[str, ...] | None = None
+    split: Split | None = None
     space: Space | None = None
     space_hint: str = ""
     kind: str = "images"
@@ -127,8 +117,10 @@ class Found:
     shape: tuple[int, int, int] | None = None
     product: bool = True
     method: str | None = None
-    protocol: Protocol | None = None
+    protocol: str | None = None
+    dataset: str | None = None
     lr: float | None = None
+    extra: Mapping[str, JsonValue] = field(default_factory=dict)
     card: Card | None = None
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -168,7 +160,10 @@ def refuse_factor(given: Given, layout: str) -> None:
         FormatError: if it is given.
     """
     if given.factor is not None:
-        raise FormatError(f"factor is for layout 'idc', whose images hold smaller ones; leave it out for {layout!r}")
+        raise FormatError(
+            f"factor is for layout 'idc', whose images hold smaller ones: pass layout='idc' (--layout idc) if IDC made "
+            f"this one, otherwise leave factor out for {layout!r}"
+        )
 
 
 def refuse_experiment(given: Given, layout: str) -> None:
@@ -182,16 +177,3 @@ def refuse_experiment(given: Given, layout: str) -> None:
             f"experiment is for files of DC, DSA and DM, which may hold several sets; leave it out for this one "
             f"(layout {layout!r})"
         )
-
-
-def taken_split(given: Given, where: str, splits: Collection[Split]) -> Split:
-    """The split to read of a source that holds these; train, and a notice says so, if the user leaves it open.
-
-    Raises:
-        FormatError: if a split is given for a source without splits.
-    """
-    if given.split is not None and not splits:
-        raise FormatError(f"it has no splits, so leave out split={given.split!r} (--split {given.split})")
-    if given.split is None and len(splits) > 1:
-        notice(f"{where}: the train split is taken; split='test' (--split test) takes the other")
-    return given.split or "train"

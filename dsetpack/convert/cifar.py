@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from typing_extensions import override
 
-from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor, taken_split
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.files.cifar import version_in
-from dsetpack.files.names import SPLITS
+from dsetpack.files.splits import SPLITS, taken
 from dsetpack.formats.errors import FormatError
 from dsetpack.spaces import Raw
 
@@ -33,7 +33,8 @@ class CifarLayout(Layout):
         if version is None:
             raise FormatError(f"{path}: a folder with the files of CIFAR-10 or CIFAR-100 expected")
         place = path.resolve().name
-        found = version.read(path, taken_split(given, place, tuple(SPLITS)), given.limits)
+        split = taken(tuple(SPLITS), given.split, place)
+        found = version.read(path, split, given.limits)
         return Found(
             sources=torch.from_numpy(found.images),
             where=f"{place}: images",
@@ -41,6 +42,7 @@ class CifarLayout(Layout):
             labels=torch.from_numpy(found.labels),
             labels_where=f"{place}: labels",
             classes=found.classes,
+            split=split,
             space=Raw(),
         )
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import load_torch, tensor_of
-from dsetpack.convert._protocols import protocol
+from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
@@ -36,16 +35,15 @@ class DdRankingLayout(Layout):
         if not path.is_dir():
             raise FormatError(f"{path}: a folder with images.pt, labels.pt and lr.pt expected")
         images, labels, rate = (path / f"{name}.pt" for name in ("images", "labels", "lr"))
-        own = protocol("mtt", images=1, dataset=given.dataset)  # the protocol of its demos
         return Found(
             sources=_tensor(images, given.limits),
             where="images.pt: images",
             files=tuple(file for file in (images, labels, rate) if file.is_file()),
-            labels=_tensor(labels, given.limits) if labels.is_file() else None,
+            labels=_labels(labels, given.limits) if labels.is_file() else None,
             labels_where="labels.pt: labels",
             labels_hint="no labels.pt beside it",
             space_hint="DD-Ranking's sets are normalised, or whitened (zca-kornia), as the method made them.",
-            protocol=replace(own, learned=True),
+            protocol="mtt",  # as in its demos
             lr=_rate(rate, given.limits) if rate.is_file() else None,
         )
 
@@ -54,6 +52,12 @@ def _tensor(path: Path, limits: Limits) -> Tensor:
     held = load_torch(path, limits)
     with at(path.name):
         return tensor_of(held)
+
+
+def _labels(path: Path, limits: Limits) -> Tensor | NDArray[Any]:
+    held = load_torch(path, limits)
+    with at(path.name):
+        return torch_labels(held)
 
 
 def _rate(path: Path, limits: Limits) -> float:

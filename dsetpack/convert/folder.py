@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import csv
-import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.folders import has_images, read_folder
 from dsetpack.files.limited import check_size
+from dsetpack.files.pixels import stacked
+from dsetpack.files.splits import Split
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import FormatError, LimitError, at
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
+from dsetpack.formats.notices import notice
 from dsetpack.spaces import Raw
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
 
-_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+_RDED = re.compile(r"class\d{5}_id\d{5}\.jpg")
 
 
 class FolderLayout(Layout):
     """Image files, whose space is raw. They are read in sorted order, or in the order of ``labels.csv``.
 
-    ``labels.csv`` has a header. Its columns are ``file`` and ``label`` (further columns are ignored), or ``file`` and
-    one column of floats per class, with the class name as its header. If ``dsetpack unpack`` wrote a ``card.json``, it
-    says the rest.
+    ``labels.csv`` has a header. Its columns are ``file`` and ``label``, a class number or name (further columns are
+    ignored), or ``file`` and one column of floats per class, with the class name as its header. If ``dsetpack unpack``
+    wrote a ``card.json``, it says the rest.
     """
 
     recognised: ClassVar[str] = "a folder with labels.csv (file, label), or with one sub-folder of images per class"
@@ -41,7 +42,7 @@ class FolderLayout(Layout):
 
     @override
     def accepts(self, path: Path) -> bool:
-        return path.is_dir() and ((path / LABELS_FILE).is_file() or any(map(_images, _classes(path))))
+        return path.is_dir() and ((path / LABELS_FILE).is_file() or has_images(path))
 
     @override
     def read(self, path: Path, given: Given) -> Found:
@@ -49,9 +50,9 @@ class FolderLayout(Layout):
         refuse_experiment(given, "folder")
         if not path.is_dir():
             raise FormatError(f"{path}: a folder of images expected")
-        own = _listed(path, given.limits) if (path / LABELS_FILE).is_file() else _sorted(path)
+        own = _listed(path, given.limits) if (path / LABELS_FILE).is_file() else _sorted(path, given.split)
         return Found(
-            sources=_pixels(own.pop("images"), given.limits),
+            sources=torch.from_numpy(stacked(own.pop("images"), limits=given.limits)),
             where=f"{path.name}: images",
             space=Raw(),
             card=_card(path / CARD_FILE, given.limits),
@@ -59,20 +60,29 @@ class FolderLayout(Layout):
         )
 
 
-def _sorted(path: Path) -> dict[str, Any]:
+def _sorted(path: Path, split: Split | None) -> dict[str, Any]:
     """Find the images in one sub-folder per class."""
-    folders = _classes(path)
-    files = [(file, label) for label, folder in enumerate(folders) for file in _images(folder)]
-    if not files:
-        raise FormatError(f"{path}: no image files; {LABELS_FILE}, or one sub-folder of images per class, expected")
-    images = tuple(file for file, _ in files)
+    found = read_folder(path, split)
     return {
-        "images": images,
-        "files": images,
-        "labels": torch.tensor([label for _, label in files]),
+        "images": found.files,
+        "files": found.files,
+        "labels": np.array(found.classes)[found.labels],
         "labels_where": f"{path.name}: labels",
-        "classes": tuple(folder.name for folder in folders),
+        "classes": found.classes,
+        "split": found.split,
+        "method": "rded" if _mosaics(path, found.files) else None,
     }
+
+
+def _mosaics(path: Path, images: Sequence[Path]) -> bool:
+    """Whether these are images of RDED (Sun et al. 2024), which names each by its class and its number."""
+    if not all(_RDED.fullmatch(file.name) for file in images):
+        return False
+    notice(
+        f"{path.name}: a set of RDED, whose images may be mosaics of several crops; the pack keeps each as one image, "
+        "with hard labels: RDED's soft labels come from a teacher while networks train"
+    )
+    return True
 
 
 def _listed(path: Path, limits: Limits) -> dict[str, Any]:
@@ -88,15 +98,17 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         if len(header) < 2 or header[0] != "file" or not rows:
             raise FormatError(f"columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected")
         hard = header[1] == "label"
+        named = hard and not any(_is_number(row[1]) for row in rows if len(row) > 1)
         columns = 1 if hard else len(header) - 1
-        values, images = [], []
+        values: list[Any] = []
+        images = []
         for number, row in enumerate(rows, 2):
             if len(row) != len(header):
                 raise FormatError(f"line {number} has {len(row)} columns; {len(header)} expected")
             with at(f"line {number}"):
-                values.append(_values(row[1 : 1 + columns], hard))
+                values.append(_name(row[1]) if named else _values(row[1 : 1 + columns], hard))
                 images.append(_inside(path, row[0]))
-    labels = torch.tensor([int(value) for (value,) in values]) if hard else torch.tensor(values, dtype=torch.float32)
+    labels = np.array(values, np.str_ if named else np.int64 if hard else np.float32)
     return {
         "images": tuple(images),
         "files": (listing, *images),
@@ -104,6 +116,20 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         "labels_where": f"{LABELS_FILE}: labels",
         "classes": None if hard else tuple(header[1:]),
     }
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise FormatError("no label; a class name expected")
+    return text
 
 
 def _values(texts: list[str], hard: bool) -> list[float]:
@@ -129,57 +155,6 @@ def _inside(path: Path, name: str) -> Path:
     if not file.is_file():
         raise FormatError(f"no file {printable(name)!r}")
     return file
-
-
-def _classes(path: Path) -> list[Path]:
-    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
-
-
-def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
-    """Read images as uint8 [N, C, H, W]: grey if all files are grey, otherwise RGB."""
-    looks = [_look(file) for file in files]
-    mode: Literal["L", "RGB"] = "L" if all(grey for _, grey in looks) else "RGB"
-    width, height = looks[0][0]
-    channels = 1 if mode == "L" else 3
-    if (size := 4 * len(files) * channels * height * width) > limits.total:  # as floats
-        raise LimitError(f"{files[0].parent}: images of {size:,} bytes; at most {limits.total:,} are read")
-    pixels = np.empty((len(files), channels, height, width), np.uint8)
-    for place, (file, (found, _)) in enumerate(zip(files, looks, strict=True)):
-        if found != (width, height):
-            raise FormatError(
-                f"{file} is {found[0]}×{found[1]} and {files[0].name} is {width}×{height} (width×height): all images "
-                "must have one size; resize them first"
-            )
-        with _opened(file) as image:
-            pixels[place] = np.asarray(image.convert(mode)).reshape(height, width, channels).transpose(2, 0, 1)
-    return torch.from_numpy(pixels)
-
-
-def _look(file: Path) -> tuple[tuple[int, int], bool]:
-    """The size of an image and whether it is grey, from the header alone."""
-    with _opened(file) as image:
-        size, mode = image.size, image.mode
-    if mode == "F" or mode.startswith("I"):  # Pillow would clip them to 8 bits
-        raise FormatError(f"{file}: pixels of mode {mode} found; 8 bits per channel expected: convert it first")
-    return size, mode in ("1", "L", "LA")
-
-
-@contextmanager
-def _opened(file: Path) -> Iterator[Image.Image]:
-    """Open an image file, and turn Pillow's various errors into one.
-
-    Raises:
-        FormatError: if it is not a sound image file.
-    """
-    try:
-        with Image.open(file) as image:
-            yield image
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
-        raise FormatError(f"{file}: not a sound image file ({printable(str(error))[:160]})") from error
 
 
 def _card(path: Path, limits: Limits) -> Card | None:

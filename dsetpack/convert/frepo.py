@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from dsetpack.convert._files import as_tensor, tensors_of
-from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.files.arrays import headers, load_arrays, names_in
 from dsetpack.formats.errors import DsetpackError, FormatError, at
@@ -67,7 +66,7 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
         own = {
             "method": "frepo",
             "target_scale": 1 / math.sqrt(classes / 10),
-            "protocol": protocol("frepo", images=len(images), dataset=given.dataset),
+            "protocol": "frepo",
         }
     return Found(
         sources=images.movedim(3, 1) if learned else images,

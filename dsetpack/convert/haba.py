@@ -12,7 +12,6 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import load_torch, tensor_of
-from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.haba import HabaConfig
@@ -75,7 +74,7 @@ class HabaLayout(Layout):
             shape=(channels, height, width),
             product=False,
             method="haba",
-            protocol=protocol("haba", images=len(bases), dataset=given.dataset),
+            protocol="haba",
         )
 
 

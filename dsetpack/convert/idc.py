@@ -6,11 +6,11 @@ import re
 from pathlib import Path
 from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import load_torch, tensor_of
-from dsetpack.convert._protocols import protocol
+from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.upsample import UpsampleConfig
@@ -52,19 +52,19 @@ class IdcLayout(Layout):
             labels_where=f"{file.name}: labels",
             space=Raw(),
             method="idc",
-            protocol=protocol("idc", images=len(images), dataset=given.dataset),
+            protocol="idc",
             **decoder,
         )
 
 
-def _pair(held: object) -> tuple[Tensor, Tensor]:
+def _pair(held: object) -> tuple[Tensor, Tensor | NDArray[Any]]:
     if not isinstance(held, list | tuple) or len(held) != 2:
         what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
-        raise FormatError(f"{what}; a list [images, labels] expected")
+        raise FormatError(f"{what}; a list [images, labels] expected; if IDC did not make it, pass layout='tensors'")
     with at("images"):
         images = tensor_of(held[0])
     with at("labels"):
-        labels = tensor_of(held[1])
+        labels = torch_labels(held[1])
     if images.ndim != 4 or not images.is_floating_point():
         raise FormatError(f"images are {images.dtype} {list(images.shape)}; floats [N, C, H, W] expected")
     return images, labels
@@ -76,7 +76,7 @@ def _factor(file: Path, given: Given) -> int:
         offered = f"; its folder's name says {hint[-1]}" if hint else ""
         raise FormatError(
             f"{file.name}: the number of smaller images per side of each image is not in the file; pass factor= "
-            f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}"
+            f"(--factor 2, ImageNet's is 3, IDC-I's 1){offered}; if IDC did not make it, pass layout='tensors'"
         )
     if given.factor < 1:
         raise FormatError(f"factor is {given.factor}; 1 or more expected")

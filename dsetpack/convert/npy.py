@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, refuse_experiment, refuse_factor, taken_split
+from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.convert.npz import found_in, usual_in
 from dsetpack.files.arrays import SUFFIX, names_in
-from dsetpack.files.names import Usual, images_in, labels_for
-from dsetpack.formats.errors import at
+from dsetpack.files.names import Usual, images_in, labels_for, split_of
+from dsetpack.files.splits import Split
+from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.notices import notice
 
@@ -41,16 +42,19 @@ class NpyLayout(Layout):
         refuse_factor(given, "npy")
         refuse_experiment(given, "npy")
         if path.is_dir():
-            return _found(path, usual_in(path, given), given)
-        with at(path.name):
-            taken_split(given, path.name, ())
-            names = _beside(path, given)
-        return _found(path.parent, names, given)
+            return _found(path, *usual_in(path, given), given)
+        split = split_of(path.stem)
+        if split and given.split not in (None, split):
+            raise FormatError(
+                f"{path.name}: the {split} split, by its name; name the file of the {given.split} split instead, or "
+                "the folder of both"
+            )
+        return _found(path.parent, _beside(path, given), split, given)
 
 
-def _found(folder: Path, names: Usual, given: Given) -> Found:
+def _found(folder: Path, names: Usual, split: Split | None, given: Given) -> Found:
     files = tuple(folder / f"{name}{SUFFIX}" for name in (names.images, names.labels) if name)
-    found = found_in(folder, names, files, given)
+    found = found_in(folder, names, split, files, given)
     images, *labels = (file.name for file in files)
     return replace(
         found,

@@ -8,17 +8,19 @@ from typing import ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import as_tensor, tensors_of
-from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor, taken_split
+from dsetpack.convert._files import as_tensor, numpy_labels, tensors_of
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.files.arrays import load_arrays, names_in
-from dsetpack.files.names import IMAGES, LABELS, Usual, splits_of, usual
+from dsetpack.files.names import IMAGES, LABELS, Usual, usual
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import at
 
 
 class NpzLayout(Layout):
     """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and hard or soft labels, under usual names.
 
-    Channels are last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
+    Names may have a split, such as ``x_train`` and ``y_train``, or ``test_images`` and ``test_labels``. Channels are
+    last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
     """
 
     recognised: ClassVar[str] = (
@@ -36,41 +38,42 @@ class NpzLayout(Layout):
     def read(self, path: Path, given: Given) -> Found:
         refuse_factor(given, "npz")
         refuse_experiment(given, "npz")
-        return found_in(path, usual_in(path, given), (path,), given)
+        return found_in(path, *usual_in(path, given), (path,), given)
 
 
-def usual_in(path: Path, given: Given) -> Usual:
-    """The names of the arrays of the split that is taken, in an ``.npz`` file or a folder of ``.npy`` files.
+def usual_in(path: Path, given: Given) -> tuple[Usual, Split | None]:
+    """The names of the arrays that are taken from an ``.npz`` file or a folder of ``.npy`` files, and their split.
 
     Raises:
         FormatError: if there are no images of that split under a usual name.
         LimitError: if the file is larger, or declares more, than ``given.limits`` allows.
     """
-    names, place = names_in(path, given.limits), path.resolve().name
-    with at(place):
-        return usual(names, taken_split(given, place, splits_of(names)))
+    return usual(names_in(path, given.limits), given.split, path.resolve().name)
 
 
-def found_in(path: Path, names: Usual, files: tuple[Path, ...], given: Given) -> Found:
+def found_in(path: Path, names: Usual, split: Split | None, files: tuple[Path, ...], given: Given) -> Found:
     """Read what an ``.npz`` file or a folder of ``.npy`` files holds under these names.
 
     Raises:
         FormatError: if an array is damaged, or not one of plain numbers.
         LimitError: if a file is larger, or declares more, than ``given.limits`` allows.
     """
-    images, labels, classes = names
+    image, label, classes = names
     place = path.resolve().name
-    arrays = load_arrays(path, [name for name in (images, labels, classes) if name], given.limits)
+    arrays = load_arrays(path, [name for name in names if name], given.limits)
     with at(place):
-        sources, *targets = tensors_of(arrays, (images, labels) if labels else (images,), as_tensor)
+        [images] = tensors_of(arrays, (image,), as_tensor)
+        with at(label or ""):
+            labels = numpy_labels(arrays[label]) if label else None
     return Found(
-        sources=channels_first(sources),
-        where=f"{place}: {images}",
+        sources=channels_first(images),
+        where=f"{place}: {image}",
         files=files,
-        labels=targets[0] if targets else None,
-        labels_where=f"{place}: {labels}",
+        labels=labels,
+        labels_where=f"{place}: {label}",
         labels_hint=f"no array {', '.join(LABELS)}",
         classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
+        split=split,
     )
 
 

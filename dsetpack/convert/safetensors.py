@@ -9,10 +9,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import tensors_of
-from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor, taken_split
+from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.convert.npz import channels_first
 from dsetpack.files.limited import check_size
-from dsetpack.files.names import LABELS, splits_of, usual
+from dsetpack.files.names import LABELS, usual
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
@@ -37,8 +37,8 @@ class SafetensorsLayout(Layout):
         refuse_experiment(given, "safetensors")
         file = path / NAME if path.is_dir() else path
         tensors, metadata = _load(file, given)
+        (image, label, _), split = usual(tensors, given.split, file.name)
         with at(file.name):
-            image, label, _ = usual(tensors, taken_split(given, file.name, splits_of(tensors)))
             card = _card(metadata)
             images, *labels = tensors_of(tensors, (image, label) if label else (image,))
         return Found(
@@ -48,6 +48,7 @@ class SafetensorsLayout(Layout):
             labels=labels[0] if labels else None,
             labels_where=f"{file.name}: {label}",
             labels_hint=f"no tensor {', '.join(LABELS)}",
+            split=split,
             card=card,
             tensors=tensors,
         )

@@ -1,45 +1,55 @@
-"""``tensors``: images and labels in torch files, as saved by DC, DSA, DM (Zhao et al.) and MTT (Cazenavette et al.)."""
+"""``tensors``: images and labels in torch files, as saved by DC, DSA, DM, MTT and others."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import load_torch, tensor_of
-from dsetpack.convert._protocols import protocol
-from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, Protocol, refuse_experiment, refuse_factor
-from dsetpack.files.names import IMAGES, LABELS
+from dsetpack.convert._experiments import dataset_in, experiment, is_result, method_in
+from dsetpack.convert._files import load_torch, tensor_of, torch_labels
+from dsetpack.convert._steps import are_steps, found_steps
+from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.names import usual
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.formats.model import printable
+from dsetpack.formats.notices import notice
 
-_RESULT = re.compile(r"res_(DC|DSA|DM)_([A-Za-z0-9]+)_.*ipc\.pt")
 _IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
+_MASK = "mask.pt"
+"""FreD's mask of the frequencies that it learns, beside the decoded images."""
 _HINT = (
     "DC, DSA and DM normalise by channel (normalized); MTT whitens with --zca (zca-kornia) and otherwise normalises, "
     "and its images_zca_N.pt are whitened images made raw again (raw)."
 )
-_KEYS = {"images": IMAGES, "labels": LABELS}
 
 
 class TensorsLayout(Layout):
-    """One of three forms.
+    """One of these forms, known by what the file holds.
 
-    - DC, DSA, DM: ``{"data": [[images, labels], ...], ...}``, one pair per experiment, in
-      ``res_<method>_..._<n>ipc.pt``.
+    - DC, DSA, DM: ``{"data": [[images, labels], ...], "accs_all_exps": ...}``, one pair per experiment; see
+      ``_experiments``.
     - MTT: the tensor of ``images_best.pt`` or ``images_N.pt``, with ``labels_best.pt`` or ``labels_N.pt`` beside it.
+    - FreD: one of these two, with its images decoded, and ``mask.pt`` beside it.
+    - Dataset Distillation: a list of steps (images, labels, learning rate); see ``_steps``.
     - Any other torch file that holds a pair ``[images, labels]``, or a dict with ``images`` and ``labels``.
+
+    DDiF's neural fields are refused by name: no decoder kind holds them.
     """
 
     recognised: ClassVar[str] = (
-        "res_<method>_<data>_<net>_<n>ipc.pt (DC, DSA, DM); images_best.pt with labels_best.pt (MTT), or their folder; "
-        "any .pt of [images, labels] or {'images': ..., 'labels': ...}"
+        "any .pt of {'data': [[images, labels]], 'accs_all_exps': ...} (DC, DSA, DM), of [images, labels] or "
+        "{'images': ..., 'labels': ...}, or of steps (Dataset Distillation); images_best.pt with labels_best.pt (MTT, "
+        "FreD), or their folder"
     )
-    unknown: ClassVar[str] = "pixel space; for MTT the learned lr; which experiment, if there are several"
+    unknown: ClassVar[str] = (
+        "pixel space; for MTT the learned lr; which experiment, if there are several; DC, DSA or DM, if no name says it"
+    )
     last: ClassVar[bool] = True
 
     @override
@@ -53,16 +63,17 @@ class TensorsLayout(Layout):
         refuse_factor(given, "tensors")
         file = _best(path) if path.is_dir() else path
         held = load_torch(file, given.limits)
-        if isinstance(held, Mapping) and isinstance(held.get("data"), list | tuple):
-            with at(file.name):
-                images, labels = _experiment(held["data"], given.experiment)
-            return _of_experiment(file, images, labels, given)
+        if isinstance(held, Mapping) and is_result(held):
+            return _of_experiment(file, held, given)
         refuse_experiment(given, "tensors")
+        if are_steps(held):
+            return found_steps(file, held, given)
         if isinstance(held, Tensor):
             return _pair_of_files(file, held, given)
         with at(file.name):
-            images, labels = _pair(held)
-        return _found(file, images, labels)
+            _refuse_fields(held)
+        images, labels, split = _pair(held, file.name, given.split)
+        return _found(file, images, labels, split=split)
 
 
 def _found(file: Path, images: object, labels: object, labels_file: Path | None = None, **more: Any) -> Found:
@@ -70,7 +81,7 @@ def _found(file: Path, images: object, labels: object, labels_file: Path | None 
     with at(where):
         sources = tensor_of(images)
     with at(labels_where):
-        targets = tensor_of(labels) if labels_file or labels is not None else None
+        targets = torch_labels(labels) if labels_file or labels is not None else None
     return Found(
         sources=sources,
         where=where,
@@ -82,63 +93,82 @@ def _found(file: Path, images: object, labels: object, labels_file: Path | None 
     )
 
 
-def _experiment(pairs: Sequence[object], wanted: int | None) -> tuple[object, object]:
-    """The images and labels of one experiment in a file of DC, DSA or DM."""
-    if not pairs:
-        raise FormatError("'data' is empty; one pair [images, labels] per experiment expected")
-    if wanted is None and len(pairs) > 1:
-        raise FormatError(
-            f"'data' holds the sets of {len(pairs)} experiments; pass experiment= (--experiment 0 to {len(pairs) - 1})"
-        )
-    number = wanted or 0
-    if not 0 <= number < len(pairs):
-        raise FormatError(f"no experiment {number}; 'data' holds {len(pairs)}, numbered from 0")
-    with at(f"data[{number}]"):
-        return _pair(pairs[number])
-
-
-def _of_experiment(file: Path, images: object, labels: object, given: Given) -> Found:
-    match = _RESULT.fullmatch(file.name)
-    method = match[1].lower() if match else None
-    count = len(images) if isinstance(images, Tensor) else 1
-    own = protocol(method, images=count, dataset=given.dataset) if method else None
-    return _found(file, images, labels, method=method, protocol=own)
+def _of_experiment(file: Path, held: Mapping[Any, Any], given: Given) -> Found:
+    """Read one set of a result of DC, DSA, DM or FreD."""
+    with at(file.name):
+        chosen = experiment(held, given.experiment)
+    images, labels, _ = _pair(chosen.pair, f"{file.name}: data[{given.experiment or 0}]")
+    method = method_in(file, "accs_all_exps" in held, given)
+    dataset = dataset_in(file, given) if method or given.method else None
+    extra = {"claimed": chosen.claimed} if chosen.claimed else {}
+    found = _found(file, images, labels, method=method, protocol=method, dataset=dataset, extra=extra)
+    return _fred(file, found, given) if chosen.nested or _has_mask(file, found, given) else found
 
 
 def _pair_of_files(file: Path, images: Tensor, given: Given) -> Found:
     """Read a bare tensor: MTT's images, with the labels in a separate file."""
     match = _IMAGES.fullmatch(file.name)
-    beside = None if match is None else file.with_name(f"labels_{match[1]}.pt")
-    own: Protocol | None = None if match is None else protocol("mtt", images=1, dataset=given.dataset)
-    common: dict[str, Any] = {"method": "mtt" if match else None, "protocol": own}
+    if match is None:
+        return _found(file, images, None, labels_hint="one tensor and no more")
+    beside = file.with_name(f"labels_{match[1]}.pt")
     replaced = given.labels is not None and given.labels not in LABEL_RULES
-    if beside is not None and beside.is_file() and not replaced:
-        return _found(file, images, load_torch(beside, given.limits), beside, **common)
-    hint = "one tensor and no more"
-    if beside is not None:
-        weights = "weights_best.pt" if match and match[1] == "best" else "styles_N.pt"
+    if replaced or not beside.is_file():
+        weights = "weights_best.pt" if match[1] == "best" else "styles_N.pt"
         hint = f"no {beside.name} beside it; if these are bases of HaBa, its hallucinators, {weights}, are missing"
-    return _found(file, images, None, labels_hint=hint, **common)
+        found = _found(file, images, None, labels_hint=hint, method="mtt", protocol="mtt")
+    else:
+        labels = load_torch(beside, given.limits)
+        found = _found(file, images, labels, beside, method="mtt", protocol="mtt")
+    if _has_mask(file, found, given):
+        return _fred(file, found, given)
+    if given.method is None and given.recipe is None:
+        notice(f"{file.name}: taken for a set of MTT, by its name; pass method= (--method) if another method made it")
+    return found
 
 
-def _pair(held: object) -> tuple[object, object]:
-    """The images and labels of a pair or a dict."""
+def _has_mask(file: Path, found: Found, given: Given) -> bool:
+    """Whether FreD's mask is beside a file: zeros and ones, one per value of the images."""
+    mask = file.with_name(_MASK)
+    if not mask.is_file():
+        return False
+    held = load_torch(mask, given.limits)
+    return isinstance(held, Tensor) and held.shape == found.sources.shape and bool(((held == 0) | (held == 1)).all())
+
+
+def _fred(file: Path, found: Found, given: Given) -> Found:
+    """The set of FreD (Shin et al. 2023), which trains as the method does whose objective it takes."""
+    if given.method is None:
+        notice(
+            f"{file.name}: a set of FreD, saved as decoded images; the pack keeps these and no mask of frequencies, so "
+            "it takes more floats than FreD counts"
+        )
+    return replace(found, method="fred")
+
+
+def _refuse_fields(held: object) -> None:
+    """Refuse the result of DDiF (Shin et al. 2025): ``{"nf": [state dict, ...], "label": ...}``.
+
+    Raises:
+        FormatError: if it is one.
+    """
+    if not isinstance(held, Mapping) or "label" not in held or not isinstance(fields := held.get("nf"), list | tuple):
+        return
+    raise FormatError(
+        f"a set of DDiF (Shin et al. 2025): {len(fields)} neural fields, which no decoder kind holds, without the size "
+        "and the frequencies (w0) that decode them. Decode them where they were made, and save the images: "
+        "torch.save([images, labels], 'plain.pt')"
+    )
+
+
+def _pair(held: object, where: str, split: Split | None = None) -> tuple[object, object, Split | None]:
+    """The images and labels of a pair or a dict, and their split if the dict has splits."""
     if isinstance(held, Mapping):
-        return tuple(_entry(held, what) for what in ("images", "labels"))  # type: ignore[return-value]
+        names, found = usual((key for key in held if isinstance(key, str)), split, where)
+        return held[names.images], None if names.labels is None else held[names.labels], found
     if isinstance(held, list | tuple) and len(held) == 2:
-        return held[0], held[1]
+        return held[0], held[1], None
     what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
-    raise FormatError(f"{what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
-
-
-def _entry(held: Mapping[Any, Any], what: str) -> object:
-    for key in _KEYS[what]:
-        if key in held:
-            return held[key]
-    if what == "labels":
-        return None
-    known = printable(", ".join(map(str, list(held)[:8])))
-    raise FormatError(f"no entry {what!r}; it holds {known or 'nothing'}")
+    raise FormatError(f"{where}: {what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
 
 
 def _best(folder: Path) -> Path:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.files.limited import check_size
-from dsetpack.files.names import Split
 from dsetpack.files.pickles import read_pickle
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 

@@ -4,6 +4,7 @@ It uses numpy, h5py and zstandard, and cryptography for signatures; never torch.
 
     write(path, card, parts, tensors, encoding)     arrays -> a .dpk file
     Reader(where)                                   a .dpk file -> header, manifest, and arrays on request
+    recard(where, card, path)                       the same file with another card
     verify(where)                                   check every byte, every value and the HDF5 view
 
 ``SPEC.md`` beside this file is normative; ``manifest.schema.json`` is generated from the models.
@@ -13,6 +14,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, 
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest, PartEntry
 from dsetpack.formats.reader import Reader
+from dsetpack.formats.seal import recard
 from dsetpack.formats.verify import verify
 from dsetpack.formats.writer import encode, write
 
@@ -27,6 +29,7 @@ __all__ = [
     "Reader",
     "VersionError",
     "encode",
+    "recard",
     "verify",
     "write",
 ]

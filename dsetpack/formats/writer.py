@@ -24,6 +24,7 @@ from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.manifest import ITEMSIZE, Chunk, DatasetEntry, DType, Manifest, PartEntry, TensorEntry
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
+from dsetpack.formats.reuse import Once, Reuse, plain
 from dsetpack.formats.seal import seal
 
 Array = NDArray[Any]
@@ -66,22 +67,32 @@ def write(
 
 
 def encode(
-    card: Card, parts: Iterable[PartEntry], tensors: Mapping[str, Array], encoding: EncodingChoice = "exact"
+    card: Card,
+    parts: Iterable[PartEntry],
+    tensors: Mapping[str, Array],
+    encoding: EncodingChoice = "exact",
+    reuse: Reuse | None = None,
 ) -> bytes:
-    """The bytes that ``write`` writes; see there."""
-    parts = tuple(parts)
+    """The bytes that ``write`` writes; see there.
+
+    ``reuse`` has what was computed for files with some of the same tensors, and then what was for this one.
+    """
+    parts, once = tuple(parts), plain if reuse is None else reuse.once
     roles = _roles(card, parts)
     check_keys(encoding, list(tensors), list(roles.values()))
     tensors = {name: _native(values) for name, values in tensors.items()}
     _check_input(card, tensors, roles)
-    stored, entries = _encode_arrays(tensors, roles, encoding)
+    stored, entries = _encode_arrays(tensors, roles, encoding, once)
     groups = _group(stored, roles)
     entries = _place(entries, stored, groups)
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd releases Python's global lock
         datasets = {
-            name: _dataset([stored[t] for t in group], _attributes(group, entries), pool)
+            name: once(arrays, attributes, partial(_dataset, arrays, attributes, pool))
             for name, group in groups.items()
+            for arrays, attributes in [([stored[t] for t in group], _attributes(group, entries))]
         }
+    if reuse is not None:
+        reuse.forget()
     return _assemble(card, parts, entries, datasets)
 
 
@@ -110,7 +121,7 @@ def _check_input(card: Card, tensors: Mapping[str, Array], roles: Mapping[str, s
 
 
 def _encode_arrays(
-    tensors: Mapping[str, Array], roles: dict[str, str], encoding: EncodingChoice
+    tensors: Mapping[str, Array], roles: dict[str, str], encoding: EncodingChoice, once: Once
 ) -> tuple[dict[str, Array], dict[str, TensorEntry]]:
     """Stored arrays and index entries by name, including the side tensors of the encodings."""
     stored: dict[str, Array] = {}
@@ -118,7 +129,7 @@ def _encode_arrays(
     for name in sorted(tensors):
         values = tensors[name]
         step = choose(encoding, name, roles[name], values)
-        stored[name], steps, sides = _encode_array(values, step, name)
+        stored[name], steps, sides = once([values], (name, step), partial(_encode_array, values, step, name))
         with at(f"tensor {name!r}"):  # the manifest may not hold so many dimensions
             entries[name] = TensorEntry(dtype=cast(DType, values.dtype.name), shape=values.shape, encodings=steps)
         for side, numbers in sides.items():

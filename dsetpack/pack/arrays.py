@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dsetpack.decoders import decoder
+from dsetpack.files.classes import places
+from dsetpack.files.labels import LabelArray, count_classes, read_labels, span
 from dsetpack.formats.card import Card, Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.images import ImagesConfig
@@ -33,14 +35,12 @@ def images_contents(
     """Make the card, part and space of a pack of kind ``images``; see ``Pack.from_arrays``."""
     pixel_space = Raw() if space is None else as_space(space)
     x = as_images(_copy(images))
-    y = as_labels(labels).to(x.device)
+    y, names = as_labels(labels, classes)
+    y = y.to(x.device)
     if len(x) != len(y):
         raise FormatError(f"{len(x)} images and {len(y)} labels")
     if x.shape[3] in (1, 3) and x.shape[1] > 4:
         raise FormatError(f"images of shape {list(x.shape)} look like [N, H, W, C]; [N, C, H, W] expected")
-    if classes is None:
-        classes = int(y.max()) + 1 if y.ndim == 1 else y.shape[1]
-    names = class_names(classes)
     card.setdefault("labels", Labels(kind="soft" if y.ndim == 2 else "hard"))
     with at("card"):
         made = Card(title=title, classes=names, shape=_shape(x), space=pixel_space.model, **card)
@@ -80,22 +80,46 @@ def as_images(images: NDArray[Any] | Tensor) -> Tensor:
     return x.float()
 
 
-def as_labels(labels: ArrayLike | Tensor) -> Tensor:
-    """Copy labels: integers [N] or [N, 1] become int64 [N], floats [N, classes] become float32.
+def label_array(labels: ArrayLike | Tensor) -> LabelArray:
+    """Copy labels of any form that ``read_labels`` knows: hard int64 [N], or soft float32 [N, classes].
 
     Raises:
-        FormatError: if the labels are neither.
+        FormatError: as for ``read_labels``.
     """
-    if isinstance(labels, Tensor):
-        labels = labels.detach().cpu()
-        labels = (labels.float() if labels.is_floating_point() else labels).numpy()
-    y = np.asarray(labels)
-    if y.dtype.kind in "biu" and (y.ndim == 1 or y.shape[1:] == (1,)):
-        return torch.from_numpy(y.astype(np.int64).reshape(-1))
-    if y.dtype.kind == "f" and y.ndim == 2 and y.shape[1] > 1:
-        return torch.from_numpy(y.astype(np.float32, order="C"))
-    hint = ": give the names of classes as classes=" if y.dtype.kind in "OSU" else ""
-    raise FormatError(f"labels are {y.dtype} {list(y.shape)}; integers [N], or soft floats [N, classes] expected{hint}")
+    if not isinstance(labels, Tensor):
+        return read_labels(np.asarray(labels))
+    values, eps = labels.detach().cpu(), torch.finfo(labels.dtype).eps if labels.is_floating_point() else None
+    unknown = eps is not None and labels.dtype not in (torch.float16, torch.float32, torch.float64)  # to numpy
+    return read_labels((values.float() if unknown else values).numpy(), eps)
+
+
+def as_labels(labels: ArrayLike | Tensor, classes: Sequence[str] | int | None) -> tuple[Tensor, tuple[str, ...]]:
+    """Copy labels of any form, and find the names of their classes.
+
+    Args:
+        labels: class numbers [N] or [N, 1], class names [N], one-hot integers [N, classes], or soft floats [N,
+            classes].
+        classes: class names, or their number; None if the labels use all classes.
+
+    Returns:
+        hard int64 [N] or soft float32 [N, classes], and the class names.
+
+    Raises:
+        FormatError: as for ``label_array``, if labels do not fit the classes, or if undeclared classes have no label.
+    """
+    values, own = label_array(labels)
+    if classes is None:
+        classes = own or count_classes(values)
+    names = class_names(classes)
+    if isinstance(own, tuple):
+        names, found = places(own, len(names) if isinstance(classes, int | np.integer) else names)
+        return torch.from_numpy(np.array(found)[values]), names
+    if own not in (None, len(names)):
+        raise FormatError(f"labels of {own} columns for {len(names)} classes; one column per class expected")
+    if values.ndim == 1 and len(values) and values.max() >= len(names):
+        hint = ": class numbers start at 0; pass labels - 1" if 1 <= values.min() <= values.max() == len(names) else ""
+        raise FormatError(f"{span(values)} for {len(names)} classes{hint}")
+    return torch.from_numpy(values), names
 
 
 def as_codes(codes: ArrayLike | Tensor) -> Tensor:

@@ -123,15 +123,16 @@ class Pack:
         Args:
             images: uint8 in 0..255 or floats in the pack's space, [N, C, H, W] or [N, H, W]. Raw floats are in [0, 1];
                 learned ones may lie in [-2, 3].
-            labels: hard integers [N] or [N, 1], or soft floats [N, classes].
-            classes: class names, or the number of classes; by default the largest hard label plus one, or the number
-                of soft label columns.
+            labels: class numbers [N] or [N, 1], class names [N], one-hot integers [N, classes], or soft floats [N,
+                classes].
+            classes: class names, or the number of classes; by default the names in ``labels``, sorted, or the number
+                of their columns, or that of the class numbers, which must then use all of 0, 1, 2, ...
             space: the pixel space of float images, such as ``Normalized.fit(images)``; by default raw.
             **card: further fields of the card (``title``, ``recipe``, ...).
 
         Raises:
-            FormatError: if shapes, dtypes or values do not fit, if a label is outside the classes, or if a card field
-                is unknown.
+            FormatError: if shapes, dtypes or values do not fit, if a label is outside the classes, if undeclared
+                classes have no label, or if a card field is unknown.
 
         Examples:
             >>> import numpy as np

@@ -1,9 +1,9 @@
-"""``Contents``: all that a memory holds, as an immutable value: tasks, their parts and sizes, and shared banks."""
+"""``Contents``: all that a memory holds, as an immutable value: tasks, their parts, and the file of all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -12,31 +12,25 @@ from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice, Preset
+from dsetpack.formats.reuse import Reuse
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
-from dsetpack.replay.budget import Size, Sizes, distinct, overhead
+from dsetpack.replay.budget import File, file_of
 from dsetpack.replay.shrink import Balance, Group, shrink
 from dsetpack.spaces import Space
 
+SLACK = 0.005
+"""A share of the budget that may stay unused, so that contents are encoded once and not several times."""
 ROUNDING = 2e-6
 """A tolerance, as a share of a decoder's largest value; see ``same_bank``."""
 
 
 @dataclass(frozen=True)
-class Bank:
-    """A bank of decoders that the memory holds, and its bytes in the file."""
-
-    decoder: Decoder
-    stored: int
-
-
-@dataclass(frozen=True)
 class Stage:
-    """One task: its name, its parts and their sizes."""
+    """One task: its name and its parts."""
 
     task: str
     parts: tuple[Part, ...]
-    sizes: tuple[Size, ...]
 
 
 @dataclass(frozen=True)
@@ -46,18 +40,16 @@ class Contents:
     Attributes:
         card: the card of the pack that all stages make together.
         space: the pixel space of that pack.
-        space_bytes: the bytes of the space's tensors in the file.
         stages: one per task; the parts of task n have stage n.
-        banks: all banks of decoders.
-        fixed: bytes of the file besides sources and labels, once counted; see ``counted``.
+        file: the file of that pack, if it was made; see ``written``.
+        reuse: what was computed for the file, or for the files of what these contents were made from.
     """
 
     card: Card
     space: Space
-    space_bytes: int
     stages: tuple[Stage, ...]
-    banks: tuple[Bank, ...]
-    fixed: int = 0
+    file: File | None = None
+    reuse: Reuse = field(default_factory=Reuse)
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -65,63 +57,75 @@ class Contents:
         return tuple(part for stage in self.stages for part in stage.parts)
 
     @property
-    def sizes(self) -> tuple[Size, ...]:
-        """The size of each part."""
-        return tuple(size for stage in self.stages for size in stage.sizes)
+    def sources(self) -> int:
+        """The number of sources."""
+        return sum(len(part) for part in self.parts)
+
+    @property
+    def made(self) -> File:
+        """The file, which must have been made."""
+        assert self.file is not None
+        return self.file
 
     @property
     def bytes(self) -> int:
-        """The counted bytes of the file."""
-        return self.fixed + sum(size.of(len(part)) for part, size in zip(self.parts, self.sizes, strict=True))
+        """The bytes of the file."""
+        return len(self.made)
 
     def pack(self) -> Pack:
         """All contents as one pack."""
         return Pack(self.card, self.parts, self.space)
 
     def without(self, task: str) -> Contents | None:
-        """The same contents without a task and the banks that it alone uses; None if it is the only task."""
+        """The same contents without a task; None if it is the only task."""
         gone = next(number for number, stage in enumerate(self.stages) if stage.task == task)
         left = [*self.stages[:gone], *self.stages[gone + 1 :]]
         stages = tuple(
             replace(stage, parts=tuple(replace(part, stage=number) for part in stage.parts))
             for number, stage in enumerate(left)
         )
-        used = {id(part.decoder) for stage in stages for part in stage.parts}
-        banks = tuple(bank for bank in self.banks if id(bank.decoder) in used)
         card = _without_record(self.card, gone, len(self.stages))
-        return replace(self, card=card, stages=stages, banks=banks) if stages else None
+        return replace(self, card=card, stages=stages, file=None) if stages else None
 
-    def counted(self, encoding: EncodingChoice) -> Contents:
-        """The same contents, with ``fixed`` counted."""
-        banks = sum(bank.stored for bank in self.banks)
-        return replace(self, fixed=overhead(self.pack(), encoding) + banks + self.space_bytes)
+    def written(self, encoding: EncodingChoice) -> Contents:
+        """The same contents with their file; what earlier files had is not encoded again."""
+        reuse = Reuse(self.reuse)
+        return replace(self, file=file_of(self.pack(), encoding, reuse), reuse=reuse)
 
-    def remeasured(self, sizes: Sizes, length: int) -> Contents:
-        """The same contents, with the sizes that were measured in its own file of ``length`` bytes."""
-        found = iter(sizes.parts)
-        stages = tuple(replace(stage, sizes=tuple(next(found) for _ in stage.parts)) for stage in self.stages)
-        stored = {id(bank): size for bank, size in zip(distinct(self.parts), sizes.banks, strict=True)}
-        banks = tuple(replace(bank, stored=stored[id(bank.decoder)]) for bank in self.banks)
-        fixed = length - sum(size.stored for size in sizes.parts)
-        return replace(self, stages=stages, banks=banks, space_bytes=sizes.space, fixed=fixed)
-
-    def within(self, limit: int, balance: Balance) -> Contents:
+    def within(self, limit: int, balance: Balance, encoding: EncodingChoice) -> Contents:
         """Drop sources, as ``shrink`` chooses them, until the file takes at most ``limit`` bytes.
+
+        Returns:
+            what is left, with its file.
 
         Raises:
             FormatError: if one source of each class of each task takes more.
         """
-        if self.bytes <= limit:
-            return self
-        rounding = len(self.parts)
-        kept = self._shrunk([size.each for size in self.sizes], limit - self.fixed - rounding, balance)
-        if kept.bytes > limit:
-            raise FormatError(
-                f"a budget of {limit:,} bytes does not hold one source of each class of each task: that takes "
-                f"{kept.bytes:,} bytes, of which {kept.fixed:,} are decoders and the file's structure; raise the "
-                "budget, remove a task, or choose a smaller encoding or smaller sources"
-            )
-        return kept
+        whole = self if self.file is not None else self.written(encoding)
+        if whole.bytes <= limit:
+            return whole
+        first = whole._reduced(whole.made, limit, balance, encoding)
+        if limit - first.bytes <= SLACK * limit + max(first.made.each):
+            return first
+        again = replace(whole, reuse=Reuse(whole.reuse, first.reuse))
+        second = again._reduced(first.made, limit, balance, encoding)  # what is left is a better guide than the whole
+        return max(first, second, key=lambda contents: contents.bytes)
+
+    def _reduced(self, guide: File, limit: int, balance: Balance, encoding: EncodingChoice) -> Contents:
+        """Drop sources by what they take in some file of them, and more by the file of what is left, until it fits."""
+        kept = self
+        while True:
+            left = kept._shrunk(guide.each, limit - guide.rest, balance)
+            if left.sources == kept.sources and kept is not self:
+                raise FormatError(
+                    f"a budget of {limit:,} bytes does not hold one source of each class of each task: that takes "
+                    f"{kept.bytes:,} bytes, of which {guide.rest:,} are decoders and the file's structure; raise the "
+                    "budget, remove a task, or choose a smaller encoding or smaller sources"
+                )
+            kept = left.written(encoding)
+            if kept.bytes <= limit:
+                return kept
+            guide = kept.made
 
     def at_most(self, images: int, balance: Balance) -> Contents:
         """Drop sources until at most ``images`` images can be decoded.
@@ -151,7 +155,7 @@ class Contents:
             replace(stage, parts=tuple(_take(part, [next(kept) for _ in by_class(part)]) for part in stage.parts))
             for stage in self.stages
         )
-        return replace(self, stages=stages)
+        return replace(self, stages=stages, file=None)
 
 
 def _take(part: Part, places: Sequence[Tensor]) -> Part:

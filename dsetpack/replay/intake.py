@@ -8,17 +8,18 @@ from dataclasses import replace
 from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.presets import Preset
+from dsetpack.formats.reuse import Reuse
 from dsetpack.pack.combine import unmeasured
 from dsetpack.pack.opened import open_pack
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.replay import compatible
-from dsetpack.replay.budget import Size, distinct, measure
-from dsetpack.replay.contents import Bank, Contents, Stage, same_bank
+from dsetpack.replay.budget import distinct, file_of
+from dsetpack.replay.contents import Contents, Stage, same_bank
 
 
 def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, card_of_all: bool) -> Contents:
-    """Add a pack as one more stage. Only this pack is encoded; ``fixed`` must be counted afterwards.
+    """Add a pack as one more stage; its values go through the encoding. The result has no file yet.
 
     Args:
         before: the contents so far, which stay as they are; None for an empty memory.
@@ -32,49 +33,39 @@ def appended(before: Contents | None, pack: Pack, task: str, encoding: Preset, c
     """
     if before is not None:
         compatible.check_alike(pack, before.card)
-    data = pack.to_bytes(encoding)
-    stored, sizes = open_pack(data), measure(pack, data)
-    held = list(before.banks) if before else []
-    banks = _banks(pack, stored, sizes.banks, held, encoding)
+    reuse = Reuse()
+    stored = open_pack(file_of(pack, encoding, reuse).data)
+    banks = _banks(pack, stored, distinct(before.parts) if before else [], encoding)
     number = len(before.stages) if before else 0
     parts = tuple(
         replace(kept, decoder=banks[id(part.decoder)], stage=number)
         for part, kept in zip(pack.parts, stored.parts, strict=True)
     )
-    stage = Stage(task, parts, sizes.parts)
+    stage = Stage(task, parts)
     if before is None:
-        return Contents(unmeasured(pack.card), stored.space, sizes.space, (stage,), tuple(held))
+        return Contents(unmeasured(pack.card), stored.space, (stage,), reuse=reuse)
     card = _card(before, pack, pack.card if card_of_all else before.card)
-    return replace(before, card=card, stages=(*before.stages, stage), banks=tuple(held))
+    return Contents(card, before.space, (*before.stages, stage), reuse=Reuse(before.reuse, reuse))
 
 
-def reopened(pack: Pack, data: bytes, tasks: Sequence[str]) -> Contents:
-    """The contents of a file: one task for each stage among the parts of its pack."""
-    sizes = measure(pack, data)
+def reopened(pack: Pack, tasks: Sequence[str]) -> Contents:
+    """The contents of a file's pack: one task for each stage among its parts."""
     order = sorted({part.stage for part in pack.parts})
-    found: list[tuple[list[Part], list[Size]]] = [([], []) for _ in order]
-    for part, size in zip(pack.parts, sizes.parts, strict=True):
+    found: list[list[Part]] = [[] for _ in order]
+    for part in pack.parts:
         number = order.index(part.stage)
-        found[number][0].append(replace(part, stage=number))
-        found[number][1].append(size)
-    stages = tuple(Stage(task, tuple(parts), tuple(of)) for task, (parts, of) in zip(tasks, found, strict=True))
-    banks = tuple(Bank(bank, stored) for bank, stored in zip(distinct(pack.parts), sizes.banks, strict=True))
-    fixed = len(data) - sum(size.stored for size in sizes.parts)
-    return Contents(unmeasured(pack.card), pack.space, sizes.space, stages, banks, fixed)
+        found[number].append(replace(part, stage=number))
+    stages = tuple(Stage(task, tuple(parts)) for task, parts in zip(tasks, found, strict=True))
+    return Contents(unmeasured(pack.card), pack.space, stages)
 
 
-def _banks(pack: Pack, stored: Pack, sizes: Sequence[int], held: list[Bank], encoding: Preset) -> dict[int, Decoder]:
-    """The memory's decoder for each decoder of a pack, by the latter's ``id``; new ones are added to ``held``."""
-    size = {id(bank): stored for bank, stored in zip(distinct(pack.parts), sizes, strict=True)}
+def _banks(pack: Pack, stored: Pack, held: Sequence[Decoder], encoding: Preset) -> dict[int, Decoder]:
+    """The memory's decoder for each decoder of a pack, by the latter's ``id``: one that is held, or a new one."""
     found: dict[int, Decoder] = {}
     for part, kept in zip(pack.parts, stored.parts, strict=True):
-        if id(part.decoder) in found:
-            continue
-        known = next((bank for bank in held if same_bank(kept.decoder, bank.decoder, encoding)), None)
-        if known is None:
-            known = Bank(kept.decoder, size[id(part.decoder)])
-            held.append(known)
-        found[id(part.decoder)] = known.decoder
+        if id(part.decoder) not in found:
+            known = [*held, *found.values()]
+            found[id(part.decoder)] = next((d for d in known if same_bank(kept.decoder, d, encoding)), kept.decoder)
     return found
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.notices import notice
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
 from dsetpack.loading.loader import PackLoader
@@ -24,7 +25,7 @@ from dsetpack.pack.arrays import as_codes, as_labels, class_names
 from dsetpack.pack.opened import open_pack
 from dsetpack.pack.pack import Pack
 from dsetpack.replay import compatible, notes
-from dsetpack.replay.budget import measure
+from dsetpack.replay.budget import measured, same_form
 from dsetpack.replay.contents import Contents, hard
 from dsetpack.replay.intake import appended, reopened
 from dsetpack.replay.mix import Batches, MixedLoader
@@ -64,9 +65,12 @@ class ReplayMemory:
     most values (or the task, if ``balance`` says so) drops the source that was picked last, until everything fits.
     Within a part, the sources of each class are in the order in which they were picked; see ``dsetpack.replay.shrink``.
 
-    A task's values go through the encoding when the task is added; the values of earlier tasks are not encoded again.
-    A call that fails changes nothing. ``save`` encodes everything, and the memory then holds the values of the file, as
-    after ``open``. They can differ from those before, if sources that were dropped had set the range of the codes.
+    Each change makes the file, so what is kept after it is what ``save`` writes: ``save`` drops nothing. The first time
+    that a memory drops sources, a notice says so. A call that fails changes nothing.
+
+    A task's values go through the encoding when the task is added; the values of earlier tasks stay as they are. After
+    ``save`` the memory holds the values of the file, as after ``open``. They can differ from those before, if sources
+    that were dropped had set the range of the codes.
 
     Args:
         budget: bytes, or text such as "2MB" or "1.5MiB".
@@ -99,6 +103,7 @@ class ReplayMemory:
         self._space = None if space is None else as_space(space)
         self._contents: Contents | None = None
         self._pack: Pack | None = None
+        self._full = False  # whether sources were dropped for the budget
 
     def __repr__(self) -> str:
         return f"ReplayMemory({len(self.tasks)} tasks, {len(self)} images, {self.bytes:,} of {self.budget:,} bytes)"
@@ -114,7 +119,7 @@ class ReplayMemory:
 
     @property
     def bytes(self) -> int:
-        """The counted bytes of the file; 0 while the memory is empty."""
+        """The bytes of the file that ``save`` writes; 0 while the memory is empty."""
         return 0 if self._contents is None else self._contents.bytes
 
     @property
@@ -160,6 +165,9 @@ class ReplayMemory:
 
     def add(self, pack: Pack, task: Task | None = None) -> None:
         """Add a pack, with all of its parts, as one task.
+
+        If the budget does not hold everything, sources are dropped now, of this task and of earlier ones: of each class
+        those that were picked last. A notice says so the first time; ``counts`` says what is left.
 
         Args:
             pack: a pack with the memory's classes, image shape and kind of labels. A pack in another pixel space is
@@ -220,7 +228,7 @@ class ReplayMemory:
         if len(banks) != 1:
             raise FormatError(f"the memory has {len(banks)} banks of decoders; codes can be added to one: add a pack")
         [like] = banks.values()
-        part = replace(like, sources=as_codes(codes), labels=as_labels(labels))
+        part = replace(like, sources=as_codes(codes), labels=as_labels(labels, self.pack.card.classes)[0])
         self._append(Pack(self.pack.card, [part], self.pack.space), self._free_name(task))
 
     def add_stage(
@@ -290,7 +298,7 @@ class ReplayMemory:
             self._classes, self._space = held.card.classes, held.space
             self._contents = self._pack = None
         else:
-            self._keep(self._noted(left, self._budget).counted(self._encoding))
+            self._keep(left)
 
     def resize(self, budget: int | str) -> None:
         """Change the budget; a smaller budget drops sources now.
@@ -300,7 +308,7 @@ class ReplayMemory:
         """
         limit = parse_bytes(budget)
         if self._contents is not None:
-            self._keep(self._noted(self._contents, limit).within(limit, self._balance))
+            self._keep(self._contents, limit)
         self._budget = limit
 
     def keep_images(self, images: int) -> None:
@@ -323,24 +331,20 @@ class ReplayMemory:
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the memory as one pack whose stages are its tasks.
 
-        An existing file is replaced completely or not at all. The file is never larger than the budget: if sources
-        compress worse than counted, more of them are dropped.
+        An existing file is replaced completely or not at all. Everything that the memory holds is kept.
 
         Returns:
-            the file's size in bytes.
+            the file's size in bytes, which is ``bytes``.
 
         Raises:
-            FormatError: if the memory is empty, or if the budget does not hold one source of each class of each task.
+            FormatError: if the memory is empty.
             OSError: if the file cannot be written. Memory and file are then as before.
         """
-        pack, contents = self.pack, self._held()
-        while len(data := pack.to_bytes(self._encoding)) > self._budget:
-            contents = contents.remeasured(measure(pack, data), len(data)).within(self._budget, self._balance)
-            pack = contents.pack()
-        written = reopened(open_pack(data), data, self.tasks)
-        write_atomically(path, data)
-        self._keep(written)
-        return len(data)
+        held, file = self._held(), self._held().made
+        written = replace(reopened(open_pack(file.data), self.tasks), file=file, reuse=held.reuse)
+        write_atomically(path, file.data)
+        self._contents, self._pack = written, None
+        return len(file.data)
 
     @classmethod
     def open(
@@ -373,21 +377,35 @@ class ReplayMemory:
         size = None if budget is None else parse_bytes(budget)
         with at(name):
             kept = notes.read(pack, size, encoding)
-        encoded = pack.to_bytes(kept.encoding)
-        if len(encoded) != len(data):  # the file has another encoding: count what save will write
-            data, pack = encoded, open_pack(encoded)
         made = cls(kept.budget, encoding=kept.encoding, balance=kept.balance)
-        contents = reopened(pack, data, kept.tasks)
-        made._keep(made._noted(contents, made._budget).within(made._budget, made._balance))
+        contents = made._noted(reopened(pack, kept.tasks), kept.budget)
+        written = contents.written(kept.encoding)
+        if contents.card == pack.card and _stages(contents) == _stages(pack) and same_form(written.made.data, data):
+            written = replace(written, file=measured(data))  # so that saving it again gives the same file
+        else:
+            opened = reopened(open_pack(written.made.data), kept.tasks)
+            written = replace(opened, file=written.file, reuse=written.reuse)
+        made._keep(written)
         return made
 
     def _append(self, pack: Pack, name: str, *, card_of_all: bool = False) -> None:
         """Add a task. Everything is computed before anything changes."""
         compatible.check_classes(pack.card.classes, self._known_classes())
         pack = compatible.in_space(compatible.with_sources(pack), self.space or pack.space)
-        contents = appended(self._contents, pack, name, self._encoding, card_of_all)
-        contents = self._noted(contents, self._budget).counted(self._encoding)
-        self._keep(contents.within(self._budget, self._balance))
+        self._keep(appended(self._contents, pack, name, self._encoding, card_of_all))
+
+    def _keep(self, contents: Contents, limit: int | None = None) -> None:
+        """Take contents, as much of them as a budget holds, by default the memory's."""
+        limit = self._budget if limit is None else limit
+        kept = self._noted(contents, limit).within(limit, self._balance, self._encoding)
+        if kept.sources < contents.sources and not self._full:
+            notice(
+                f"a budget of {limit:,} bytes holds {kept.sources} of {contents.sources} sources: the others were "
+                "dropped, those picked last, from the largest classes or tasks; each further task now displaces others "
+                "without a notice, so raise the budget to keep more (counts() says what is left)"
+            )
+            self._full = True
+        self._contents, self._pack = kept, None
 
     def _noted(self, contents: Contents, budget: int) -> Contents:
         """Write what ``open`` needs to know into the card."""
@@ -397,10 +415,8 @@ class ReplayMemory:
                 budget=budget, encoding=self._encoding, balance=self._balance, tasks=tasks,
                 classes=notes.classes_digest(contents.parts),
             )  # fmt: skip
-        return replace(contents, card=notes.write(contents.card, kept))
-
-    def _keep(self, contents: Contents) -> None:
-        self._contents, self._pack = contents, None
+        card = notes.write(contents.card, kept)
+        return contents if card == contents.card else replace(contents, card=card, file=None)
 
     def _held(self) -> Contents:
         if self._contents is None:
@@ -441,3 +457,8 @@ class ReplayMemory:
                 f"bytes at the encoding {self._encoding}"
             )
         return count
+
+
+def _stages(of: Contents | Pack) -> list[int]:
+    """The stage of each part."""
+    return [part.stage for part in of.parts]

@@ -27,7 +27,7 @@ class Context:
         space: the pixel space of synthetic images, on that device.
         ipc: the budget in images per class.
         seed: the seed of everything random; derive from it by name.
-        cache: the folder for results that other runs can use again (real means, experts).
+        cache: the folder for results that other runs can use again (real means, experts, DiM's generators).
         run: maps the name of a phase (``pretrain``, ``experts``) to its ``Run``; pass that to ``optimise``.
         augment: siamese augmentation of real and synthetic images in matching, or None.
     """

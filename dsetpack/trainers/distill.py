@@ -44,7 +44,8 @@ def distill(
         encoding: how to save it.
         folder: the folder for checkpoints and logs; by default ``<out>.run`` if ``out`` is given, else nothing is kept.
         resume: whether to continue from the checkpoints in ``folder``.
-        cache: the folder for real means and experts; by default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``.
+        cache: the folder for real means, experts and DiM's generators; by default ``DSETPACK_CACHE`` or
+            ``~/.cache/dsetpack``.
         device: where to compute.
         run: how to show progress and how often to save; its folder, name, recipe and resume are set here.
 
@@ -69,6 +70,6 @@ def distill(
         run=run,
     )
     job.recipe.parameterization.budget(data.shape, len(data.classes), job.recipe.ipc)  # refuse before any work
-    learned = job.learn(job.context(data))
+    learned = job.learn_or_share(job.context(data))
     synthetic = learned.synthetic
     return job.finish(Pack(card_of(data, job.recipe, learned, seed), synthetic.parts(), synthetic.space.to("cpu")))

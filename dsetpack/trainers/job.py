@@ -26,6 +26,7 @@ from dsetpack.trainers.objectives.adversary import Adversarial, hallucinated
 from dsetpack.trainers.parameterizations import Parameterization
 from dsetpack.trainers.recipe import DistillRecipe, SpaceName, as_json, for_data, load_recipe
 from dsetpack.trainers.seeds import derive
+from dsetpack.trainers.shared_set import SharedSet
 from dsetpack.training.augment import Dsa
 
 CACHE = "DSETPACK_CACHE"
@@ -135,6 +136,23 @@ class Job:
         with precision(self.recipe.precision, context.device):
             synthetic = (build or self.recipe.parameterization.build)(context)
             return Learned(synthetic, self._matched(context, synthetic))
+
+    def learn_or_share(self, context: Context) -> Learned:
+        """``learn`` the recipe's set, or take it from the cache if another budget's run has learned the same.
+
+        A run that continues from a checkpoint goes on by itself.
+        """
+        if not self.recipe.parameterization.every_budget or self.recipe.objective is None:
+            return self.learn(context)
+        begun = self.resume and self.folder is not None and any(self.folder.glob("*.pt"))
+        with precision(self.recipe.precision, context.device):
+            shared = SharedSet(self.recipe, context)
+            synthetic = self.recipe.parameterization.build(context)
+            if not begun and shared.load(synthetic):
+                return Learned(synthetic, self.recipe.evaluation)
+            learned = self.learn(context, lambda _: synthetic)
+            shared.keep(learned.synthetic)
+            return learned
 
     def _matched(self, context: Context, synthetic: Parameterization) -> Recipe:
         recipe = self.recipe

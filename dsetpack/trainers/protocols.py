@@ -17,10 +17,10 @@ from typing_extensions import Unpack
 
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
+from dsetpack.recipes.training import DSA, NO_FLIP
 from dsetpack.trainers.custom import custom_network, is_custom
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
-from dsetpack.trainers.recipe import DSA, NO_FLIP
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import augmentation_of
 

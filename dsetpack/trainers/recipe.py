@@ -1,14 +1,12 @@
 """Recipes: everything that a distillation depends on besides data and seed, as data.
 
-A recipe is a table, read from TOML. ``base`` names the recipe that it starts from. Tables merge key by key, but a table
-that names another parameterization or objective replaces the base's.
+A recipe is a table, read from TOML (``dsetpack.recipes.tables``). ``base`` names the recipe that it starts from. Tables
+merge key by key, but a table that names another parameterization or objective replaces the base's.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -19,6 +17,9 @@ from dsetpack.formats.by_name import chosen
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model, problems
+from dsetpack.recipes.full import nearest
+from dsetpack.recipes.tables import Table, recipe_table
+from dsetpack.recipes.training import NO_FLIP, as_augmentation, unflipped
 from dsetpack.trainers import objectives, parameterizations
 from dsetpack.trainers.arithmetic import Precision
 from dsetpack.trainers.loop import Schedule
@@ -26,19 +27,8 @@ from dsetpack.trainers.objectives.adversary import AdversarySettings
 from dsetpack.trainers.objectives.base import ObjectiveSettings
 from dsetpack.trainers.parameterizations.base import ParameterizationSettings, Positive
 
-FOLDER = Path(__file__).parent / "recipes"
-DSA: tuple[Any, ...] = ("color", "crop", "cutout", "flip", "scale", "rotate")
-NO_FLIP = ("mnist", "svhn")
-"""Data sets in which a mirrored image means something else: DSA leaves out the flip."""
 SpaceName = Literal["raw", "normalized", "zca-kornia", "zca-frepo"]
-Table = dict[str, Any]
-
-
-def _augmentation(value: Any) -> Any:
-    return {"ops": DSA} if value == "dsa" else None if value == "none" else value
-
-
-Augment = Annotated[Augmentation | None, BeforeValidator(_augmentation)]
+Augment = Annotated[Augmentation | None, BeforeValidator(as_augmentation)]
 
 
 class Figure(Model):
@@ -102,89 +92,16 @@ def load_recipe(name: str | Path, changes: Mapping[str, Any] | None = None) -> D
         FormatError: if the recipe or a setting does not exist; the message gives the nearest valid name.
         FormatError: if the file or a value is not valid; the message names the file and the setting.
     """
-    table = _load(name)
-    for key, value in (changes or {}).items():
-        _set(table, key, value)
+    table = recipe_table(name, changes)
     with at(str(name)):
         return _validated(table)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """The names of the shipped recipes of table rows, sorted."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
-
-
-def method_names() -> tuple[str, ...]:
-    """The names of the shipped recipes of methods for any data, sorted: ``kfs`` as in its paper, ``kfs-cpu`` short."""
-    return tuple(sorted(path.stem for path in (FOLDER / "methods").glob("*.toml")))
 
 
 def for_data(found: DistillRecipe, name: str) -> DistillRecipe:
     """The recipe, without mirroring if the data set of this name does not allow it."""
     if name not in NO_FLIP:
         return found
-    return found.model_copy(update={key: _unflipped(getattr(found, key)) for key in ("siamese", "augmentation")})
-
-
-def _unflipped(spec: Augmentation | None) -> Augmentation | None:
-    ops = () if spec is None else tuple(op for op in spec.ops if op != "flip")
-    return spec.model_copy(update={"ops": ops}) if spec is not None and ops else None
-
-
-def _load(name: str | Path, above: tuple[Path, ...] = ()) -> Table:
-    path = _path(name)
-    if path in above:
-        raise FormatError(f"{path}: its base is, by way of others or at once, itself")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(f"{path}: not a readable recipe ({error})") from error
-    base = table.pop("base", None)
-    if base is not None and not isinstance(base, str):
-        raise FormatError(f"{path}: base is {base!r}; the name of a recipe expected")
-    return table if base is None else _merged(_load(base, (*above, path)), table)
-
-
-def _path(name: str | Path) -> Path:
-    if str(name).endswith(".toml"):
-        return Path(name)
-    for path in (FOLDER / f"{name}.toml", FOLDER / "methods" / f"{name}.toml"):
-        if path.parent in (FOLDER, FOLDER / "methods") and path.is_file():
-            return path
-    near = difflib.get_close_matches(str(name), (*recipe_names(), *method_names()), 1, 0)[0]
-    raise FormatError(f"no recipe {str(name)!r}; nearest is {near!r}: 'dsetpack recipes' lists all")
-
-
-def _merged(below: Table, above: Table) -> Table:
-    """Merge ``above`` over ``below``, table by table."""
-    result = dict(below)
-    for key, value in above.items():
-        old = result.get(key)
-        if not (isinstance(old, dict) and isinstance(value, dict)) or value.get("name") not in (None, old.get("name")):
-            result[key] = value
-            continue
-        if key == "evaluation":
-            old = {name: kept for name, kept in old.items() if _LENGTHS.get(name) not in value}
-        result[key] = _merged(old, value)
-    return result
-
-
-_LENGTHS = {"steps": "epochs", "epochs": "steps"}
-"""A card's recipe has only one of the two: setting one drops the other."""
-
-
-def _set(table: Table, key: str, value: Any) -> None:
-    """Change one setting by its dotted name. Validation checks later whether the setting exists."""
-    *path, last = key.split(".")
-    for name in path:
-        inner = table.setdefault(name, {})
-        if not isinstance(inner, dict):
-            raise FormatError(f"no setting {key!r}: {name!r} has no settings inside")
-        table[name] = inner = dict(inner)  # merged tables may be shared
-        table = inner
-    if path == ["evaluation"] and last in _LENGTHS:
-        table.pop(_LENGTHS[last], None)
-    table[last] = value
+    return found.model_copy(update={key: unflipped(getattr(found, key)) for key in ("siamese", "augmentation")})
 
 
 def _validated(table: Table) -> DistillRecipe:
@@ -219,16 +136,6 @@ def _model(kind: type[Model], values: Table, prefix: str, known: Sequence[str]) 
         if first["type"] == "extra_forbidden":
             raise FormatError(f"no setting {setting!r}; nearest is {nearest(setting, known)!r}") from None
         raise FormatError(f"setting {prefix}{problems(error)} (found {first.get('input')!r})") from None
-
-
-def nearest(setting: str, known: Sequence[str]) -> str:
-    """The known dotted name that is most like an unknown one: compared by the last word first, then as a whole."""
-
-    def likeness(name: str) -> tuple[float, float]:
-        last = difflib.SequenceMatcher(None, setting.rpartition(".")[2], name.rpartition(".")[2]).ratio()
-        return round(last, 1), difflib.SequenceMatcher(None, setting, name).ratio()
-
-    return max(known, key=likeness)
 
 
 def _dotted(kind: type[Model], prefix: str = "") -> Iterator[str]:

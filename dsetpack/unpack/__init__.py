@@ -38,7 +38,7 @@ def unpack(
         space: only for ``safetensors``: ``pack`` for the pack's own space (the default), or ``raw``.
 
     Returns:
-        the folder.
+        the folder. If 8-bit files had to clip values to [0, 1], a notice says how many, and by how much at most.
 
     Raises:
         FormatError: if the form does not exist, or if it cannot hold the images.

@@ -7,6 +7,7 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,13 @@ from torch import Tensor
 from dsetpack.formats.atomic import SUFFIX
 from dsetpack.formats.card import Card, RawSpace, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.notices import notice
 from dsetpack.pack.pack import Pack
 
 CARD = "dsetpack.card"
 """The metadata key of the card's JSON in a safetensors file."""
+HALF_STEP = 0.5 / 255
+"""Up to this distance from [0, 1], a value becomes 0 or 255 by rounding alone."""
 CARD_FILE, LABELS_FILE = "card.json", "labels.csv"
 BATCH = 256
 
@@ -50,16 +54,43 @@ def raw_batches(pack: Pack) -> Iterator[Tensor]:
 def pictures(pack: Pack) -> Iterator[Image.Image]:
     """All images as 8-bit pictures, grey or RGB: raw values clipped to [0, 1], times 255, rounded.
 
+    After the last one, a notice says how many values were clipped, if any were.
+
     Raises:
         FormatError: if the images have neither 1 nor 3 channels.
         DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
     if pack.card.shape[0] not in (1, 3):
         raise FormatError(f"images have {pack.card.shape[0]} channels; a picture has 1 or 3: unpack as safetensors")
+    clipped = Clipped()
     for images in raw_batches(pack):
+        clipped.count(images)
         pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         for pixel in pixels:
             yield Image.fromarray(np.ascontiguousarray(pixel[..., 0] if pixel.shape[2] == 1 else pixel))
+    if clipped.number:
+        notice(f"{clipped}; 'safetensors' keeps every value")
+
+
+@dataclass
+class Clipped:
+    """How many raw values lie outside [0, 1] by more than rounding to 8 bits changes, and by how much at most."""
+
+    number: int = 0
+    of: int = 0
+    most: float = 0.0
+
+    def count(self, images: Tensor) -> None:
+        """Count the values of more images."""
+        outside = torch.maximum(-images, images - 1).nan_to_num(0.0, posinf=torch.inf)
+        self.number += int((outside > HALF_STEP).sum())
+        self.of += images.numel()
+        self.most = max(self.most, float(outside.max()))
+
+    def __str__(self) -> str:
+        share = self.number / self.of
+        told = f"{share:.2%}" if share >= 0.0001 else f"{self.number:,}"
+        return f"{told} of {self.of:,} pixel values were outside [0, 1] and were clipped, by at most {self.most:.3g}"
 
 
 def labels(pack: Pack) -> NDArray[np.int64] | NDArray[np.float32]:

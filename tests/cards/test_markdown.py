@@ -23,7 +23,17 @@ from tests.support.make_cards import PACKS
 SIZES = ["n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B"]
 SIZES += ["1B<n<10B", "10B<n<100B", "100B<n<1T", "n>1T"]
 TASKS = {"image-classification": {"multi-class-image-classification", "multi-label-image-classification"}}
-FIELDS = {"pretty_name", "license", "license_name", "task_categories", "task_ids", "size_categories", "tags", "viewer"}
+FIELDS = {
+    "pretty_name",
+    "license",
+    "license_name",
+    "license_link",
+    "task_categories",
+    "task_ids",
+    "size_categories",
+    "tags",
+    "viewer",
+}
 
 
 @pytest.mark.parametrize("name", PACKS)
@@ -161,4 +171,21 @@ def test_a_card_on_the_hub_says_how_to_fetch_it():
     assert f"dsetpack pull me/demo {found.name} -o {found.name} --digest {found.digest}" in cards.markdown(
         found, "me/demo"
     )
+    assert "pip install 'dsetpack[hub]'" in cards.markdown(found, "me/demo")
     assert "dsetpack pull" not in cards.markdown(found)
+    assert "```sh\npip install dsetpack\n```" in cards.markdown(found)
+
+
+def test_a_releases_claims_stand_apart_from_what_was_measured():
+    claimed = [
+        {"accuracy": 0.92, "std": 0.005, "seeds": 20, "arch": "ConvNet"},
+        {"accuracy": 0.5, "seeds": 1, "arch": "<b>"},
+    ]
+    page = cards.markdown(with_card(metrics=(), extra={"claimed": claimed}))
+    measured = page.partition("## Measured")[2].partition("\n## ")[0]
+    assert "Nothing: the card has no measured results." in measured
+    assert "Claimed by the files of its release, not measured on this pack:" in measured
+    assert "- ConvNet: 92.00% ± 0.50% (20 seeds)" in measured
+    assert "- \\<b>: 50.00% (1 seed)" in measured
+    for odd in ("much", [], [3], [{"accuracy": "<b>"}], {"accuracy": 1}):
+        assert "<b>" not in cards.markdown(with_card(extra={"claimed": odd}))

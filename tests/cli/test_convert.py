@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import dsetpack
 from dsetpack import Zca
@@ -91,13 +92,49 @@ def test_a_matrix_that_is_given(tmp_path, real, form):
 def test_published_statistics_and_names(tmp_path):
     path = tmp_path / "res_DM_CIFAR10_ConvNet_2ipc.pt"
     made.dc(path, experiments=1)
-    run("convert", path, "-o", tmp_path / "x.dpk", "--space", "normalized", "--dataset", "cifar10", "--title", "Mine")
+    run(
+        "convert",
+        path,
+        "-o",
+        tmp_path / "x.dpk",
+        "--space",
+        "normalized",
+        "--dataset",
+        "cifar10",
+        "--title",
+        "Mine",
+        "--absent",
+    )
     card = dsetpack.open(tmp_path / "x.dpk").card
     assert card.space.std == (0.2023, 0.1994, 0.2010)
     assert card.classes[3] == "cat"
     assert (card.title, card.provenance.dataset) == ("Mine", "cifar10")
-    assert card.provenance.settings["converted"]["declared"] == {"space": "normalized", "dataset": "cifar10"}
-    assert "Declared by the one who converted it, not by the files: space, dataset." in card.description
+    assert card.provenance.settings["converted"]["declared"] == {
+        "space": "normalized",
+        "absent": True,
+        "dataset": "cifar10",
+    }
+    assert "Declared by the one who converted it, not by the files: space, absent, dataset." in card.description
+
+
+def test_texts_of_the_card(tmp_path):
+    path, out = tmp_path / "res_DM_CIFAR10_ConvNet_2ipc.pt", tmp_path / "x.dpk"
+    made.dc(path, experiments=1)
+    texts = ("--title", "Mine", "--license", "CC-BY-4.0", "--author", "Ada", "--url", "https://example.org/set")
+    run("convert", path, "-o", out, *NORMALIZED, *texts, "--description", "Two lines.\n\nOf mine.", "--method", "ours")
+    card = dsetpack.open(out).card
+    assert (card.title, card.license, card.credit) == ("Mine", "CC-BY-4.0", "Ada")
+    assert card.extra == {"url": "https://example.org/set"}
+    assert card.description.startswith("Two lines.\n\nOf mine.\n\nConverted from res_DM")
+    assert card.provenance.method == "ours"
+    assert card.provenance.settings["converted"]["declared"] == {"space": "normalized"}
+    run("convert", path, "-o", out, *NORMALIZED, "--url", "example.org", expect=1)
+    run("unpack", out, tmp_path / "plain", "--as", "safetensors")
+    run("convert", tmp_path / "plain", "-o", out, "--description", "Other.", "--author", "Ben")
+    again = dsetpack.open(out).card
+    assert (again.title, again.description, again.credit, again.license) == ("Mine", "Other.", "Ben", "CC-BY-4.0")
+    run("convert", tmp_path / "plain", "-o", out)
+    assert dsetpack.open(out).card.description == card.description
 
 
 @pytest.mark.parametrize(
@@ -146,3 +183,31 @@ def test_the_blocks_of_the_page_run(tmp_path, monkeypatch):
     options = set(re.findall(r"--[a-z]+", page))
     helped = run("convert", "--help") + run("unpack", "--help")
     assert {option for option in options if option not in helped} == set()
+
+
+def test_a_folder_of_splits_and_numbered_classes(tmp_path):
+    """The split that is read is said; numbers stay numbers; the pack's classes are those of the data."""
+    for split, first in (("train", 0), ("test", 100)):
+        for number in range(12):
+            (tmp_path / "in" / split / str(number)).mkdir(parents=True)
+            pixels = np.full((4, 4), first + number, np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "in" / split / str(number) / "a.png")
+    out = tmp_path / "x.dpk"
+    told = run("convert", tmp_path / "in", "-o", out)
+    assert "note: " in told
+    assert "the split 'train' is read; pass split='test' (--split test) for the other" in told
+    assert "12 images 1×4×4" in told
+    told = run("convert", tmp_path / "in", "-o", out, "--split", "test", "--classes", ",".join("abcdefghijkl"))
+    assert "note: " not in told
+    pack = dsetpack.open(out)
+    assert (pack.decode(range(12))[0][:, 0, 0, 0] * 255).round().tolist() == list(range(100, 112))
+    assert pack.labels.tolist() == list(range(12))
+    assert pack.card.classes[10] == "k"
+
+
+def test_names_of_data_that_are_only_numbers_rename_nothing(tmp_path, real):
+    for name in ("ant", "bee", "cat", "dog", "emu"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name / "a.png")
+    run("convert", tmp_path / "in", "-o", tmp_path / "x.dpk", "--dataset", real[0])
+    assert dsetpack.open(tmp_path / "x.dpk").card.classes == ("ant", "bee", "cat", "dog", "emu")

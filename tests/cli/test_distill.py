@@ -30,6 +30,17 @@ def test_distill_then_eval_records_the_result_and_keeps_the_tensors(tmp_path):
     assert again.read_bytes() == out.read_bytes()
 
 
+def test_a_recipe_and_a_preset_contradict_each_other(tmp_path):
+    out = tmp_path / "x.dpk"
+    for preset in ("cpu", "paper"):
+        printed = run("distill", "--recipe", "kfs-cifar10-ipc1", "--preset", preset, "--out", out, expect=2)
+        assert "--recipe kfs-cifar10-ipc1" in printed
+        assert f"--preset {preset}" in printed
+    assert not out.exists()
+    assert not (tmp_path / "x.dpk.run").exists()
+    assert "kfs-cifar10-ipc2" in run("distill", "--recipe", "kfs-cifar10-ipc2", "--out", out, expect=1)
+
+
 def test_the_command_line(tmp_path):
     sets = [part for key, value in SMALL.items() for part in ("--set", f"{key}={str(value).strip('()')}")]
     sets[1] = "parameterization.channels=[3, 2]"

@@ -71,7 +71,7 @@ def test_what_nobody_said_is_asked_for(tmp_path):
         (X, Y - 1, ["pair.pt: labels", "-1"]),
         (X, made.noise(10, 5), ["pair.pt: labels", "probabilities", "softmax"]),
         (X, torch.full((10, 5), torch.nan), ["pair.pt: labels", "NaN"]),
-        (X, Y.float(), ["pair.pt: labels", "float32"]),
+        (X, Y + 0.5, ["pair.pt: labels", "float32", "0.5"]),
         (X.masked_fill(X > 2, torch.inf), Y, ["pair.pt: images", "infinite"]),
         (X.long(), Y, ["pair.pt: images", "int64"]),
         (X[0, 0], Y, ["pair.pt: images", "[8, 8]"]),

@@ -127,7 +127,7 @@ def test_a_learning_rate_that_is_none(tmp_path, rate):
 def test_other_things_in_torch_files(tmp_path):
     path = tmp_path / "x.pt"
     for held, words in (
-        ({"weights": X}, ["'images'", "weights"]),
+        ({"weights": X}, ["no array of images", "weights"]),
         ([X, Y, Y], ["3 entries"]),
         ({"data": []}, ["'data' is empty"]),
         ({"data": [[X]]}, ["data[0]", "1 entries"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from PIL import Image
 import dsetpack
 from dsetpack import Normalized, NormalizedSpace, Raw, Zca
 from dsetpack.convert import PUBLISHED, convert, detect, layout_names, layout_of, published
-from dsetpack.trainers.recipe import load_recipe
+from dsetpack.formats.notices import Notice
+from dsetpack.trainers.data import load
 from dsetpack.unpack import form_names
 from tests.support import release_layouts as made
+from tests.support.bad_sources import refused
 from tests.support.paths import DOCS
 
 SPACE = Normalized(NormalizedSpace(mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)))
@@ -160,12 +163,12 @@ def test_plain_arrays(tmp_path, suffix):
         torch.save((x.permute(0, 3, 1, 2), y), path)
     else:
         safetensors.torch.save_file({"images": x, "labels": y}, path)
-    pack = convert(path)
+    pack = convert(path, split="train" if suffix == ".npz" else None)
     assert torch.equal((pack.parts[0].sources * 255).round().byte(), x.permute(0, 3, 1, 2))
     assert torch.equal(pack.labels, y)
     assert (pack.card.space.kind, pack.card.recipe) == ("raw", None)
     assert pack.card.classes == (("a", "b", "c") if suffix == ".npz" else ("0", "1", "2"))
-    assert convert(path, lr=0.5).card.recipe.lr == 0.5
+    assert convert(path, lr=0.5, split="train" if suffix == ".npz" else None).card.recipe.lr == 0.5
 
 
 def test_a_folder_of_images(tmp_path):
@@ -180,12 +183,67 @@ def test_a_folder_of_images(tmp_path):
     assert np.array_equal((pack.parts[0].sources * 255).round().byte().numpy(), order)
 
 
+def splits(path, suffix):
+    """Write a source of two splits: class 0 is black, class 1 white; ``test`` has an image of class 1 alone."""
+    x = {"train": np.array([0, 255], np.uint8), "test": np.array([255], np.uint8)}
+    y = {"train": np.array([0, 1]), "test": np.array([1])}
+    if suffix == "":
+        for split, folder in (("train", "train"), ("test", "val")):
+            for value, label in zip(x[split], y[split], strict=True):
+                (path / folder / "ab"[label]).mkdir(parents=True)
+                Image.fromarray(np.full((4, 4), value, np.uint8)).save(path / folder / "ab"[label] / "x.png")
+        return path
+    arrays = {}
+    for split in x:
+        arrays |= {f"x_{split}": np.tile(x[split][:, None, None], (1, 4, 4)), f"y_{split}": y[split]}
+    file = path / f"x{suffix}"
+    tensors = {name: torch.from_numpy(values) for name, values in arrays.items()}
+    if suffix == ".npz":
+        np.savez(file, **arrays)
+    else:
+        torch.save(tensors, file) if suffix == ".pt" else safetensors.torch.save_file(tensors, file)
+    return file
+
+
+@pytest.mark.parametrize("suffix", ["", ".npz", ".safetensors", ".pt"])
+def test_splits_are_read_as_data_readers_do(tmp_path, suffix):
+    path = splits(tmp_path, suffix)
+    with pytest.warns(Notice, match=rf"{path.name}: the split 'train' is read; pass split='test'"):
+        pack = convert(path)
+    assert (pack.labels.tolist(), len(pack.card.classes)) == ([0, 1], 2)
+    assert "split train" in pack.card.description
+    assert "split" not in declared(pack)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        assert torch.equal(convert(path, split="train").labels, pack.labels)
+        test = convert(path, split="test", absent=True)
+    assert (len(test), declared(test)) == (1, {"split": "test", "absent": True})
+    assert test.parts[0].sources.unique().tolist() == [1.0]
+    if suffix in ("", ".npz"):
+        for split, made_of in (("train", pack), ("test", test)):
+            data = load(path, split=split)
+            assert torch.equal(data.raw(), made_of.parts[0].sources)
+            assert torch.equal(data.labels, made_of.labels)
+            assert data.classes == made_of.card.classes
+
+
+def test_a_split_of_a_source_without_splits_is_refused(tmp_path):
+    np.savez(tmp_path / "x.npz", images=np.zeros((2, 4, 4), np.uint8), labels=np.arange(2))
+    made.idc(tmp_path / "idc")
+    (tmp_path / "pictures" / "cat").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "pictures" / "cat" / "a.png")
+    for source in ("x.npz", "idc", "pictures"):
+        for split in ("train", "test"):
+            with pytest.raises(dsetpack.formats.FormatError, match="split"):
+                convert(tmp_path / source, split=split, factor=1 if source == "idc" else None)
+
+
 def test_a_folder_with_a_listing(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (2, 6, 5), dtype=np.uint8)
     for number in range(2):
         Image.fromarray(pixels[number]).save(tmp_path / f"{number}.png")
     (tmp_path / "labels.csv").write_text("file,label\n1.png,4\n0.png,2\n")
-    pack = convert(tmp_path)
+    pack = convert(tmp_path, absent=True)
     assert pack.labels.tolist() == [4, 2]
     assert pack.card.shape == (1, 6, 5)
     assert np.array_equal((pack.parts[0].sources[:, 0] * 255).round().byte().numpy(), pixels[::-1])
@@ -226,30 +284,6 @@ def test_whitened_images_go_back_through_the_declared_zca(tmp_path):
     assert small.card.space.storage == "refit"
 
 
-def test_the_numbers_of_the_releases_agree_with_the_recipes_of_the_methods(tmp_path):
-    """The trainers' recipes hold the same facts; they lie on another floor, so each has its own copy."""
-    made.haba(tmp_path / "haba")
-    made.idc(tmp_path / "idc")
-    made.frepo(tmp_path / "frepo" / "a.npz")
-    made.mtt(tmp_path / "mtt")
-    made.dc(tmp_path / "res_DC_x_y_2ipc.pt", 1)
-    made.dc(tmp_path / "res_DSA_x_y_2ipc.pt", 1)
-    found = {
-        "haba": convert(tmp_path / "haba", space=SPACE, classes=5, lr=0.01),
-        "idc": convert(tmp_path / "idc", factor=2),
-        "frepo": convert(tmp_path / "frepo" / "a.npz", space=SPACE),
-        "mtt": convert(tmp_path / "mtt", space=SPACE, lr=0.01),
-        "dc": convert(tmp_path / "res_DC_x_y_2ipc.pt", space=SPACE),
-        "dsa": convert(tmp_path / "res_DSA_x_y_2ipc.pt", space=SPACE),
-    }
-    for method, pack in found.items():
-        known = load_recipe(method)
-        skipped = {"arch": "any", "width": None, "steps": None, "batch_size": 1} if method == "frepo" else {}
-        ours, theirs = (card.model_copy(update=skipped) for card in (pack.card.recipe, known.evaluation))
-        assert ours == theirs, method
-        assert pack.card.augmentation == known.augmentation, method
-
-
 def test_published_statistics():
     assert published("cifar10").mean == (0.4914, 0.4822, 0.4465)
     assert published("cifar10").std == (0.2023, 0.1994, 0.2010)
@@ -266,3 +300,61 @@ def test_the_page_lists_every_layout_and_form():
     for name in layout_names():
         assert layout_of(name).recognised
         assert layout_of(name).unknown
+
+
+def test_the_steps_of_dataset_distillation(tmp_path):
+    """Each batch once, although every epoch names it again; order and rates are kept beside."""
+    steps = made.steps(tmp_path / "results.pth", count=3, epochs=2)
+    assert detect(tmp_path / "results.pth") == "tensors"
+    message = refused(tmp_path / "results.pth", "results.pth", "6 steps", "Dataset Distillation", "--lr none")
+    assert "order" in message
+    pack = convert(tmp_path / "results.pth", space=SPACE, lr="none")
+    assert torch.equal(pack.parts[0].sources, torch.cat([images for images, _, _ in steps[:3]]))
+    assert torch.equal(pack.labels, torch.arange(5).repeat(3))
+    assert (pack.card.provenance.method, pack.card.recipe) == ("dd", None)
+    kept = pack.card.extra["steps"]
+    assert (kept["sizes"], kept["batches"]) == ([5, 5, 5], [0, 1, 2, 0, 1, 2])
+    assert kept["lr"] == [float(rate) for _, _, rate in steps]
+    assert convert(tmp_path / "results.pth", space=SPACE, recipe="dm").card.recipe.epochs == 1000
+    images, labels, rate = steps[0]
+    for wrong, words in (
+        ((images, labels[:-1], rate), ["step 1", "[4]"]),
+        ((images[:, :1], labels, rate), ["step 1", "[5, 1, 8, 8]"]),
+        ((images, labels, "fast"), ["step 1", "one number expected"]),
+    ):
+        torch.save([steps[0], wrong], tmp_path / "wrong.pth")
+        refused(tmp_path / "wrong.pth", "wrong.pth", *words, lr="none")
+
+
+def test_fred_saves_decoded_images(tmp_path):
+    path = tmp_path / "dm" / "res_DM_CIFAR10_ConvNet_2ipc.pt"
+    x, y = made.fred(path, classes=10)
+    with pytest.warns(Notice, match="a set of FreD, saved as decoded images; the pack keeps these and no mask"):
+        pack = convert(path, space=SPACE, dataset="cifar10")
+    assert torch.equal(pack.parts[0].sources, x)
+    assert torch.equal(pack.labels, y)
+    assert (pack.card.provenance.method, pack.card.recipe.epochs) == ("fred", 1000)
+    assert pack.card.extra["claimed"] == [{"accuracy": 0.6, "seeds": 1, "arch": "ConvNet"}]
+    x, y = made.mtt(tmp_path / "tm")
+    made.fred_mask(tmp_path / "tm", x)
+    with pytest.warns(Notice, match="a set of FreD"):
+        pack = convert(tmp_path / "tm", space=SPACE, lr=0.02, dataset="cifar10")
+    assert torch.equal(pack.parts[0].sources, x)
+    assert (pack.card.provenance.method, pack.card.augmentation.align_corners) == ("fred", True)
+    torch.save(x, tmp_path / "tm" / "mask.pt")
+    with pytest.warns(Notice, match="taken for a set of MTT"):
+        convert(tmp_path / "tm", space=SPACE, lr=0.02, dataset="cifar10")
+
+
+def test_ddif_is_refused_by_name(tmp_path):
+    made.ddif(tmp_path / "DDiF_TM_1ipc#synset_best.pt")
+    refused(tmp_path / "DDiF_TM_1ipc#synset_best.pt", "DDiF (Shin et al. 2025): 10 neural fields", "torch.save", lr=0.1)
+
+
+def test_mosaics_of_rded_stay_whole_images(tmp_path):
+    pixels = made.rded(tmp_path / "set")
+    with pytest.warns(Notice, match="set: a set of RDED, whose images may be mosaics"):
+        pack = convert(tmp_path / "set")
+    assert np.array_equal((pack.parts[0].sources * 255).round().byte().numpy(), pixels.transpose(0, 3, 1, 2))
+    assert pack.labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert (pack.card.provenance.method, pack.card.classes) == ("rded", ("00000", "00001", "00002"))

@@ -62,7 +62,11 @@ def test_an_npy_file_with_labels_beside_it(tmp_path):
     refused(
         folder / "pixels.npy", "pixels.npy", "no labels", "such as y.npy beside x.npy", "--labels order", space=None
     )
-    refused(folder / "x.npy", "it has no splits", "--split train", space=None, split="train")
+    for split in ("train", "test"):
+        refused(folder / "x.npy", "x.npy: the source has no splits", space=None, split=split)
+    with pytest.warns(Notice, match="labels"):
+        assert len(convert(folder / "x_test.npy", split="test")) == 6
+    refused(folder / "x_test.npy", "x_test.npy: the test split, by its name", space=None, split="train")
 
 
 @pytest.mark.parametrize("names", [("images", "labels"), ("x", "y"), ("data", "targets"), ("X", "y")])
@@ -72,7 +76,8 @@ def test_a_folder_of_npy_files(tmp_path, names):
     pack = silently(folder)
     assert holds(pack, X, Y)
     assert pack.card.classes == ("a", "b", "c")
-    refused(folder, "mine", "it has no splits", "--split test", space=None, split="test")
+    refused(folder, "mine: the test split needs arrays such as x_test and y_test", space=None, split="test")
+    refused(folder, "the source has no splits", space=None, split="train")
 
 
 @pytest.mark.parametrize("form", ["npy", "npz", "safetensors"])
@@ -89,7 +94,7 @@ def test_splits_of_arrays(tmp_path, form, names):
     else:
         safetensors.numpy.save_file({name: np.ascontiguousarray(values) for name, values in arrays.items()}, path)
     assert detect(path) == form
-    with pytest.warns(Notice, match=rf"{path.name}: the train split is taken; .*--split test"):
+    with pytest.warns(Notice, match=rf"{path.name}: the split 'train' is read; .*--split test"):
         assert holds(convert(path), X, Y)
     assert holds(silently(path, split="train"), X, Y)
     assert holds(silently(path, split="test"), X[:5], Y[:5])
@@ -98,9 +103,11 @@ def test_splits_of_arrays(tmp_path, form, names):
 def test_one_split_of_arrays(tmp_path):
     np.savez(tmp_path / "half.npz", x_train=X, y_train=Y)
     assert holds(silently(tmp_path / "half.npz"), X, Y)
-    refused(tmp_path / "half.npz", "half.npz: no test split", "x_test", "it holds x_train", space=None, split="test")
+    refused(tmp_path / "half.npz", "half.npz: it has a split 'train'", "none of test", space=None, split="test")
     np.savez(tmp_path / "other.npz", x_test=X, y_test=Y)
-    refused(tmp_path / "other.npz", "other.npz: no train split", "it holds x_test, y_test", space=None)
+    with pytest.warns(Notice, match="other.npz: the split 'test' is read; its only one"):
+        assert holds(convert(tmp_path / "other.npz"), X, Y)
+    refused(tmp_path / "other.npz", "it has a split 'test', but none of train", space=None, split="train")
     assert holds(silently(tmp_path / "other.npz", split="test"), X, Y)
 
 
@@ -128,13 +135,13 @@ def test_cifar_as_torchvision_leaves_it(tmp_path):
     write_python10(ten, x, y, test=10)
     write_python100(hundred, x, 7 * y)
     assert (detect(ten), detect(hundred)) == ("cifar", "cifar")
-    with pytest.warns(Notice, match="cifar-10-batches-py: the train split is taken; .*--split test"):
+    with pytest.warns(Notice, match="cifar-10-batches-py: the split 'train' is read; .*--split test"):
         pack = convert(ten)
     assert holds(pack, x, y)
     assert pack.card.classes == CIFAR10
     assert "data_batch_5" in pack.card.provenance.settings["converted"]["files"]
     assert holds(silently(ten, split="test"), x[:10], y[:10])
-    fine = silently(hundred, split="train")
+    fine = silently(hundred, split="train", absent=True)
     assert holds(fine, x, 7 * y)
     assert fine.card.classes == FINE
     (tmp_path / "none").mkdir()

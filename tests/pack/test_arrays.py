@@ -8,7 +8,7 @@ import torch
 
 import dsetpack
 from dsetpack import Pack
-from dsetpack.formats import Reader
+from dsetpack.formats import FormatError, Reader
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.spaces import Normalized
 from tests.support.small_packs import CLASSES, reopened
@@ -66,3 +66,52 @@ def test_soft_labels_keep_their_values():
     again = reopened(pack)
     assert torch.equal(again.decode([3, 2])[1], labels[[3, 2]])
     assert torch.equal(again.labels, labels)
+
+
+ONE_HOT = np.eye(3, dtype=np.int64)[[2, 0, 2, 1]]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2.0, 0.0, 2.0, 1.0],
+        ONE_HOT,
+        ONE_HOT.astype(bool),
+        torch.tensor(ONE_HOT),
+        torch.tensor([2, 0, 2, 1]).bfloat16(),
+        torch.tensor([2, 0, 2, 1]).half()[:, None],
+    ],
+)
+def test_hard_labels_in_other_forms(labels):
+    pack = Pack.from_arrays(np.zeros((4, 8, 8), np.uint8), labels)
+    assert (pack.card.labels.kind, pack.labels.tolist(), len(pack.card.classes)) == ("hard", [2, 0, 2, 1], 3)
+
+
+def test_one_hot_columns_count_the_classes():
+    assert Pack.from_arrays(np.zeros((2, 8, 8)), [[1, 0, 0], [0, 1, 0]]).card.classes == ("0", "1", "2")
+
+
+def test_names_are_sorted_or_placed_among_the_declared():
+    images = np.zeros((3, 8, 8), np.uint8)
+    for labels in (["dog", "cat", "dog"], np.array(["dog", "cat", "dog"], object)):
+        pack = Pack.from_arrays(images, labels)
+        assert (pack.card.classes, pack.labels.tolist()) == (("cat", "dog"), [1, 0, 1])
+        pack = Pack.from_arrays(images, labels, classes=["dog", "emu", "cat"])
+        assert (pack.card.classes, pack.labels.tolist()) == (("dog", "emu", "cat"), [0, 2, 0])
+        assert Pack.from_arrays(images, labels, classes=2).card.classes == ("cat", "dog")
+
+
+def test_declared_classes_may_be_without_images():
+    assert Pack.from_arrays(np.zeros((2, 8, 8)), [3, 5], classes=10).labels.tolist() == [3, 5]
+
+
+def test_soft_labels_of_narrow_types():
+    soft = torch.tensor([[0.3, 0.7], [0.1, 0.9]])
+    for dtype in (torch.bfloat16, torch.float16):
+        pack = Pack.from_arrays(np.zeros((2, 8, 8)), soft.to(dtype))
+        assert torch.equal(pack.labels, soft.to(dtype).float())
+
+
+def test_class_numbers_that_a_type_rounds_are_refused():
+    with pytest.raises(FormatError, match="class number 264 in a type that is exact up to 256"):
+        Pack.from_arrays(np.zeros((1, 8, 8)), torch.tensor([263.0]).bfloat16(), classes=1000)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-STRICT = ("formats", "files", "order", "decoders", "spaces", "pack", "loading", "training", "replay")
+STRICT = ("formats", "files", "order", "decoders", "spaces", "recipes", "pack", "loading", "training", "replay")
 """In these wings every module has tests of its own, except those that ``ABSTRACT`` names."""
 
 ABSTRACT = {
@@ -41,11 +41,11 @@ ELSEWHERE = {
     # Layouts: each is one case of the same tests; their helpers are tested with the bad files of every layout.
     "convert/__init__.py": "convert/test_layouts.py",
     "convert/_assemble.py": "convert/test_layouts.py",
+    "convert/_experiments.py": "convert/test_protocols.py",
     "convert/_files.py": "convert/test_bad_torch_files.py",
-    "convert/_labels.py": "convert/test_bad_input.py",
     "convert/_matrix.py": "convert/test_bad_files.py",
-    "convert/_protocols.py": "convert/test_layouts.py",
     "convert/_published.py": "convert/test_layouts.py",
+    "convert/_steps.py": "convert/test_layouts.py",
     "convert/base.py": "convert/test_layouts.py",
     "convert/cifar.py": "convert/test_plain_files.py",
     "convert/ddranking.py": "convert/test_layouts.py",

@@ -19,4 +19,4 @@ def test_the_contents_are_a_value():
     assert sum(len(y) for _, y in loader) == 40
     assert len(memory) > 40 or len(memory.pack.parts[0]) < 40
     with pytest.raises(AttributeError):
-        Contents.__setattr__(memory._contents, "fixed", 0)
+        Contents.__setattr__(memory._contents, "file", None)

@@ -72,6 +72,25 @@ def test_extend_adds_codes_to_the_decoders_that_are_there(stages):
     assert torch.equal(y, stages[1].decode(range(8))[1])
 
 
+def test_labels_come_in_every_form(stages):
+    """A task has some of the memory's classes, and its labels are read as those of packs are."""
+    x, y = arrays([1, 3], 2)
+    names = ("ant", "bee", "cat", "dog")
+    one_hot = np.eye(4, dtype=np.int64)[y]
+    for labels in (y.astype(np.float64), one_hot, torch.tensor(one_hot), [names[n] for n in y]):
+        memory = ReplayMemory("50 kB", classes=names)
+        memory.add_arrays(x, labels)
+        assert memory.targets.tolist() == y.tolist()
+    with pytest.raises(FormatError, match="have no 'ox'"):
+        memory.add_arrays(x, ["ox", "ant", "ant", "bee"])
+    with pytest.raises(FormatError, match=r"labels 1\.\.4 for 4 classes: class numbers start at 0"):
+        memory.add_arrays(x, [1, 2, 3, 4])
+    memory = memory_of(stages[:1], encoding="exact")
+    codes = stages[1].parts[0]
+    memory.extend(codes.sources, codes.labels.float(), task="codes")
+    assert torch.equal(memory.pack.parts[1].labels, codes.labels)
+
+
 def test_equal_decoders_are_shared_also_where_they_come_from_files(stages):
     for encoding in ("exact", "int8"):
         memory = memory_of([dsetpack.open(stage.to_bytes()) for stage in stages], encoding=encoding)

@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
+from dsetpack.recipes.tables import recipe_names
+
 SIDE, CLASSES = 8, 5
+DATA = {
+    "mnist": (1, 28, 10), "fashion-mnist": (1, 28, 10), "svhn": (3, 32, 10), "cifar10": (3, 32, 10),
+    "cifar100": (3, 32, 100), "tiny-imagenet": (3, 64, 200),
+}  # fmt: skip
+"""Channels, side and classes of the data sets in the papers' tables."""
+
+
+class Row(NamedTuple):
+    """A row of a paper's table, by the name of its recipe: ``each`` images or bases per class."""
+
+    method: str
+    data: str
+    each: int
+
+    @property
+    def classes(self) -> int:
+        return DATA[self.data][2]
+
+
+def _row(name: str) -> Row | None:
+    match = re.fullmatch(rf"([a-z-]+?)-({'|'.join(sorted(DATA, key=len, reverse=True))})-(?:ipc|bpc)(\d+)", name)
+    return None if match is None else Row(match[1], match[2], int(match[3]))
+
+
+ROWS = {name: row for name in recipe_names() if (row := _row(name)) is not None}
+"""Every row, by the name of its recipe."""
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -50,27 +81,27 @@ def hallucinated(bases: Tensor, nets: nn.ModuleList) -> Tensor:
         return torch.cat([net(basis[None]) for basis in bases for net in nets])
 
 
-def dc(path: Path, experiments: int = 2, ipc: int = 2) -> list[tuple[Tensor, Tensor]]:
+def dc(path: Path, experiments: int = 2, ipc: int = 2, classes: int = CLASSES) -> list[tuple[Tensor, Tensor]]:
     """The result of DC, DSA and DM: the sets of all experiments, and accuracies by network as numpy numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    y = torch.arange(CLASSES).repeat_interleave(ipc)
-    sets = [(noise(CLASSES * ipc, 3, SIDE, SIDE, seed=e), y) for e in range(experiments)]
+    y = torch.arange(classes).repeat_interleave(ipc)
+    sets = [(noise(classes * ipc, 3, SIDE, SIDE, seed=e), y) for e in range(experiments)]
     accuracies = {"ConvNet": [np.float64(0.1) * e for e in range(3)], "ResNet18": [np.float32(0.5), np.int64(3)]}
     torch.save({"data": [list(pair) for pair in sets], "accs_all_exps": accuracies}, path)
     return sets
 
 
-def mtt(folder: Path, step: str = "best", ipc: int = 2) -> tuple[Tensor, Tensor]:
+def mtt(folder: Path, step: str = "best", ipc: int = 2, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
     folder.mkdir(parents=True, exist_ok=True)
-    x, y = noise(CLASSES * ipc, 3, SIDE, SIDE), torch.arange(CLASSES).repeat_interleave(ipc)
+    x, y = noise(classes * ipc, 3, SIDE, SIDE), torch.arange(classes).repeat_interleave(ipc)
     torch.save(x, folder / f"images_{step}.pt")
     torch.save(y, folder / f"labels_{step}.pt")
     return x, y
 
 
-def idc(folder: Path, ipc: int = 2, side: int = SIDE) -> tuple[Tensor, Tensor]:
+def idc(folder: Path, ipc: int = 2, side: int = SIDE, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
     folder.mkdir(parents=True, exist_ok=True)
-    x, y = noise(CLASSES * ipc, 3, side, side).div(4).add(0.5), torch.arange(CLASSES).repeat_interleave(ipc)
+    x, y = noise(classes * ipc, 3, side, side).div(4).add(0.5), torch.arange(classes).repeat_interleave(ipc)
     torch.save([x, y], folder / "data.pt")
     return x, y
 
@@ -104,6 +135,90 @@ def rfad(path: Path, ipc: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     x, y = noise(len(numbers), 3, SIDE, SIDE), centred(numbers, CLASSES, 1.0)
     np.savez(path, images=x.numpy(), labels=y.numpy(), valid_loss=np.float64(1.1), k=np.float32(3.7), jit=5e-3)
     return x, y, numbers
+
+
+def steps(path: Path, count: int = 3, epochs: int = 2, ipc: int = 1) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """The result of Dataset Distillation: each epoch takes the same batches again, each step at a rate of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    y = torch.arange(CLASSES).repeat(ipc, 1).t().reshape(-1)
+    data = [noise(CLASSES * ipc, 3, SIDE, SIDE, seed=n).requires_grad_() for n in range(count)]
+    rates = F.softplus(torch.linspace(-4, -3, count * epochs)[:, None].requires_grad_()).unbind()
+    each = [(data[n % count].detach().cpu(), y.detach().cpu(), rate) for n, rate in enumerate(rates)]
+    torch.save(each, path)
+    return each
+
+
+def fred_mask(folder: Path, images: Tensor, kept: int = 6) -> None:
+    """FreD's mask: the same frequencies of all channels and images of a class."""
+    mask = torch.zeros_like(images)
+    mask.flatten(2)[:, :, :kept] = 1.0
+    torch.save(mask, folder / "mask.pt")
+
+
+def fred(path: Path, ipc: int = 2, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
+    """FreD on DC or DM: each experiment's pair is in a list of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    x, y = noise(classes * ipc, 3, SIDE, SIDE), torch.arange(classes).repeat_interleave(ipc)
+    torch.save({"data": [[(x, y)]], "accs_all_exps": {"ConvNet": [np.float64(0.6)]}}, path)
+    fred_mask(path.parent, x)
+    return x, y
+
+
+def ddif(path: Path, ipc: int = 2) -> None:
+    """The weights of one SIREN per image, and what else its trajectory matching saves."""
+    shapes = {"layers.0.linear.weight": (6, 2), "layers.0.linear.bias": (6,), "last_layer.linear.weight": (3, 6)}
+    fields = [{key: noise(*shape, seed=n) for key, shape in shapes.items()} for n in range(CLASSES * ipc)]
+    torch.save(
+        {"nf": fields, "label": torch.arange(CLASSES).repeat_interleave(ipc), "syn_lr": torch.tensor(0.01)}, path
+    )
+
+
+def rded(folder: Path, classes: int = 3, ipc: int = 2) -> np.ndarray:
+    """JPEG mosaics, named by class and number; return them as they are decoded, uint8 [N, H, W, 3]."""
+    for label in range(classes):
+        place = folder / f"{label:05d}"
+        place.mkdir(parents=True)
+        for number in range(ipc):
+            x = noise(3, 2 * SIDE, 2 * SIDE, seed=label * ipc + number).sigmoid().numpy().transpose(1, 2, 0)
+            Image.fromarray((x * 255).astype(np.uint8)).save(place / f"class{label:05d}_id{number:05d}.jpg")
+    return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.rglob("*.jpg"))])
+
+
+def row(folder: Path, name: str) -> tuple[Path, dict[str, Any]]:
+    """Write a set as large as that of a row, in its method's layout; return it and what has to be declared.
+
+    Methods whose releases have no layout get a pair of tensors and are declared.
+    """
+    method, data, each = ROWS[name]
+    channels, _, classes = DATA[data]
+    x, y = torch.zeros(each * classes, channels, 4, 4), torch.arange(classes).repeat_interleave(each)
+    said: dict[str, Any] = {"dataset": data}
+    if method in ("dc", "dsa", "dm"):
+        path = folder / f"res_{method.upper()}_{data}_ConvNet_{each}ipc.pt"
+        torch.save({"data": [[x, y]], "accs_all_exps": {"ConvNet": [0.5]}}, path)
+    elif method == "mtt":
+        path = folder
+        torch.save(x, path / "images_best.pt")
+        torch.save(y, path / "labels_best.pt")
+    elif method == "haba":
+        path = folder
+        torch.save(x, path / "images_best.pt")
+        nets = nn.ModuleList([Hallucinator(channels, channels, 4)])
+        for net in nets:
+            net.dec = nn.ConvTranspose2d(channels, channels, 3)
+        torch.save(nets.state_dict(), path / "weights_best.pt")
+    elif method == "idc":
+        path = folder / "data.pt"
+        torch.save([x, y], path)
+        said["factor"] = 2
+    elif method == "frepo":
+        path = folder / "step.npz"
+        np.savez(path, image=x.permute(0, 2, 3, 1).numpy(), label=centred(y, classes, 1.0).numpy())
+    else:
+        path = folder / "plain.pt"
+        torch.save([x, y], path)
+        said["method"] = method
+    return path, said
 
 
 def dd_ranking(folder: Path, labels: Tensor | None = None, lr: object = 0.0123) -> tuple[Tensor, Tensor]:

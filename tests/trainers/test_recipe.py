@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.recipe import for_data, load_recipe, method_names, recipe_names
+from dsetpack.recipes.tables import method_names, recipe_names
+from dsetpack.trainers.recipe import for_data, load_recipe
 
 SHIPPED = (*method_names(), *recipe_names())
 

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from dsetpack.recipes.tables import method_names, recipe_names
 from dsetpack.trainers.data import data_names
 from dsetpack.trainers.networks import network
-from dsetpack.trainers.recipe import load_recipe, method_names, recipe_names
+from dsetpack.trainers.recipe import load_recipe
 
 SHAPES = {
     "mnist": ((1, 28, 28), 10),

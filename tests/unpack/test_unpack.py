@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from dsetpack import DsetpackError, FormatError, Metric, Pack, Part, Recipe, Zca
 from dsetpack.convert import convert, detect
 from dsetpack.decoders import decoder
 from dsetpack.formats.kinds.generator import GeneratorConfig
+from dsetpack.formats.notices import Notice
 from dsetpack.spaces import Normalized
 from dsetpack.unpack import base, form_names, unpack
 from tests.support import release_layouts as made
@@ -84,6 +86,35 @@ def test_png_files_and_listing(tmp_path):
         assert np.array_equal(np.asarray(image), raw_pixels(pack)[1, 0])
     assert json.loads((folder / "card.json").read_text(encoding="utf-8"))["classes"][1] == "b, c"
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "images", "labels.csv"]
+
+
+@pytest.mark.parametrize("form", ["png", "hf"])
+def test_clipped_values_are_counted(tmp_path, form):
+    if form == "hf":
+        pytest.importorskip("pyarrow")
+    half, step = 0.5 / 255, 1 / 255
+    values = torch.full((5, 1, 4, 5), 0.5)
+    values[0, 0, 0] = torch.tensor([-half, 1 + half, -0.25, 1.5, 1 + step])  # the first two only round
+    said = r"3\.00% of 100 pixel values were outside \[0, 1\] and were clipped, by at most 0\.5; 'safetensors' keeps"
+    with pytest.warns(Notice, match=said) as caught:
+        unpack(Pack.from_arrays(values, [0] * 5), tmp_path / "out", as_=form)
+    assert len(caught) == 1
+    if form == "png":
+        with Image.open(tmp_path / "out" / "images" / "000000.png") as image:
+            assert np.asarray(image)[0].tolist() == [0, 255, 0, 255, 255]
+
+
+def test_few_clipped_values_are_a_number_and_none_are_no_word(tmp_path):
+    values = torch.full((3, 1, 64, 64), 0.5)
+    values[2, 0, 0, 0] = 1.1
+    with pytest.warns(Notice, match=r"^1 of 12,288 pixel values"):
+        unpack(Pack.from_arrays(values, [0] * 3), tmp_path / "few")
+    values[2, 0, 0, 0] = 1 + 0.4 / 255
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unpack(Pack.from_arrays(values, [0] * 3), tmp_path / "none")
+        values[2, 0, 0, 0] = 1.1
+        unpack(Pack.from_arrays(values, [0] * 3), tmp_path / "exact", as_="safetensors")
 
 
 @pytest.mark.parametrize("space", ["raw", "normalized", "zca"])

@@ -8,7 +8,7 @@ from typing import ClassVar
 from typing_extensions import override
 
 from dsetpack.files.cifar import NAMES, Version, version_in, versions
-from dsetpack.files.names import Split
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data import mosaics
 from dsetpack.trainers.data.npz import read_npz

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.files.limited import DEFLATE
-from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, places, searched
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, places, searched, used_classes
 
 BYTES = 0x08
 FILES = {
@@ -100,9 +100,12 @@ class IdxReader(DataReader):
     def read(self, path: Path, split: str) -> ImageData:
         if missing := [file for file in FILES[split] if not _find(path, file)]:
             raise FormatError(f"{path}: no {missing[0]} (with or without .gz)")
-        return self._read(path, split, path.name, None)
+        labels = [read_idx(file, 1) for _, name in FILES.values() if (file := _find(path, name))]
+        with at(str(path)):
+            classes = used_classes(labels)
+        return self._read(path, split, path.name, classes)
 
-    def _read(self, folder: Path, split: str, name: str, classes: tuple[str, ...] | None) -> ImageData:
+    def _read(self, folder: Path, split: str, name: str, classes: tuple[str, ...]) -> ImageData:
         images, labels = (_find(folder, file) for file in FILES[split])
         assert images is not None
         assert labels is not None

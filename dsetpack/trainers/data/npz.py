@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.files.arrays import SUFFIX, load_arrays, names_in
-from dsetpack.files.names import Split, images_in, labels_name, usual
+from dsetpack.files.names import images_in, labels_name, usual, usual_splits
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays
+from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays, used_classes
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -34,7 +35,7 @@ def read_npz(path: Path, split: Split, name: str | None = None, like: str | None
         FormatError: see ``arrays_of``.
     """
     images, labels, classes = arrays_of(path, split, like)
-    known = classes or (CIFAR10 if path.stem == "cifar10" else None)
+    known = classes or (CIFAR10 if path.stem == "cifar10" else _used(path, like))
     return from_arrays(images, labels, name or path.resolve().stem, known)
 
 
@@ -48,16 +49,22 @@ def arrays_of(
         FormatError: if an array is a single value, or holds objects, which would be pickled code.
     """
     names = names_in(path, REAL)
-    with at(str(path)):
-        images, labels, classes = usual(names, split, like)
-        if labels is None:
-            raise FormatError(f"no labels {labels_name(images)} for {images}; it holds {', '.join(names)}")
+    (images, labels, classes), _ = usual(names, split, str(path), like)
+    if labels is None:
+        raise FormatError(f"{path}: no labels {labels_name(images)} for {images}; it holds {', '.join(names)}")
     found = load_arrays(path, [name for name in (images, labels, classes) if name], REAL)
     with at(str(path)):
         for key, values in found.items():
             if not values.ndim:
                 raise FormatError(f"{key} is a single value; an array expected")
     return found[images], found[labels], tuple(map(str, found[classes])) if classes else None
+
+
+def _used(path: Path, like: str | None) -> tuple[str, ...]:
+    """The classes that the labels of all splits use, so that both have the same."""
+    names = [found.labels for found in usual_splits(names_in(path, REAL), like).values() if found.labels]
+    with at(str(path)):
+        return used_classes(load_arrays(path, names, REAL).values())
 
 
 class NpzReader(DataReader):

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsetpack.files.names import SPLITS, Split
-from dsetpack.formats.errors import FormatError
+from dsetpack.files.splits import SPLITS, Split
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
-from dsetpack.pack.arrays import as_images
+from dsetpack.pack.arrays import as_images, as_labels
 from dsetpack.spaces import data_digest
 
 Image = tuple[int, int, int]
@@ -158,15 +158,15 @@ class DataReader(ABC):
 
 
 def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequence[str] | None = None) -> ImageData:
-    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels integers [N].
+    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels as below.
 
     Raises:
         FormatError: if shapes or dtypes are not as described, or there are more images than labels or the reverse.
+        FormatError: as for ``hard_labels``.
     """
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise FormatError(f"{name}: labels are {labels.dtype} {list(labels.shape)}; expected integers [N]")
-    if len(labels) != len(images):
+    with at(name):
+        y, known = hard_labels(labels, classes)
+    if len(y) != len(images):
         raise FormatError(f"{name}: {len(images)} images and {len(labels)} labels")
     if images.dtype.kind == "f":
         images = images.astype(np.float32)
@@ -176,9 +176,40 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequ
         images = images[:, None]
     elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
         images = images.transpose(0, 3, 1, 2)
-    known = tuple(classes) if classes else tuple(map(str, range(int(labels.max(initial=0)) + 1)))
-    x, y = np.require(images, requirements=("C", "W")), np.array(labels, dtype=np.int64)
-    return ImageData(torch.from_numpy(x), torch.from_numpy(y), known, name)
+    return ImageData(torch.from_numpy(np.require(images, requirements=("C", "W"))), y, known, name)
+
+
+def hard_labels(labels: np.ndarray, classes: Sequence[str] | None = None) -> tuple[Tensor, tuple[str, ...]]:
+    """Read labels of real images: class numbers or names [N], or one-hot rows [N, classes].
+
+    Args:
+        labels: the labels.
+        classes: class names; None if the labels use all classes.
+
+    Returns:
+        class numbers int64 [N], and the class names.
+
+    Raises:
+        FormatError: if labels are not as described or do not fit the classes, or if undeclared classes have no label.
+    """
+    y, known = as_labels(labels, classes or None)
+    if y.ndim == 2:
+        if not bool(((y == 1).sum(1) == 1).all() and ((y == 0).sum(1) == y.shape[1] - 1).all()):
+            raise FormatError(f"labels are soft, {labels.dtype} {list(labels.shape)}; one class per image expected")
+        y = y.argmax(1)
+    return y, known
+
+
+def used_classes(splits: Iterable[np.ndarray]) -> tuple[str, ...]:
+    """The classes that the labels of all splits use, so that each split has the same.
+
+    Raises:
+        FormatError: if labels of different splits have different shapes, or as for ``hard_labels``.
+    """
+    arrays = [np.ravel(labels) if labels.size == len(np.atleast_1d(labels)) else labels for labels in splits]
+    if len({labels.shape[1:] for labels in arrays}) > 1:
+        raise FormatError(f"labels of different shapes in the splits: {', '.join(str(list(a.shape)) for a in arrays)}")
+    return hard_labels(np.concatenate(arrays))[1]
 
 
 def check_split(split: str) -> Split:

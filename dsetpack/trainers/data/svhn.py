@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from dsetpack.files.names import Split
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.idx import DIGITS
 from dsetpack.trainers.data.matlab import read_matlab

@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
-from dsetpack.files.names import Split
+from dsetpack.files.folders import image_files
+from dsetpack.files.pixels import stacked
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.folder import image_files, stacked
 from dsetpack.trainers.data.npz import read_npz
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, searched
 

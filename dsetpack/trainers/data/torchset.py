@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.reader import ImageData
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.trainers.data.reader import ImageData, hard_labels
 
 
 class MapStyle(Protocol):
@@ -27,7 +28,7 @@ def from_torch(dataset: MapStyle, *, name: str | None = None, classes: Sequence[
     Args:
         dataset: its items are (image, label, ...). An image is a PIL image, a uint8 or float array [H, W] or
             [H, W, 1 or 3], or a tensor [H, W] or [C, H, W]; floats are in [0, 1], so leave normalisation out. All
-            images have the same shape and dtype. A label is an integer.
+            images have the same shape and dtype. A label is a class number or name.
         name: what to call the data; by default the name of the dataset's class.
         classes: class names; by default the dataset's attribute ``classes``, or numbers.
 
@@ -38,18 +39,27 @@ def from_torch(dataset: MapStyle, *, name: str | None = None, classes: Sequence[
     if not len(dataset):
         raise FormatError(f"{name} is empty")
     images: list[Tensor] = []
-    labels: list[int] = []
+    labels: list[Any] = []
     for index in range(len(dataset)):
         item = dataset[index]
         if not isinstance(item, Sequence) or len(item) < 2:
             raise FormatError(f"{name}[{index}] is a {type(item).__name__}; expected (image, label)")
         images.append(_image(item[0], f"{name}[{index}]"))
-        labels.append(int(item[1]))
+        labels.append(item[1].tolist() if isinstance(item[1], Tensor) else item[1])
         if images[-1].shape != images[0].shape or images[-1].dtype != images[0].dtype:
             found, first = (f"{i.dtype} {list(i.shape)}" for i in (images[-1], images[0]))
             raise FormatError(f"{name}[{index}] is {found}; the first image is {first}: all must be alike")
-    known = classes or getattr(dataset, "classes", None) or [str(c) for c in range(max(labels) + 1)]
-    return ImageData(torch.stack(images), torch.tensor(labels), tuple(map(str, known)), name)
+    known = classes or getattr(dataset, "classes", None)
+    with at(name):
+        y, names = hard_labels(_array(labels), None if known is None else tuple(map(str, known)))
+    return ImageData(torch.stack(images), y, names, name)
+
+
+def _array(labels: list[Any]) -> NDArray[Any]:
+    try:
+        return np.array(labels)
+    except ValueError as error:
+        raise FormatError(f"labels of different shapes, such as {labels[0]!r}; class numbers expected") from error
 
 
 def _image(value: Any, where: str) -> Tensor:

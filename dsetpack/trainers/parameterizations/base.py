@@ -51,11 +51,14 @@ class ParameterizationSettings(Model, ABC):
     """The settings of a parameterization. Each file of this package has them as ``SETTINGS`` and is named like it.
 
     Attributes:
+        every_budget: whether one learned set serves every budget, so that runs share it; see ``shared_set``.
         name: the parameterization's name.
         sources: the number of sources per class; None for as many as fit the budget.
         over_parameterisation: how far sources and decoders may exceed the budget, as a share of it. Papers do exceed it
             (KFS's example by 19%) and say so; the default does not allow it.
     """
+
+    every_budget: ClassVar[bool] = False
 
     name: str
     sources: Positive | None = None

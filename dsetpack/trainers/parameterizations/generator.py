@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Literal, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
@@ -42,6 +42,8 @@ class GeneratorSettings(base.ParameterizationSettings):
         per_class: images per class and epoch (INPC); None for the budget's images per class.
         lr: the learning rate under an objective, from the release's matching; the paper states 1e-4, for the GAN.
     """
+
+    every_budget: ClassVar[bool] = True
 
     name: Literal["generator"] = "generator"
     width: Positive = 196

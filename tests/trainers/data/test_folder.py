@@ -46,8 +46,26 @@ def test_bad_folders(tmp_path):
     with pytest.raises(FormatError, match=r"b.png is 3×4 and .*a.png is 5×6"):
         load(tmp_path)
     (tmp_path / "dog" / "b.png").write_bytes(b"no image")
-    with pytest.raises(FormatError, match=r"b.png: not an image file"):
+    with pytest.raises(FormatError, match=r"b.png: not a sound image file"):
         load(tmp_path)
     (tmp_path / "other" / "empty").mkdir(parents=True)
     with pytest.raises(FormatError, match="no image files in its 1 sub-folders"):
         load(tmp_path / "other")
+
+
+def test_twelve_numbered_folders_have_their_own_numbers(tmp_path):
+    for number in range(12):
+        (tmp_path / str(number)).mkdir()
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(tmp_path / str(number) / "a.png")
+    data = load(tmp_path)
+    assert data.classes == tuple(map(str, range(12)))
+    assert data.images[:, 0, 0, 0].tolist() == data.labels.tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Test"])
+def test_a_test_split_without_a_class_keeps_the_numbers_of_train(tmp_path, name):
+    write_images(tmp_path / "train", "L")
+    (tmp_path / name / "dog").mkdir(parents=True)
+    Image.fromarray(np.full((5, 6), 9, np.uint8)).save(tmp_path / name / "dog" / "b.png")
+    data = load(tmp_path, split="test")
+    assert (data.classes, data.labels.tolist()) == (("cat", "dog"), [1])

@@ -54,7 +54,9 @@ def test_usual_names(tmp_path, form, names, tests):
     if tests:
         assert np.array_equal(load(path, split="test").images.numpy()[:, 0], x[:5])
         return
-    with pytest.raises(FormatError, match=rf"{form}: no test split: no array x_test, .*; it holds classes, {names[0]}"):
+    with pytest.raises(
+        FormatError, match=rf"{form}: the test split needs arrays such as x_test .*; it holds classes, {names[0]}"
+    ):
         load(path, split="test")
 
 
@@ -67,7 +69,7 @@ def test_an_npy_file_stands_for_those_that_go_with_it(tmp_path):
     assert (found.labels.tolist(), found.name) == (y.tolist(), "x")
     assert np.array_equal(other.images.numpy()[:, 0], x[::-1])
     assert len(load(folder / "x.npy", split="test")) == 5
-    with pytest.raises(FormatError, match="mine: no test split"):
+    with pytest.raises(FormatError, match="mine: the test split needs arrays"):
         load(folder / "images.npy", split="test")
     np.save(folder / "pixels.npy", x)
     with pytest.raises(FormatError, match="'pixels' is no usual name of images; images, .* expected"):
@@ -97,6 +99,44 @@ def test_other_arrays_do_not_matter(tmp_path):
     x, y = arrays()
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=y, notes=np.array([{}, 1]))
     assert len(load(tmp_path / "mine.npz")) == 20
+
+
+def test_both_splits_have_the_classes_of_all_labels(tmp_path):
+    path = tmp_path / "mine.npz"
+    x = np.zeros((4, 8, 8), np.uint8)
+    np.savez(path, train_images=x, train_labels=np.arange(4)[:, None], val_images=x[:2], val_labels=np.array([2, 0]))
+    assert load(path).classes == load(path, split="test").classes == tuple("0123")
+    np.savez(path, images=x, labels=np.eye(4)[[3, 2, 0, 1]])
+    assert load(path).labels.tolist() == [3, 2, 0, 1]
+    with pytest.raises(FormatError, match="the test split needs arrays"):
+        load(path, split="test")
+
+
+def test_names_as_labels(tmp_path):
+    x = np.zeros((3, 8, 8), np.uint8)
+    np.savez(tmp_path / "x.npz", x_train=x, y_train=["dog", "cat", "dog"], x_test=x[:1], y_test=["emu"])
+    assert load(tmp_path / "x.npz").labels.tolist() == [1, 0, 1]
+    assert load(tmp_path / "x.npz", split="test").labels.tolist() == [2]
+    assert load(tmp_path / "x.npz", split="test").classes == ("cat", "dog", "emu")
+
+
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        (np.arange(1, 5), r"labels 1..4 and none is 0; .*'classes' in an .npz\), or number them from 0"),
+        (np.array([0, 1, 2, 4]), "none is 3"),
+        (np.full((4, 2), 0.5), r"labels are soft, float64 \[4, 2\]"),
+        (np.array([0, 1, 2, 2.5]), "with 2.5, no class number"),
+    ],
+)
+def test_labels_that_need_a_word(tmp_path, labels, words):
+    path, x = tmp_path / "x.npz", np.zeros((4, 8, 8), np.uint8)
+    np.savez(path, x_train=x, y_train=labels)
+    with pytest.raises(FormatError, match=words):
+        load(path)
+    if labels.ndim == 1 and labels.dtype.kind == "i":
+        np.savez(path, x_train=x, y_train=labels, classes=list("abcde"))
+        assert load(path).labels.tolist() == labels.tolist()
 
 
 def test_bad_npz(tmp_path):

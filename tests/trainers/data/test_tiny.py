@@ -85,8 +85,8 @@ def test_damaged_tiny_imagenet(tmp_path, monkeypatch):
         load("tiny-imagenet", tmp_path, "test")
     for content, message in (
         (jpeg(0, side=32), r"n02_1.JPEG is 64×64 and .*n02_0.JPEG is 32×32"),
-        (jpeg(0)[:300], r"n02_0.JPEG: a damaged image file"),
-        (b"text", r"n02_0.JPEG: not an image file"),
+        (jpeg(0)[:300], r"n02_0.JPEG: not a sound image file"),
+        (b"text", r"n02_0.JPEG: not a sound image file"),
     ):
         first.write_bytes(content)
         with pytest.raises(FormatError, match=message):
