@@ -34,8 +34,8 @@ class _DataOption(click.Option):
 
         self.help = (
             f"A data set by name ({', '.join(data_names())}), or a path: an .npz with x_train, y_train, x_test, "
-            "y_test; a folder of IDX files; a folder with one sub-folder of images per class, or with such folders in "
-            "train/ and test/; a .dpk of images."
+            "y_test, or images and labels; a folder of .npy files with those names; a folder of IDX files; a folder "
+            "with one sub-folder of images per class, or with such folders in train/ and test/; a .dpk of images."
         )
         return super().get_help_record(ctx)
 

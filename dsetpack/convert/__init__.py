@@ -18,7 +18,8 @@ from typing import Literal
 from dsetpack.convert._assemble import assemble
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
-from dsetpack.convert.base import Axes, Given, Layout, Split
+from dsetpack.convert.base import Axes, Given, Layout
+from dsetpack.files.splits import Split
 from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits

@@ -17,9 +17,9 @@ from dsetpack.convert._labels import labels_of, plain_labels
 from dsetpack.convert._protocols import method_of, release_training
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
+from dsetpack.files.classes import few
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
 from dsetpack.formats.errors import FormatError, LimitError, at
-from dsetpack.labelled.names import few
 from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part

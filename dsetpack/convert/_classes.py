@@ -8,10 +8,10 @@ from torch import Tensor
 from dsetpack.convert._labels import Meant, label_source, some_classes
 from dsetpack.convert._published import known_classes
 from dsetpack.convert.base import Found, Given
+from dsetpack.files.classes import are_numbers, few, places
+from dsetpack.files.labels import absent
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import notice
-from dsetpack.labelled.labels import absent
-from dsetpack.labelled.names import are_numbers, few, places
 
 MOST_CLASSES = 1 << 16
 """A larger number of classes must be declared; it is not guessed from the largest class number in a file."""

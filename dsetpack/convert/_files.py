@@ -1,4 +1,4 @@
-"""Reading of torch files and zip archives without running anything in them."""
+"""Reading of torch files without running anything in them, and tensors of what files hold."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsetpack.formats.errors import FormatError, LimitError, at
+from dsetpack.files.limited import check_size, open_zip
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 
-DEFLATE = 1032
-"""The highest compression ratio of deflate; an archive that claims a higher one is not honest."""
 _PIECE = 1 << 22
 
 
@@ -107,52 +106,6 @@ def _short(error: BaseException) -> str:
     return printable(first.strip())[:160]
 
 
-def check_size(path: Path, limits: Limits) -> None:
-    """Check that the file exists and is not larger than ``limits.total``.
-
-    Raises:
-        FormatError: if the file does not exist.
-        LimitError: if the file is larger.
-    """
-    if not path.is_file():
-        raise FormatError("no such file")
-    if (size := path.stat().st_size) > limits.total:
-        raise LimitError(f"{size:,} bytes; at most {limits.total:,} are read: raise limits.total if you trust it")
-
-
-def open_zip(path: Path, limits: Limits) -> zipfile.ZipFile:
-    """Open a zip archive, and check that the declared sizes of its members are allowed and possible.
-
-    Raises:
-        FormatError: if it is not a complete zip archive, if two members have one name, or if sizes cannot be true.
-        LimitError: if the members declare more than ``limits.total`` bytes.
-    """
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
-        raise FormatError(f"not a whole zip archive ({printable(str(error))}): cut off? fetch it again") from error
-    try:
-        _check_members(archive, path.stat().st_size, limits)
-    except BaseException:
-        archive.close()
-        raise
-    return archive
-
-
-def _check_members(archive: zipfile.ZipFile, size: int, limits: Limits) -> None:
-    members = archive.infolist()
-    declared = sum(member.file_size for member in members)
-    if declared > limits.total:
-        raise LimitError(
-            f"{size:,} bytes that declare {declared:,} unpacked; at most {limits.total:,} are read: raise limits.total "
-            "if you trust it"
-        )
-    if len({member.filename for member in members}) != len(members):
-        raise FormatError("a zip archive with two members of one name")
-    if declared > DEFLATE * size:
-        raise FormatError(f"{size:,} bytes that declare {declared:,} unpacked, more than any compression gives")
-
-
 def tensor_of(value: object) -> Tensor:
     """Check that ``value`` is a plain tensor with its values in memory, and return it.
 
@@ -167,6 +120,23 @@ def tensor_of(value: object) -> Tensor:
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise FormatError(f"{list(value.shape)} of repeated values; save it with .contiguous()")
     return value.detach()
+
+
+def as_tensor(array: NDArray[Any]) -> Tensor:
+    """Copy a plain array to a tensor in the machine's byte order.
+
+    Raises:
+        FormatError: if the array holds text, or if torch does not have its dtype.
+    """
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise FormatError(f"{array.dtype}; numbers of at most 64 bits expected")
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return torch.from_numpy(native.reshape(array.shape).copy())
+
+
+def numpy_labels(array: NDArray[Any]) -> Tensor | NDArray[Any]:
+    """Labels that are text as they are, and others ``as_tensor``."""
+    return array if array.dtype.kind == "U" else as_tensor(array)
 
 
 def torch_labels(value: object) -> Tensor | NDArray[Any]:

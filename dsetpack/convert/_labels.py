@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dsetpack.convert._files import load_torch, torch_labels
-from dsetpack.convert._npz import load_npy, numpy_labels
+from dsetpack.convert._files import load_torch, numpy_labels, torch_labels
 from dsetpack.convert._published import DIGITS, known_classes
 from dsetpack.convert.base import LABEL_RULES, Found, Given
+from dsetpack.files.arrays import load_npy
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits

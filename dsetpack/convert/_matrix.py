@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dsetpack.convert._files import load_torch, tensors_of
-from dsetpack.convert._npz import as_tensor, headers, load_npz
+from dsetpack.convert._files import as_tensor, load_torch, tensors_of
+from dsetpack.files.arrays import load_arrays, names_in
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
@@ -75,10 +75,10 @@ def given_zca(
 def _read(path: Path, limits: Limits) -> tuple[tuple[Tensor, Tensor], bool]:
     """Mean and matrix, and whether their pixels are in H×W×C order."""
     if path.suffix == ".npz":
-        known = headers(path, limits)
+        known = names_in(path, limits)
         with at(path.name):
-            names = _names(tuple(known))
-        arrays = load_npz(path, names, limits)
+            names = _names(known)
+        arrays = load_arrays(path, names, limits)
         with at(path.name):
             mean, matrix = tensors_of(arrays, names, as_tensor)
     else:

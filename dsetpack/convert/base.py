@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 from torch import Tensor
 
+from dsetpack.files.splits import Split
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
@@ -20,7 +21,6 @@ from dsetpack.formats.limits import Limits
 from dsetpack.spaces import Space
 
 Axes = Literal["NCHW", "NHWC"]
-Split = Literal["train", "test"]
 LABEL_RULES = ("order", "hard", "one-based", "softmax", "probabilities", "renormalised", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
 
@@ -108,7 +108,7 @@ class Found:
     centred: bool = False
     target_scale: float | None = None
     classes: tuple[str, ...] | None = None
-    split: str | None = None
+    split: Split | None = None
     space: Space | None = None
     space_hint: str = ""
     kind: str = "images"

@@ -12,15 +12,16 @@ import numpy as np
 import torch
 from typing_extensions import override
 
-from dsetpack.convert._files import check_size
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.folders import has_images, read_folder
+from dsetpack.files.limited import check_size
+from dsetpack.files.pixels import stacked
+from dsetpack.files.splits import Split
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.formats.notices import notice
-from dsetpack.labelled.folders import has_images, read_folder
-from dsetpack.labelled.pixels import stacked
 from dsetpack.spaces import Raw
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
 
@@ -59,7 +60,7 @@ class FolderLayout(Layout):
         )
 
 
-def _sorted(path: Path, split: str | None) -> dict[str, Any]:
+def _sorted(path: Path, split: Split | None) -> dict[str, Any]:
     """Find the images in one sub-folder per class."""
     found = read_folder(path, split)
     return {

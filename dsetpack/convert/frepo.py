@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from dsetpack.convert._files import tensors_of
-from dsetpack.convert._npz import Header, as_tensor, headers, load_npz
+from dsetpack.convert._files import as_tensor, tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.arrays import headers, load_arrays, names_in
 from dsetpack.formats.errors import DsetpackError, FormatError, at
 from dsetpack.formats.limits import Limits
 
@@ -34,7 +34,7 @@ class FrepoLayout(Layout):
         if path.suffix != ".npz":
             return False
         try:
-            return _names(headers(path, Limits())) is not None
+            return _names(path, Limits()) is not None
         except (DsetpackError, OSError):
             return False
 
@@ -42,7 +42,7 @@ class FrepoLayout(Layout):
     def read(self, path: Path, given: Given) -> Found:
         refuse_factor(given, "frepo")
         refuse_experiment(given, "frepo")
-        names = _names(headers(path, given.limits))
+        names = _names(path, given.limits)
         if names is None:
             raise FormatError(
                 f"{path}: no arrays 'image' and 'label' [N, classes] (FRePo), nor 'images', 'labels' and one of "
@@ -52,7 +52,7 @@ class FrepoLayout(Layout):
 
 
 def _found(path: Path, image: str, label: str, given: Given) -> Found:
-    arrays = load_npz(path, (image, label), given.limits)
+    arrays = load_arrays(path, (image, label), given.limits)
     learned = image == "image"  # FRePo, in Flax's order of axes
     with at(path.name):
         images, labels = tensors_of(arrays, (image, label), as_tensor)
@@ -80,11 +80,12 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
     )
 
 
-def _names(found: dict[str, Header]) -> tuple[str, str] | None:
+def _names(path: Path, limits: Limits) -> tuple[str, str] | None:
     """The names of images and labels; None if the file is in another layout."""
+    found = names_in(path, limits)
     for image, label, needs in (("image", "label", ()), ("images", "labels", _RFAD)):
         if image in found and label in found and (not needs or any(name in found for name in needs)):
-            targets = found[label]
+            targets = headers(path, (label,), limits)[label]
             return (image, label) if len(targets.shape) == 2 and targets.dtype.kind == "f" else None
     return None
 

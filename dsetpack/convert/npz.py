@@ -8,11 +8,12 @@ from typing import ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import tensors_of
-from dsetpack.convert._npz import as_tensor, headers, load_npz, numpy_labels
+from dsetpack.convert._files import as_tensor, numpy_labels, tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.arrays import load_arrays, names_in
+from dsetpack.files.names import IMAGES, LABELS, Usual, usual
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import at
-from dsetpack.labelled.splits import IMAGES, LABELS, named_arrays
 
 
 class NpzLayout(Layout):
@@ -22,7 +23,10 @@ class NpzLayout(Layout):
     last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
     """
 
-    recognised: ClassVar[str] = f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)})"
+    recognised: ClassVar[str] = (
+        f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)}), or x_train, y_train, "
+        "x_test, y_test"
+    )
     unknown: ClassVar[str] = "pixel space of floats (8-bit images are raw); lr"
     last: ClassVar[bool] = True
 
@@ -34,24 +38,43 @@ class NpzLayout(Layout):
     def read(self, path: Path, given: Given) -> Found:
         refuse_factor(given, "npz")
         refuse_experiment(given, "npz")
-        known = headers(path, given.limits)
-        (image, label), split = named_arrays(known, given.split, path.name)
-        classes = "classes" if "classes" in known else None
-        arrays = load_npz(path, [name for name in (image, label, classes) if name], given.limits)
-        with at(path.name):
-            [images] = tensors_of(arrays, (image,), as_tensor)
-            with at(label or ""):
-                labels = numpy_labels(arrays[label]) if label else None
-        return Found(
-            sources=channels_first(images),
-            where=f"{path.name}: {image}",
-            files=(path,),
-            labels=labels,
-            labels_where=f"{path.name}: {label}",
-            labels_hint=f"no array {', '.join(LABELS)}",
-            classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
-            split=split,
-        )
+        return found_in(path, *usual_in(path, given), (path,), given)
+
+
+def usual_in(path: Path, given: Given) -> tuple[Usual, Split | None]:
+    """The names of the arrays that are taken from an ``.npz`` file or a folder of ``.npy`` files, and their split.
+
+    Raises:
+        FormatError: if there are no images of that split under a usual name.
+        LimitError: if the file is larger, or declares more, than ``given.limits`` allows.
+    """
+    return usual(names_in(path, given.limits), given.split, path.resolve().name)
+
+
+def found_in(path: Path, names: Usual, split: Split | None, files: tuple[Path, ...], given: Given) -> Found:
+    """Read what an ``.npz`` file or a folder of ``.npy`` files holds under these names.
+
+    Raises:
+        FormatError: if an array is damaged, or not one of plain numbers.
+        LimitError: if a file is larger, or declares more, than ``given.limits`` allows.
+    """
+    image, label, classes = names
+    place = path.resolve().name
+    arrays = load_arrays(path, [name for name in names if name], given.limits)
+    with at(place):
+        [images] = tensors_of(arrays, (image,), as_tensor)
+        with at(label or ""):
+            labels = numpy_labels(arrays[label]) if label else None
+    return Found(
+        sources=channels_first(images),
+        where=f"{place}: {image}",
+        files=files,
+        labels=labels,
+        labels_where=f"{place}: {label}",
+        labels_hint=f"no array {', '.join(LABELS)}",
+        classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
+        split=split,
+    )
 
 
 def channels_first(images: Tensor) -> Tensor:

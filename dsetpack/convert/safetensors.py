@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 from torch import Tensor
 from typing_extensions import override
 
-from dsetpack.convert._files import check_size, tensors_of
+from dsetpack.convert._files import tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.convert.npz import channels_first
+from dsetpack.files.limited import check_size
+from dsetpack.files.names import LABELS, usual
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
-from dsetpack.labelled.splits import LABELS, named_arrays
 from dsetpack.unpack.base import CARD
 from dsetpack.unpack.safetensors import NAME
 
@@ -36,7 +37,7 @@ class SafetensorsLayout(Layout):
         refuse_experiment(given, "safetensors")
         file = path / NAME if path.is_dir() else path
         tensors, metadata = _load(file, given)
-        (image, label), split = named_arrays(tensors, given.split, file.name)
+        (image, label, _), split = usual(tensors, given.split, file.name)
         with at(file.name):
             card = _card(metadata)
             images, *labels = tensors_of(tensors, (image, label) if label else (image,))

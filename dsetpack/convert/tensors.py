@@ -15,9 +15,10 @@ from dsetpack.convert._experiments import dataset_in, experiment, is_result, met
 from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert._steps import are_steps, found_steps
 from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.files.names import usual
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.notices import notice
-from dsetpack.labelled.splits import named_arrays
 
 _IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
 _MASK = "mask.pt"
@@ -159,11 +160,11 @@ def _refuse_fields(held: object) -> None:
     )
 
 
-def _pair(held: object, where: str, split: str | None = None) -> tuple[object, object, str | None]:
+def _pair(held: object, where: str, split: Split | None = None) -> tuple[object, object, Split | None]:
     """The images and labels of a pair or a dict, and their split if the dict has splits."""
     if isinstance(held, Mapping):
-        pair, found = named_arrays((key for key in held if isinstance(key, str)), split, where)
-        return held[pair.images], None if pair.labels is None else held[pair.labels], found
+        names, found = usual((key for key in held if isinstance(key, str)), split, where)
+        return held[names.images], None if names.labels is None else held[names.labels], found
     if isinstance(held, list | tuple) and len(held) == 2:
         return held[0], held[1], None
     what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__

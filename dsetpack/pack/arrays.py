@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from dsetpack.decoders import decoder
+from dsetpack.files.classes import places
+from dsetpack.files.labels import LabelArray, count_classes, read_labels, span
 from dsetpack.formats.card import Card, Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.images import ImagesConfig
-from dsetpack.labelled.labels import LabelArray, count_classes, read_labels, span
-from dsetpack.labelled.names import places
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, as_space
 

@@ -21,7 +21,7 @@ from tests.support.paths import ROOT
 FLOORS = {
     "version": 0, "data": 0,
     "formats": 1,
-    "order": 2, "decoders": 2, "spaces": 2, "cards": 2, "labelled": 2, "recipes": 2, "native": 2,
+    "files": 2, "order": 2, "decoders": 2, "spaces": 2, "cards": 2, "recipes": 2, "native": 2,
     "loading": 3,
     "training": 4,
     "pack": 5,
@@ -38,12 +38,12 @@ FUTURE = {"native", "testing"}
 COUNTS = {
     "version": 1,
     "formats": 40,
-    "order": 8, "decoders": 8, "spaces": 6, "cards": 7, "labelled": 6, "recipes": 4,
+    "files": 11, "order": 8, "decoders": 8, "spaces": 6, "cards": 7, "recipes": 4,
     "loading": 7,
     "training": 4,
     "pack": 9,
     "": 1, "replay": 10, "unpack": 5, "diff": 1, "hub": 1,
-    "onnx": 18, "convert": 20, "integrations": 3, "preview": 8,
+    "onnx": 18, "convert": 21, "integrations": 3, "preview": 8,
     "trainers": 84,
     "cli": 24, "__main__": 1,
 }  # fmt: skip
@@ -61,14 +61,14 @@ DYNAMIC = {
 }
 """The modules that import by a name that they compute, and why."""
 
-TORCH_FREE = ("formats", "order", "cards", "labelled", "recipes")
+TORCH_FREE = ("formats", "files", "order", "cards", "recipes")
 
 WITHOUT = {
     "dsetpack": {"torch"},
     "dsetpack.formats": {"torch", "h5py", "fsspec", "cryptography"},
+    "dsetpack.files": {"torch"},
     "dsetpack.order": {"torch"},
     "dsetpack.cards": {"torch"},
-    "dsetpack.labelled": {"torch"},
     "dsetpack.recipes": {"torch"},
     "dsetpack.hub": {"torch"},
     "dsetpack.cli": {"torch"},

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.paths import ROOT
 
-STRICT = ("formats", "order", "labelled", "decoders", "spaces", "recipes", "pack", "loading", "training", "replay")
+STRICT = ("formats", "files", "order", "decoders", "spaces", "recipes", "pack", "loading", "training", "replay")
 """In these wings every module has tests of its own, except those that ``ABSTRACT`` names."""
 
 ABSTRACT = {
@@ -44,15 +44,16 @@ ELSEWHERE = {
     "convert/_experiments.py": "convert/test_protocols.py",
     "convert/_files.py": "convert/test_bad_torch_files.py",
     "convert/_matrix.py": "convert/test_bad_files.py",
-    "convert/_npz.py": "convert/test_bad_files.py",
     "convert/_published.py": "convert/test_layouts.py",
     "convert/_steps.py": "convert/test_layouts.py",
     "convert/base.py": "convert/test_layouts.py",
+    "convert/cifar.py": "convert/test_plain_files.py",
     "convert/ddranking.py": "convert/test_layouts.py",
     "convert/folder.py": "convert/test_bad_files.py",
     "convert/frepo.py": "convert/test_layouts.py",
     "convert/haba.py": "convert/test_layouts.py",
     "convert/idc.py": "convert/test_layouts.py",
+    "convert/npy.py": "convert/test_plain_files.py",
     "convert/npz.py": "convert/test_bad_files.py",
     "convert/safetensors.py": "convert/test_bad_files.py",
     "convert/tensors.py": "convert/test_layouts.py",

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from dsetpack.labelled.folders import read_folder
-from dsetpack.labelled.pixels import stacked
+from dsetpack.files.folders import read_folder
+from dsetpack.files.pixels import stacked
+from dsetpack.files.splits import Split
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 
@@ -22,7 +23,7 @@ class FolderReader(DataReader):
         return path.is_dir() and any(child.is_dir() for child in path.iterdir())
 
     @override
-    def read(self, path: Path, split: str) -> ImageData:
+    def read(self, path: Path, split: Split) -> ImageData:
         found = read_folder(path, split)
         return from_arrays(stacked(found.files), found.labels, path.name, found.classes)
 

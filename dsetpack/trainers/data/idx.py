@@ -17,19 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from dsetpack.files.limited import DEFLATE
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays, used_classes
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, places, searched, used_classes
 
 BYTES = 0x08
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-FOLDERS = {
-    "fashion-mnist": ("", "fashion-mnist", "FashionMNIST/raw", "raw"),
-    "mnist": ("", "mnist", "MNIST/raw", "raw"),
-}
-"""The folders under a root where the files may be: as downloaded, or as torchvision arranges them."""
+CALLED = {"fashion-mnist": "FashionMNIST", "mnist": "MNIST"}
+"""What torchvision calls the folder of each data set; it keeps the files in ``raw`` inside."""
+_ALIKE = frozenset(("mnist", "fashionmnist", "kmnist", "emnist", "qmnist"))
+"""Folders of these names, whatever the case and hyphens, hold files of the same names, but other images."""
 FASHION = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
 )  # fmt: skip
@@ -46,12 +46,14 @@ def read_idx(path: Path, axes: int) -> NDArray[np.uint8]:
         with path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
             file.seek(0)
-            return _values(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file, path, axes)
+            most = path.stat().st_size * (DEFLATE if zipped else 1)
+            return _values(cast(BinaryIO, gzip.GzipFile(fileobj=file)) if zipped else file, path, axes, most)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise FormatError(f"{path}: the gzip stream is damaged or cut off ({error}); fetch the file again") from error
 
 
-def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
+def _values(file: BinaryIO, path: Path, axes: int, most: int) -> NDArray[np.uint8]:
+    """The array; ``most`` bytes can be in the file, so no memory is allocated for more."""
     magic = file.read(4)
     expected = bytes((0, 0, BYTES, axes))
     if magic != expected:
@@ -63,6 +65,8 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
         raise FormatError(f"{path}: ends inside its header: {4 + len(header)} bytes, {4 + 4 * axes} expected")
     shape = struct.unpack(f">{axes}I", header)
     size = math.prod(shape)
+    if size > most:
+        raise FormatError(f"{path}: the header says {list(shape)} = {size} bytes; the file holds at most {most}")
     values = file.read(size + 1)
     if len(values) != size:
         found = f"only {len(values)}" if len(values) < size else "more"
@@ -73,17 +77,20 @@ def _values(file: BinaryIO, path: Path, axes: int) -> NDArray[np.uint8]:
 class IdxReader(DataReader):
     """Reads MNIST and Fashion-MNIST by name, and any folder with files named like theirs."""
 
-    names: ClassVar[tuple[str, ...]] = tuple(sorted(FOLDERS))
+    names: ClassVar[tuple[str, ...]] = tuple(sorted(CALLED))
 
     @override
     def load(self, name: str, root: Path | None, split: str) -> ImageData:
         if root is None:
             raise FormatError(f"{name} needs its files: give the folder that holds {FILES['train'][0]}.gz as --root")
-        for folder in FOLDERS[name]:
-            if all(_find(root / folder, file) for file in FILES[split]):
-                return self._read(root / folder, split, name, FASHION if name == "fashion-mnist" else DIGITS)
-        folders = [root / folder for folder in FOLDERS[name]]
-        raise FormatError(f"{name}: no {' and '.join(FILES[split])} (with or without .gz) in {either(folders)}")
+        folders = places(root, ("", name, CALLED[name], f"{name}/{CALLED[name]}"), ("", "raw"))
+        found = [folder for folder in folders if all(_find(folder, file) for file in FILES[split])]
+        for folder in found:
+            if _own_name(folder) in (None, CALLED[name].lower()):
+                return self._read(folder, split, name, FASHION if name == "fashion-mnist" else DIGITS)
+        if found:
+            raise FormatError(f"{found[0]}: not {name}, by its name; give the folder that holds {name} as --root")
+        raise FormatError(f"{name}: no {' and '.join(FILES[split])} (with or without .gz) in {searched(root, folders)}")
 
     @override
     def accepts(self, path: Path) -> bool:
@@ -106,6 +113,13 @@ class IdxReader(DataReader):
         if len(x) != len(y):
             raise FormatError(f"{images} has {len(x)} images, {labels} has {len(y)} labels: they do not match")
         return from_arrays(x, y, name, classes)
+
+
+def _own_name(folder: Path) -> str | None:
+    """The data set that a folder is named after; None if its name says none."""
+    place = folder.absolute()
+    called = (place.parent if place.name == "raw" else place).name.lower().replace("-", "").replace("_", "")
+    return called if called in _ALIKE else None
 
 
 def _find(folder: Path, name: str) -> Path | None:

@@ -9,16 +9,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from typing_extensions import override
 
+from dsetpack.files.arrays import load_npy
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.npz import CIFAR10
-from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
+from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays
 
 SIDE, TILES = 32, 50
 
 
 def are_in(folder: Path) -> bool:
-    """Whether a folder holds mosaics of either split."""
-    return any((folder / f"{split}_labels.npy").is_file() for split in ("train", "test"))
+    """Whether a folder holds mosaics of either split, and the labels of either."""
+    splits = ("train", "test")
+    labelled = any((folder / f"{split}_labels.npy").is_file() for split in splits)
+    return labelled and any(True for split in splits for _ in folder.glob(f"{split}_*.webp"))
 
 
 def read_mosaics(folder: Path, split: str) -> ImageData:
@@ -31,10 +34,7 @@ def read_mosaics(folder: Path, split: str) -> ImageData:
     path = folder / f"{split}_labels.npy"
     if not path.is_file():
         raise FormatError(f"{folder}: no {path.name} for the mosaics {split}_*.webp")
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise FormatError(f"{path}: not an array of plain numbers ({error})") from error
+    labels = load_npy(path, REAL)
     files = sorted(folder.glob(f"{split}_*.webp"))
     images = np.concatenate([_tiles(file) for file in files]) if files else np.empty((0, 3, SIDE, SIDE), np.uint8)
     if len(images) != len(labels):

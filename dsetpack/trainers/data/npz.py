@@ -1,80 +1,70 @@
-"""A reader of ``.npz`` files with ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras and many others write."""
+"""A reader of ``.npz`` files, and of folders of ``.npy`` files, with images and labels under their usual names.
+
+These are ``x_train``, ``y_train``, ``x_test``, ``y_test``, as Keras and many others write, or one of the other pairs
+that ``dsetpack/files/names.py`` lists.
+"""
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from dsetpack.files.arrays import SUFFIX, load_arrays, names_in
+from dsetpack.files.names import images_in, labels_name, usual, usual_splits
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
-from dsetpack.labelled.splits import named_arrays, split_arrays
-from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, used_classes
+from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays, used_classes
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
-    """Read one split of an ``.npz`` file.
+def read_npz(path: Path, split: Split, name: str | None = None, like: str | None = None) -> ImageData:
+    """Read one split of an ``.npz`` file, or of a folder of ``.npy`` files.
 
     Args:
-        path: the file. Class names come from an array ``classes`` in it, if there is one; otherwise they are CIFAR-10's
-            if the file is called ``cifar10.npz``, or numbers.
-        split: ``train`` or ``test``.
+        path: the file or folder. Class names come from an array ``classes`` in it, if there is one; otherwise they are
+            CIFAR-10's if the file is called ``cifar10.npz``, or numbers.
+        split: ``train`` or ``test``. Arrays whose names say no split are training images.
         name: the data's name; by default the file's.
+        like: the name of images of any split; only those and their like are read.
 
     Raises:
         FormatError: see ``arrays_of``.
     """
-    images, labels, classes = arrays_of(path, split)
-    known = classes or (CIFAR10 if path.stem == "cifar10" else _used(path))
-    return from_arrays(images, labels, name or path.stem, known)
+    images, labels, classes = arrays_of(path, split, like)
+    known = classes or (CIFAR10 if path.stem == "cifar10" else _used(path, like))
+    return from_arrays(images, labels, name or path.resolve().stem, known)
 
 
-def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
-    """Read images, labels and, if the file has an array ``classes``, class names.
+def arrays_of(
+    path: Path, split: Split, like: str | None = None
+) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
+    """Read images, labels and, if there is an array ``classes``, class names.
 
     Raises:
-        FormatError: if it is not such a file, is damaged, or lacks an array.
+        FormatError: if it is not such a file or folder, is damaged, or lacks an array or the split.
         FormatError: if an array is a single value, or holds objects, which would be pickled code.
     """
+    names = names_in(path, REAL)
+    (images, labels, classes), _ = usual(names, split, str(path), like)
+    if labels is None:
+        raise FormatError(f"{path}: no labels {labels_name(images)} for {images}; it holds {', '.join(names)}")
+    found = load_arrays(path, [name for name in (images, labels, classes) if name], REAL)
     with at(str(path)):
-        names, _ = _load(path, ())
-    pair, _ = named_arrays(names, split, str(path))
-    with at(str(path)):
-        if pair.labels is None:
-            raise FormatError(f"no array of labels for {pair.images!r}; it holds {', '.join(sorted(names))}")
-        _, found = _load(path, (pair.images, pair.labels, "classes"))
         for key, values in found.items():
             if not values.ndim:
                 raise FormatError(f"{key} is a single value; an array expected")
-    return found[pair.images], found[pair.labels], tuple(map(str, found["classes"])) if "classes" in found else None
+    return found[images], found[labels], tuple(map(str, found[classes])) if classes else None
 
 
-def _used(path: Path) -> tuple[str, ...] | None:
-    """The classes that the labels of all splits use, so that both have the same; None if there are no splits."""
+def _used(path: Path, like: str | None) -> tuple[str, ...]:
+    """The classes that the labels of all splits use, so that both have the same."""
+    names = [found.labels for found in usual_splits(names_in(path, REAL), like).values() if found.labels]
     with at(str(path)):
-        names, _ = _load(path, ())
-        _, found = _load(path, [pair.labels for pair in split_arrays(names).values() if pair.labels])
-        return used_classes(found.values()) if found else None
-
-
-def _load(path: Path, wanted: Collection[str]) -> tuple[list[str], dict[str, NDArray[Any]]]:
-    """The names of all arrays, and the wanted arrays that exist."""
-    if not zipfile.is_zipfile(path):
-        raise FormatError("not a .npz file")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays.files, {key: arrays[key] for key in wanted if key in arrays.files}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
-        raise FormatError(f"not a readable .npz file ({error})") from error
-    except ValueError as error:
-        raise FormatError(f"an array that is not plain numbers ({error})") from error
+        return used_classes(load_arrays(path, names, REAL).values())
 
 
 class NpzReader(DataReader):
@@ -85,8 +75,24 @@ class NpzReader(DataReader):
         return path.is_file() and path.suffix == ".npz"
 
     @override
-    def read(self, path: Path, split: str) -> ImageData:
+    def read(self, path: Path, split: Split) -> ImageData:
         return read_npz(path, split)
 
 
-READERS = (NpzReader(),)
+class NpyReader(DataReader):
+    """Reads a folder of ``.npy`` files, or an ``.npy`` file of images with those beside it that go with it."""
+
+    last: ClassVar[bool] = True
+
+    @override
+    def accepts(self, path: Path) -> bool:
+        return bool(images_in(names_in(path, REAL))) if path.is_dir() else path.suffix == SUFFIX
+
+    @override
+    def read(self, path: Path, split: Split) -> ImageData:
+        if path.is_dir():
+            return read_npz(path, split)
+        return read_npz(path.parent, split, path.stem, path.stem)
+
+
+READERS = (NpzReader(), NpyReader())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dsetpack.files.splits import SPLITS, Split
 from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.limits import Limits
 from dsetpack.pack.arrays import as_images, as_labels
 from dsetpack.spaces import data_digest
 
 Image = tuple[int, int, int]
+
+REAL = Limits(total=sys.maxsize)
+"""Real data may be of any size; that a file really holds what it declares is checked all the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +139,7 @@ class DataReader(ABC):
     names: ClassVar[tuple[str, ...]] = ()
     last: ClassVar[bool] = False
 
-    def load(self, name: str, root: Path | None, split: str) -> ImageData:  # noqa: ARG002
+    def load(self, name: str, root: Path | None, split: Split) -> ImageData:  # noqa: ARG002
         """Read a data set that the reader knows by name from the files under ``root``.
 
         Raises:
@@ -146,7 +153,7 @@ class DataReader(ABC):
         """Whether the reader can read this existing path, by its looks."""
 
     @abstractmethod
-    def read(self, path: Path, split: str) -> ImageData:
+    def read(self, path: Path, split: Split) -> ImageData:
         """Read the data at a path that the reader accepts."""
 
 
@@ -205,18 +212,24 @@ def used_classes(splits: Iterable[np.ndarray]) -> tuple[str, ...]:
     return hard_labels(np.concatenate(arrays))[1]
 
 
-def check_split(split: str) -> str:
+def check_split(split: str) -> Split:
     """Return the split.
 
     Raises:
         FormatError: if it is neither ``train`` nor ``test``.
     """
-    if split not in ("train", "test"):
-        raise FormatError(f"split {split!r}; expected 'train' or 'test'")
-    return split
+    for known in SPLITS:
+        if split == known:
+            return known
+    raise FormatError(f"split {split!r}; expected 'train' or 'test'")
 
 
-def either(paths: Sequence[Path]) -> str:
-    """The places that were searched, for a message: ``a, b or c``."""
-    *others, last = map(str, paths)
-    return f"{', '.join(others)} or {last}" if others else last
+def places(root: Path, *levels: Sequence[str]) -> tuple[Path, ...]:
+    """The folders where files may be: each name of the first level under the root, each of the second under those."""
+    return tuple(root.joinpath(*names) for names in itertools.product(*levels))
+
+
+def searched(root: Path, folders: Sequence[Path]) -> str:
+    """The places that were searched, for a message: ``root, or its folders a, b``."""
+    below = [str(folder.relative_to(root)) for folder in folders if folder != root]
+    return f"{root}, or its folders {', '.join(below)}"

@@ -32,30 +32,32 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
     """Read real images.
 
     Args:
-        name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images
-            per class (or ``train`` and ``test`` folders of those), a folder of IDX files, a ``.dpk`` of images, or the
-            folder with the files of a data set known by name.
-        root: for a name: the folder that holds the data set's files or a folder of that name with them; None for the
-            environment variable ``DSETPACK_DATA``.
+        name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file or a folder of ``.npy`` files with images
+            and labels under usual names (``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``images``, ``labels``),
+            a folder with one sub-folder of images per class (or ``train`` and ``test`` folders of those), a folder of
+            IDX files, a ``.dpk`` of images, or the folder with the files of a data set known by name.
+        root: for a name: the folder that holds the data set's files, a folder of that name with them, or those that
+            torchvision makes (``cifar-10-batches-py``, ``MNIST/raw``, ...); None for the environment variable
+            ``DSETPACK_DATA``.
         split: ``train`` or ``test``.
 
     Raises:
         FormatError: if the name is unknown, files are missing, or files are not in the expected format. If files are
             missing, the message says which ones were looked for, and where.
     """
-    check_split(split)
+    wanted = check_split(split)
     named = {name: reader for reader in _readers() for name in reader.names}
     if str(name_or_path) in named:
         name = str(name_or_path)
-        return named[name].load(name, _root(root), split)
+        return named[name].load(name, _root(root), wanted)
     path = Path(name_or_path)
     if not path.exists():
         raise FormatError(_unknown(str(name_or_path), tuple(named)))
     for reader in _readers():
         if reader.accepts(path):
-            return reader.read(path, split)
+            return reader.read(path, wanted)
     raise FormatError(
-        f"{path}: not a form of data known here; expected an .npz or .dpk file, a folder of IDX files, "
+        f"{path}: not a form of data known here; expected an .npz or .dpk file, a folder of .npy or IDX files, "
         "or a folder with one sub-folder of images per class"
     )
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.idx import DIGITS
 from dsetpack.trainers.data.matlab import read_matlab
 from dsetpack.trainers.data.npz import arrays_of
-from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, places, searched
 
 NAME = "svhn"
 FILES = {"train": "train_32x32.mat", "test": "test_32x32.mat"}
@@ -29,17 +30,17 @@ class SvhnReader(DataReader):
     names: ClassVar[tuple[str, ...]] = (NAME,)
 
     @override
-    def load(self, name: str, root: Path | None, split: str) -> ImageData:
+    def load(self, name: str, root: Path | None, split: Split) -> ImageData:
         if root is None:
             raise FormatError(f"{name} needs its files: give the folder that holds {FILES[split]} as --root")
         if (npz := root / f"{NAME}.npz").is_file():
             images, labels, _ = arrays_of(npz, split)
             return from_arrays(images, _digits(labels, npz), name, DIGITS)
-        folders = (root, root / NAME, root / "SVHN")
+        folders = places(root, ("", NAME, "SVHN"))
         for folder in folders:
             if (folder / FILES[split]).is_file():
                 return _read_mat(folder / FILES[split])
-        raise FormatError(f"{name}: neither {npz} nor {FILES[split]} in {either(folders)}")
+        raise FormatError(f"{name}: neither {npz} nor {FILES[split]} in {searched(root, folders)}")
 
     @override
     def accepts(self, path: Path) -> bool:

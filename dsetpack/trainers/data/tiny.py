@@ -13,11 +13,12 @@ from typing import ClassVar
 import numpy as np
 from typing_extensions import override
 
+from dsetpack.files.folders import image_files
+from dsetpack.files.pixels import stacked
+from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
-from dsetpack.labelled.folders import image_files
-from dsetpack.labelled.pixels import stacked
 from dsetpack.trainers.data.npz import read_npz
-from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
+from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, searched
 
 NAME, UNPACKED = "tiny-imagenet", "tiny-imagenet-200"
 WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val_annotations.txt"
@@ -29,7 +30,7 @@ class TinyReader(DataReader):
     names: ClassVar[tuple[str, ...]] = (NAME,)
 
     @override
-    def load(self, name: str, root: Path | None, split: str) -> ImageData:
+    def load(self, name: str, root: Path | None, split: Split) -> ImageData:
         if root is None:
             raise FormatError(f"{name} needs its files: give the folder that holds {UNPACKED}/ as --root")
         if (npz := root / f"{NAME}.npz").is_file():
@@ -38,7 +39,7 @@ class TinyReader(DataReader):
         for folder in folders:
             if self.accepts(folder):
                 return self.read(folder, split)
-        raise FormatError(f"{name}: neither {npz} nor {WNIDS} in {either(folders)}")
+        raise FormatError(f"{name}: neither {npz} nor {WNIDS} in {searched(root, folders)}")
 
     @override
     def accepts(self, path: Path) -> bool:

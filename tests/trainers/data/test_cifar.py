@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: the published files, damaged ones, and pickles that are not read."""
+"""CIFAR-10 and CIFAR-100: the published files of both versions, damaged ones, and pickles that name code."""
 
 import pickle
 from pathlib import Path
@@ -9,10 +9,10 @@ from PIL import Image
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data import load
-from dsetpack.trainers.data.npz import CIFAR10
+from tests.support.cifar_files import CIFAR10, FINE, write_python10, write_python100
 from tests.support.data_files import PLACES, images
+from tests.support.real_data import DATA, full
 
-FINE = tuple(f"fine_{n}" for n in range(100))
 PIXELS = 3 * 32 * 32
 
 
@@ -84,6 +84,29 @@ class Bomb:
         return (pytest.fail, ("the pickle was loaded",))
 
 
+@pytest.mark.parametrize("place", [*PLACES, "CIFAR10/{folder}"])
+def test_the_python_version_of_cifar10(tmp_path, place):
+    folder = tmp_path / place.format(name="cifar10", folder="cifar-10-batches-py")
+    x, y = images(15), np.arange(15) % 10
+    write_python10(folder, x, y, test=2)
+    for found in (load("cifar10", tmp_path), load("cifar10", folder), load(folder)):
+        assert np.array_equal(found.images.numpy(), x)
+        assert found.labels.tolist() == y.tolist()
+        assert (found.classes, found.name) == (CIFAR10, "cifar10")
+    assert np.array_equal(load("cifar10", tmp_path, "test").images.numpy(), x[:2])
+
+
+@pytest.mark.parametrize("place", [*PLACES, "CIFAR100/{folder}"])
+def test_the_python_version_of_cifar100(tmp_path, place):
+    folder = tmp_path / place.format(name="cifar100", folder="cifar-100-python")
+    x, fine = images(4), np.array([0, 99, 42, 7])
+    write_python100(folder, x, fine)
+    for found in (load("cifar100", tmp_path, "test"), load("cifar100", folder), load(folder)):
+        assert np.array_equal(found.images.numpy(), x)
+        assert found.labels.tolist() == fine.tolist()
+        assert (found.classes, found.name) == (FINE, "cifar100")
+
+
 @pytest.mark.parametrize(
     ("name", "folder", "files"),
     [
@@ -92,24 +115,37 @@ class Bomb:
     ],
 )
 @pytest.mark.parametrize("inside", ["", "{name}"])
-def test_pickles_are_refused_unread(tmp_path, name, folder, files, inside):
+def test_pickles_of_code_are_refused_and_not_run(tmp_path, name, folder, files, inside):
     place = tmp_path / inside.format(name=name) / folder
     place.mkdir(parents=True)
     for file in files:
         (place / file).write_bytes(pickle.dumps(Bomb()))
     for ask in (lambda: load(name, tmp_path), lambda: load(place)):
-        with pytest.raises(FormatError, match=r"is a pickle.* Take the binary version .*from_torch.*npz"):
+        with pytest.raises(FormatError, match=r"meta: refused: a pickle that names code \(.*; the binary version .*"):
             ask()
     write = {"cifar10": write_cifar10, "cifar100": write_cifar100}[name]
     write(tmp_path / {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}[name])
     assert load(name, tmp_path).name == name  # they do not matter if the binary version is there
 
 
+@full
+@pytest.mark.data
+def test_the_full_test_set_in_the_layout_of_torchvision(tmp_path):
+    real = load("cifar10", DATA, "test")
+    write_python10(tmp_path / "cifar-10-batches-py", real.images.numpy(), real.labels.numpy(), test=len(real))
+    for split in ("train", "test"):  # here both hold the same images
+        found = load("cifar10", tmp_path, split)
+        assert (found.digest, found.labels_digest, found.classes) == (real.digest, real.labels_digest, real.classes)
+
+
 def test_damaged_cifar(tmp_path, monkeypatch):
     monkeypatch.delenv("DSETPACK_DATA", raising=False)
     with pytest.raises(FormatError, match=r"cifar100 needs its files: .*cifar-100-binary/"):
         load("cifar100")
-    with pytest.raises(FormatError, match=r"neither .*cifar10.npz nor data_batch_1.bin in .*cifar-10-batches-bin"):
+    with pytest.raises(
+        FormatError,
+        match=r"neither .*cifar10.npz nor data_batch_1.bin nor data_batch_1 in .*, or its folders cifar-10-batches-bin",
+    ):
         load("cifar10", tmp_path)
     write_cifar10(tmp_path)
     third = tmp_path / "data_batch_3.bin"
@@ -123,7 +159,7 @@ def test_damaged_cifar(tmp_path, monkeypatch):
     with pytest.raises(FormatError, match=r"data_batch_3.bin: 0 bytes"):
         load("cifar10", tmp_path)
     third.write_bytes(bytes([10]) + bytes(PIXELS))
-    with pytest.raises(FormatError, match="labels 0..10 for 10 classes"):
+    with pytest.raises(FormatError, match=r"data_batch_3.bin: label 10 found; there are 10 classes"):
         load("cifar10", tmp_path)
     third.unlink()
     (tmp_path / "batches.meta.txt").write_text("cat\ndog\n")

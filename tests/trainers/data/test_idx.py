@@ -29,10 +29,22 @@ def write_fashion(folder: Path, zipped: bool = True) -> tuple[np.ndarray, np.nda
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-@pytest.mark.parametrize("inside", ["", "fashion-mnist", "FashionMNIST/raw"])
-def test_idx_by_name(tmp_path, zipped, inside):
+@pytest.mark.parametrize(
+    ("inside", "root"),
+    [
+        ("", ""),
+        ("fashion-mnist", ""),
+        ("FashionMNIST/raw", ""),
+        ("FashionMNIST/raw", "FashionMNIST"),
+        ("FashionMNIST/raw", "FashionMNIST/raw"),
+        ("fashion-mnist/FashionMNIST/raw", ""),
+        ("fashion-mnist/raw", ""),
+        ("dataset-fashion-mnist", "dataset-fashion-mnist"),
+    ],
+)
+def test_idx_by_name(tmp_path, zipped, inside, root):
     x, y = write_fashion(tmp_path / inside, zipped)
-    data = load("fashion-mnist", tmp_path, "train")
+    data = load("fashion-mnist", tmp_path / root, "train")
     assert np.array_equal(data.images.numpy()[:, 0], x)
     assert data.labels.tolist() == y.tolist()
     assert data.classes == FASHION
@@ -53,6 +65,9 @@ def damaged(good: bytes) -> dict[str, tuple[bytes, str]]:
         "axes": (idx(np.zeros((2, 3), np.uint8)), "begins with 00 00 08 02; an IDX file of 3 axes"),
         "header": (good[:9], "ends inside its header: 9 bytes, 16 expected"),
         "values": (good[:-1], "only 15679"),
+        "half": (good[:8000], r"\[20, 28, 28\] = 15680 bytes; the file holds at most 8000"),
+        "huge": (good[:4] + b"\xff" * 12 + good[16:], r"at most 15696$"),
+        "huge gzip": (gzip.compress(good[:4] + b"\xff" * 12 + bytes(9)), "the file holds at most"),
         "extra": (good + b"x", "more follow"),
         "gzip": (gzip.compress(good)[:-30], "gzip stream is damaged"),
         "crc": (gzip.compress(good)[:-8] + bytes(8), "gzip stream is damaged"),
@@ -78,7 +93,38 @@ def test_idx_count_mismatch_and_missing(tmp_path):
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(FormatError, match="no t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte") as caught:
         load("fashion-mnist", tmp_path, "test")
-    assert str(tmp_path / "FashionMNIST" / "raw") in str(caught.value)
+    assert f"in {tmp_path}, or its folders raw, fashion-mnist, " in str(caught.value)
+    assert "FashionMNIST/raw" in str(caught.value)
+
+
+@pytest.mark.parametrize("inside", ["FashionMNIST/raw", "FashionMNIST", "fashion-mnist", "KMNIST/raw"])
+def test_files_of_another_data_set_are_not_taken_for_it(tmp_path, inside):
+    """All of them have the same file names."""
+    folder = tmp_path / inside
+    write_fashion(folder)
+    for root in {folder, folder.parent if inside.endswith("raw") else folder}:
+        with pytest.raises(FormatError, match=r"not mnist, by its name; give the folder that holds mnist as --root"):
+            load("mnist", root)
+    write_fashion(folder / "MNIST" / "raw")
+    assert len(load("mnist", folder)) == 20
+
+
+@full
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "called"), [("mnist", "MNIST"), ("fashion-mnist", "FashionMNIST")])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_full_idx_in_the_layout_of_torchvision(tmp_path, name, called, zipped):
+    raw = tmp_path / called / "raw"
+    raw.mkdir(parents=True)
+    for file in (Path(DATA) / name).glob("t10k-*.gz"):
+        if zipped:
+            (raw / file.name).write_bytes(file.read_bytes())
+        else:
+            (raw / file.stem).write_bytes(gzip.decompress(file.read_bytes()))
+    real = load(name, DATA, "test")
+    for root in (tmp_path, tmp_path / called, raw):
+        found = load(name, root, "test")
+        assert (found.digest, found.labels_digest, found.classes) == (real.digest, real.labels_digest, real.classes)
 
 
 @full

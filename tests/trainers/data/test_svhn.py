@@ -47,7 +47,7 @@ def test_damaged_svhn(tmp_path, monkeypatch):
     monkeypatch.delenv("DSETPACK_DATA", raising=False)
     with pytest.raises(FormatError, match=r"svhn needs its files: .*train_32x32.mat"):
         load("svhn")
-    with pytest.raises(FormatError, match=r"neither .*svhn.npz nor test_32x32.mat in .*SVHN"):
+    with pytest.raises(FormatError, match=r"neither .*svhn.npz nor test_32x32.mat in .*, or its folders svhn, SVHN"):
         load("svhn", tmp_path, "test")
     path = tmp_path / "train_32x32.mat"
     for changes, message in (

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from dsetpack.files.labels import absent, count_classes, read_labels, span
 from dsetpack.formats.errors import FormatError
-from dsetpack.labelled.labels import absent, count_classes, read_labels, span
 
 NUMBERS = np.array([2, 0, 1, 2])
 

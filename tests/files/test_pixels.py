@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dsetpack.files.pixels import stacked
 from dsetpack.formats.errors import FormatError, LimitError
 from dsetpack.formats.limits import Limits
-from dsetpack.labelled.pixels import stacked
 
 
 def save(path, array):

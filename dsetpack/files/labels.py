@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dsetpack.files.classes import in_order
 from dsetpack.formats.errors import FormatError
-from dsetpack.labelled.names import in_order
 
 FORMS = "class numbers [N], class names [N], one-hot integers [N, classes] or soft floats [N, classes] expected"
 

@@ -4,9 +4,9 @@ import warnings
 
 import pytest
 
+from dsetpack.files.classes import few, in_order, places
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import Notice
-from dsetpack.labelled.names import few, in_order, places
 
 
 def test_numbers_sort_as_numbers_and_other_names_as_text():

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dsetpack.files.classes import in_order
+from dsetpack.files.splits import Split, split_folders, subfolders, taken
 from dsetpack.formats.errors import FormatError
-from dsetpack.labelled.names import in_order
-from dsetpack.labelled.splits import split_folders, subfolders, taken
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 
@@ -28,10 +28,10 @@ class Listing(NamedTuple):
     files: tuple[Path, ...]
     labels: NDArray[np.int64]
     classes: tuple[str, ...]
-    split: str | None
+    split: Split | None
 
 
-def read_folder(path: Path, split: str | None = None) -> Listing:
+def read_folder(path: Path, split: Split | None = None) -> Listing:
     """List the image files of a folder: classes in the order of ``in_order``, the files of each sorted by name.
 
     All splits have the classes of ``train``.

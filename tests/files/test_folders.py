@@ -2,8 +2,8 @@
 
 import pytest
 
+from dsetpack.files.folders import has_images, image_files, read_folder
 from dsetpack.formats.errors import FormatError
-from dsetpack.labelled.folders import has_images, image_files, read_folder
 
 
 def fill(root, *names):
