@@ -58,7 +58,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
                 epoch_rule="product" if found.product else "paired",
                 recipe=recipe,
                 augmentation=augmentation,
-                provenance=_provenance(found, given, layout, sources, labels),
+                provenance=_provenance(found, given, layout, sources),
             )
         return _pack(found, card, sources, labels, space)
 
@@ -197,7 +197,7 @@ MOST_FILES = 16
 """How many files a card names with their digests; a folder of images may have thousands."""
 
 
-def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels: Tensor) -> Provenance:
+def _provenance(found: Found, given: Given, layout: str, sources: Tensor) -> Provenance:
     floats = sources.numel() + sum(values.numel() for values in found.bank.values())
     files: dict[str, JsonValue] = {file.name: sha256(file) for file in found.files[:MOST_FILES]}
     converted: dict[str, JsonValue] = {"layout": layout, "files": files, "declared": _declared(given)}
@@ -205,7 +205,7 @@ def _provenance(found: Found, given: Given, layout: str, sources: Tensor, labels
         dataset=given.dataset,
         method=found.method,
         settings={"converted": converted},
-        budget_floats=floats + (labels.numel() if labels.ndim == 2 else 0),
+        budget_floats=floats,
         software={"dsetpack": __version__},
     )
 

@@ -25,7 +25,7 @@ from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
 from dsetpack.pack.arrays import images_contents
-from dsetpack.pack.combine import Which, merged_card, merged_parts, select
+from dsetpack.pack.combine import Which, floats, merged_card, merged_parts, select, unmeasured
 from dsetpack.pack.contents import MemoryContents, PackContents, check_fits_card
 from dsetpack.pack.decode import decode_pairs
 from dsetpack.pack.part import Part
@@ -155,7 +155,8 @@ class Pack(Dataset[Sample]):
             *packs: packs with the same card fields ``shape``, ``classes``, ``space``, ``labels``, ``epoch_rule`` and
                 ``per_class``, except those given in ``card``. The stages of each pack are renumbered to follow those of
                 the packs before it.
-            **card: fields in which the new card differs from the first pack's. The new card has no metrics.
+            **card: fields in which the new card differs from the first pack's. The new card has no metrics. If all
+                packs have a budget, it counts the floats of all parts.
 
         Raises:
             FormatError: if no packs are given, or if packs differ in such a field (the message names it).
@@ -169,6 +170,8 @@ class Pack(Dataset[Sample]):
         """
         merged = merged_card([pack.card for pack in packs], card)  # before anything is read or moved
         parts = merged_parts(pack.to(packs[0].device).parts for pack in packs)
+        if "provenance" not in card and all(pack.card.provenance.budget_floats is not None for pack in packs):
+            merged = unmeasured(merged, floats(parts))
         return Pack(merged, parts, packs[0].space)
 
     def __len__(self) -> int:
@@ -256,7 +259,9 @@ class Pack(Dataset[Sample]):
     def select(
         self, *, classes: Which | Iterable[Which] | None = None, parts: Which | Iterable[Which] | None = None
     ) -> Pack:
-        """Select some classes or parts as a new pack. Its card has no metrics: they were measured on the whole pack.
+        """Select some classes or parts as a new pack.
+
+        Its card has no metrics, which were measured on the whole pack; a budget counts the floats that are left.
 
         Args:
             classes: keep only sources of these classes, by number or name; the class list and labels do not change.
