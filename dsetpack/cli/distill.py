@@ -31,6 +31,7 @@ from dsetpack.formats.presets import PRESETS as ENCODINGS
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The seed of everything random.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.run.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where to keep real means and experts.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the CSV log.")
 @settings_option("Change a setting of the recipe, such as schedule.steps=1000; may be repeated.")
 def command(
@@ -47,6 +48,7 @@ def command(
     seed: int,
     device: str,
     resume: bool,
+    cache: Path | None,
     tensorboard: bool,
     settings: dict[str, Any],
 ) -> None:
@@ -91,6 +93,7 @@ def command(
             out=out,
             encoding=encoding,
             resume=resume,
+            cache=cache,
             device=where,
             run=Run(tensorboard=tensorboard),
         )

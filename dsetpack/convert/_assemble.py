@@ -65,7 +65,7 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
                 epoch_rule="product" if found.product else "paired",
                 recipe=recipe,
                 augmentation=augmentation,
-                provenance=_provenance(found, given, layout, sources, labels, method, training),
+                provenance=_provenance(found, given, layout, sources, method, training),
                 extra=dict(found.extra),
             )
             card = _described(card, given, _description(found, given, layout))
@@ -208,13 +208,7 @@ MOST_FILES = 16
 
 
 def _provenance(
-    found: Found,
-    given: Given,
-    layout: str,
-    sources: Tensor,
-    labels: Tensor,
-    method: str | None,
-    training: Training | None,
+    found: Found, given: Given, layout: str, sources: Tensor, method: str | None, training: Training | None
 ) -> Provenance:
     floats = sources.numel() + sum(values.numel() for values in found.bank.values())
     files: dict[str, JsonValue] = {file.name: sha256(file) for file in found.files[:MOST_FILES]}
@@ -225,7 +219,7 @@ def _provenance(
         dataset=given.dataset,
         method=method,
         settings={"converted": converted},
-        budget_floats=floats + (labels.numel() if labels.ndim == 2 else 0),
+        budget_floats=floats,
         software={"dsetpack": __version__},
     )
 

@@ -37,12 +37,16 @@ class Source(Protocol):
 
 
 class FileSource(Source):
-    """A seekable binary file object."""
+    """A seekable binary file object.
+
+    Forked processes share the position of a file of the system: only the process that opened such a file reads it.
+    """
 
     def __init__(self, file: BinaryIO, name: str, *, owned: bool) -> None:
         if isinstance(file, io.TextIOBase):  # type: ignore[unreachable]
             raise TypeError(f"{name}: a binary file expected; it reads str")
         self.name, self._file, self._owned, self._lock = name, file, owned, threading.Lock()
+        self._process = os.getpid() if _has_handle(file) else None
 
     @override
     def size(self) -> int:
@@ -52,6 +56,11 @@ class FileSource(Source):
 
     @override
     def read(self, offset: int, length: int) -> bytes:
+        if self._process not in (None, os.getpid()):
+            raise DsetpackError(
+                "a file object that another process opened, and whose position it shares: open the file by its path, "
+                "or use the pack once before the processes begin"
+            )
         parts = []
         with self._lock:
             self._file.seek(offset)
@@ -66,6 +75,13 @@ class FileSource(Source):
     def close(self) -> None:
         if self._owned:
             self._file.close()
+
+
+def _has_handle(file: BinaryIO) -> bool:
+    try:
+        return file.fileno() >= 0
+    except (AttributeError, OSError):
+        return False
 
 
 class PathSource(Source):
@@ -106,20 +122,24 @@ class PathSource(Source):
 
 
 class UrlSource(Source):
-    """A file behind an fsspec URL; every read is one range request.
+    """A file behind an fsspec URL; every read is one range request. A forked process makes a connection of its own.
 
     The bytes of the first read are kept: for a small pack that is the whole file, and no other request follows.
     """
 
     def __init__(self, url: str) -> None:
+        self.name = self._url = url
+        self._head = b""
+        self._connect()
+
+    def _connect(self) -> None:
         from fsspec.core import url_to_fs
 
-        self.name = url
         try:
-            self._fs, self._path = url_to_fs(url, **_OPTIONS.get(url.partition("://")[0], {}))
+            self._fs, self._path = url_to_fs(self._url, **_OPTIONS.get(self._url.partition("://")[0], {}))
         except Exception as error:  # each file system has errors of its own
-            raise DsetpackError(f"{url}: cannot be opened: {error}") from error
-        self._head = b""
+            raise DsetpackError(f"{self._url}: cannot be opened: {error}") from error
+        self._process = os.getpid()
 
     @override
     def size(self) -> int:
@@ -143,6 +163,8 @@ class UrlSource(Source):
         return data
 
     def _ask(self, request: Any) -> Any:
+        if self._process != os.getpid():
+            self._connect()
         try:
             return request()
         except FileNotFoundError:

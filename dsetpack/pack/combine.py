@@ -33,11 +33,11 @@ def select(
     kept = [part for part in kept if len(part)]
     if not kept:
         raise FormatError(f"nothing is left: no sources of classes {classes!r} in parts {part_ids!r}")
-    return unmeasured(card), kept
+    return unmeasured(card, None if card.provenance.budget_floats is None else floats(kept)), kept
 
 
 def merged_card(cards: Sequence[Card], changes: dict[str, Any]) -> Card:
-    """The card of packs with these cards as one pack; see ``Pack.merge``.
+    """The card of packs with these cards as one pack, without a budget; see ``Pack.merge``.
 
     Raises:
         FormatError: if there are no cards, if cards differ in what a pack has once, or if a change does not fit.
@@ -63,9 +63,21 @@ def merged_parts(packs: Iterable[Sequence[Part]]) -> list[Part]:
     return parts
 
 
-def unmeasured(card: Card) -> Card:
-    """The card without its metrics and budget, which describe other contents."""
-    return card.replace(metrics=(), provenance=card.provenance.model_copy(update={"budget_floats": None}))
+def unmeasured(card: Card, budget_floats: int | None = None) -> Card:
+    """The card of other contents: without metrics, and with another budget."""
+    return card.replace(metrics=(), provenance=card.provenance.model_copy(update={"budget_floats": budget_floats}))
+
+
+def floats(parts: Iterable[Part]) -> int:
+    """The number of floats of the sources and decoders of parts: a budget as papers count it, without labels.
+
+    Decoders that several parts share count once.
+    """
+    kept = list(parts)
+    banks = {id(part.decoder): part.decoder for part in kept}.values()
+    sources = sum(part.sources.numel() for part in kept if part.sources is not None)
+    decoders: int = sum(values.numel() for bank in banks for values in bank.state_dict().values())
+    return sources + decoders
 
 
 def _listed(which: Which | Iterable[Which], what: str) -> list[Which]:

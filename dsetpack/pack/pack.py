@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.writer import encode, write
-from dsetpack.loading.dataset import PackDataset
+from dsetpack.loading.dataset import PackDataset, Sample
 from dsetpack.loading.device import usable
 from dsetpack.loading.loader import PackLoader
 from dsetpack.loading.source import PairIds, Transform
@@ -24,7 +25,7 @@ from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampler import PairSampler
 from dsetpack.pack.arrays import images_contents
-from dsetpack.pack.combine import Which, merged_card, merged_parts, select
+from dsetpack.pack.combine import Which, floats, merged_card, merged_parts, select, unmeasured
 from dsetpack.pack.contents import MemoryContents, PackContents, check_fits_card
 from dsetpack.pack.decode import decode_pairs
 from dsetpack.pack.part import Part
@@ -33,11 +34,14 @@ from dsetpack.spaces import Space, as_space, same_space, space_from_card
 from dsetpack.training.augment import augmentation_of
 from dsetpack.training.train import Progress, Report, train
 
-MATERIALIZE_BATCH = 1024
+BATCH = 1024
 
 
-class Pack:
+class Pack(Dataset[Sample]):
     """A factorized dataset: parts of sources × decoders, with the card that says how to use them.
+
+    A pack is a map-style dataset of all its pairs: ``pack[i]`` is ``(x, y)``, x float32 [C, H, W] in the pack's space,
+    y an int or float32 [classes], and ``DataLoader(pack)`` works. ``dataset`` makes one with a transform.
 
     Attributes:
         card: the description of the pack.
@@ -152,7 +156,8 @@ class Pack:
             *packs: packs with the same card fields ``shape``, ``classes``, ``space``, ``labels``, ``epoch_rule`` and
                 ``per_class``, except those given in ``card``. The stages of each pack are renumbered to follow those of
                 the packs before it.
-            **card: fields in which the new card differs from the first pack's. The new card has no metrics.
+            **card: fields in which the new card differs from the first pack's. The new card has no metrics. If all
+                packs have a budget, it counts the floats of all parts.
 
         Raises:
             FormatError: if no packs are given, or if packs differ in such a field (the message names it).
@@ -166,6 +171,8 @@ class Pack:
         """
         merged = merged_card([pack.card for pack in packs], card)  # before anything is read or moved
         parts = merged_parts(pack.to(packs[0].device).parts for pack in packs)
+        if "provenance" not in card and all(pack.card.provenance.budget_floats is not None for pack in packs):
+            merged = unmeasured(merged, floats(parts))
         return Pack(merged, parts, packs[0].space)
 
     def __len__(self) -> int:
@@ -174,6 +181,23 @@ class Pack:
     def __repr__(self) -> str:
         kinds = " + ".join(f"{len(p)} × {p.slots} {p.kind}" for p in self.parts)
         return f"Pack({self.card.title!r}, {kinds} = {len(self)} images {list(self.card.shape)})"
+
+    def __getitem__(self, index: SupportsIndex) -> Sample:
+        """The image and label of a pair, as from ``PackDataset``.
+
+        Raises:
+            IndexError: if the index is outside -len..len-1.
+        """
+        return self.dataset()[index]
+
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Sample]:
+        """Decode the items of many indices with one call; a ``DataLoader`` calls this for each batch."""
+        return self.dataset().__getitems__(indices)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """All pairs in order, decoded in batches."""
+        for start in range(0, len(self), BATCH):
+            yield from self.__getitems__(range(start, min(start + BATCH, len(self))))
 
     def decode(self, pair_ids: PairIds, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """Decode any pairs in one batched call; the images are differentiable in sources and banks.
@@ -207,7 +231,7 @@ class Pack:
         return images[on_device], labels[on_device]
 
     def dataset(self, transform: Transform | None = None, *, seed: int = 0) -> PackDataset:
-        """Make a map-style dataset over all pairs, for any stock ``DataLoader``; see ``PackDataset``."""
+        """Make a map-style dataset over all pairs with a transform or fresh noise; see ``PackDataset``."""
         return PackDataset(self, transform=transform, seed=seed)
 
     def sampler(self, batch_size: int, *, rule: str | None = None, **options: Any) -> PairSampler:
@@ -236,7 +260,9 @@ class Pack:
     def select(
         self, *, classes: Which | Iterable[Which] | None = None, parts: Which | Iterable[Which] | None = None
     ) -> Pack:
-        """Select some classes or parts as a new pack. Its card has no metrics: they were measured on the whole pack.
+        """Select some classes or parts as a new pack.
+
+        Its card has no metrics, which were measured on the whole pack; a budget counts the floats that are left.
 
         Args:
             classes: keep only sources of these classes, by number or name; the class list and labels do not change.
@@ -277,7 +303,7 @@ class Pack:
         The images of ``generator`` parts are those of seed 0 and epoch 0, the same in every epoch.
         """
         moved = self.to(device or self.device)
-        batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // MATERIALIZE_BATCH)))
+        batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // BATCH)))
         with torch.no_grad():
             images = torch.cat([moved.decode(pair_ids)[0] for pair_ids in batches])
         return Pack._of(self.card, moved._contents, self.digest, self.origin, (images, moved.labels))

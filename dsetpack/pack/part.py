@@ -56,6 +56,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        labels = "soft" if self.labels.ndim == 2 else "hard"
+        name = "" if self.name is None else f", {self.name!r}"
+        return f"Part({len(self)} × {self.slots} {self.kind}, {labels} labels, stage {self.stage}{name})"
+
     @property
     def slots(self) -> int:
         """The number of ways in which each source can be decoded."""

@@ -19,8 +19,9 @@ from dsetpack.replay.budget import File, file_of
 from dsetpack.replay.shrink import Balance, Group, shrink
 from dsetpack.spaces import Space
 
-SLACK = 0.005
-"""A share of the budget that may stay unused, so that contents are encoded once and not several times."""
+AIM, USED = 0.997, 0.994
+"""Shares of the budget: where dropping aims at first, and from where on the budget counts as used. Each try encodes all
+that lost sources, and what is left takes a little more than expected more often than less."""
 ROUNDING = 2e-6
 """A tolerance, as a share of a decoder's largest value; see ``same_bank``."""
 
@@ -105,7 +106,7 @@ class Contents:
         if whole.bytes <= limit:
             return whole
         first = whole._reduced(whole.made, limit, balance, encoding)
-        if limit - first.bytes <= SLACK * limit + max(first.made.each):
+        if first.bytes >= USED * limit - max(first.made.each):
             return first
         again = replace(whole, reuse=Reuse(whole.reuse, first.reuse))
         second = again._reduced(first.made, limit, balance, encoding)  # what is left is a better guide than the whole
@@ -113,9 +114,9 @@ class Contents:
 
     def _reduced(self, guide: File, limit: int, balance: Balance, encoding: EncodingChoice) -> Contents:
         """Drop sources by what they take in some file of them, and more by the file of what is left, until it fits."""
-        kept = self
+        kept, aim = self, AIM * limit
         while True:
-            left = kept._shrunk(guide.each, limit - guide.rest, balance)
+            left = kept._shrunk(guide.each, aim - guide.rest, balance)
             if left.sources == kept.sources and kept is not self:
                 raise FormatError(
                     f"a budget of {limit:,} bytes does not hold one source of each class of each task: that takes "
@@ -125,7 +126,7 @@ class Contents:
             kept = left.written(encoding)
             if kept.bytes <= limit:
                 return kept
-            guide = kept.made
+            guide, aim = kept.made, limit
 
     def at_most(self, images: int, balance: Balance) -> Contents:
         """Drop sources until at most ``images`` images can be decoded.

@@ -325,8 +325,11 @@ class ReplayMemory:
         return self.pack.loader(batch_size, **options)
 
     def mix(self, new: Batches, ratio: float = 1.0, **options: Any) -> MixedLoader:
-        """Make a loader of new data, mixed with rehearsal of the memory's current contents; see ``MixedLoader``."""
-        return MixedLoader(new, self.pack, ratio, **options)
+        """Make a loader of new data, mixed with rehearsal of the memory's current contents; see ``MixedLoader``.
+
+        While the memory is empty, in the first task of a run, the loader gives the new data alone.
+        """
+        return MixedLoader(new, None if self._contents is None else self.pack, ratio, **options)
 
     def save(self, path: str | os.PathLike[str]) -> int:
         """Write the memory as one pack whose stages are its tasks.

@@ -15,6 +15,7 @@ from torch import Tensor
 from dsetpack.formats.errors import FormatError
 from dsetpack.loading.device import moved
 from dsetpack.loading.source import Batch, PairSource, decode, loaded
+from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 
@@ -41,7 +42,8 @@ class MixedLoader:
     Args:
         new: batches (x, y): x float [n, C, H, W] in the memory's pixel space (``memory.pack.space.apply``), y int64
             [n], or float [n, classes] if the memory's labels are soft.
-        memory: a pack, such as ``ReplayMemory.pack``, on the device that should decode it (``pack.to("cuda")``).
+        memory: a pack, such as ``ReplayMemory.pack``, on the device that should decode it (``pack.to("cuda")``); with
+            None, the memory is empty: there are the new data alone.
         ratio: rehearsed samples per new sample, > 0.
         seed: seed of the rehearsal's order, 0 <= seed < 2**64.
         rank, world: this process and how many share the rehearsal: each takes every ``world``-th sample. By default
@@ -57,7 +59,7 @@ class MixedLoader:
     def __init__(
         self,
         new: Batches,
-        memory: PairSource,
+        memory: PairSource | None,
         ratio: float = 1.0,
         *,
         seed: int = 0,
@@ -66,12 +68,11 @@ class MixedLoader:
     ) -> None:
         if not isinstance(ratio, int | float | np.number) or not 0 < ratio < math.inf:
             raise FormatError(f"ratio is {ratio!r}; expected rehearsed samples for each new one, more than 0")
-        if not hasattr(memory, "table"):
+        if memory is not None and not hasattr(memory, "table"):
             raise FormatError(f"memory is a {type(memory).__name__}; a pack expected, such as ReplayMemory.pack")
-        self.new, self.memory, self.ratio = new, loaded(memory), float(ratio)
-        self._plan = Schedule(
-            memory.table, 1, Sampling.of(seed=seed, rule=memory.card.epoch_rule, rank=rank, world=world)
-        )
+        self.new, self.memory, self.ratio = new, None if memory is None else loaded(memory), float(ratio)
+        table, rule = (PairTable([]), "product") if memory is None else (memory.table, memory.card.epoch_rule)
+        self._plan = Schedule(table, 1, Sampling.of(seed=seed, rule=rule, rank=rank, world=world))
         self._seen = 0  # new samples given so far, over all epochs
 
     def __len__(self) -> int:
@@ -145,7 +146,7 @@ class MixedLoader:
     @cached_property
     def _contents(self) -> str:
         """SHA-256 over labels, sources and decoders; over the labels alone if the memory is not a pack."""
-        tensors, found = [self.memory.labels], hashlib.sha256()
+        tensors, found = [] if self.memory is None else [self.memory.labels], hashlib.sha256()
         for part in getattr(self.memory, "parts", ()):
             found.update(f"{part.kind} {part.config!r}".encode())
             tensors += [] if part.sources is None else [part.sources]
@@ -165,7 +166,7 @@ class MixedLoader:
     def _runs(self, first: int, last: int) -> Iterator[tuple[int, slice]]:
         """Samples ``first`` to ``last`` of this rank's rehearsal, as epochs and positions in their orders."""
         plan, rank, step = self._plan, self._plan.sampling.rank, self._plan.sampling.world
-        start, stop = first * step + rank, last * step + rank
+        start, stop = first * step + rank, last * step + rank if plan.length else 0
         while start < stop:
             epoch, place = divmod(start, plan.length)
             end = min(stop - epoch * plan.length, plan.length)
@@ -173,17 +174,20 @@ class MixedLoader:
             start += len(range(place, end, step)) * step
 
     def _decode(self, epoch: int, places: slice, like: Tensor) -> Batch:
+        assert self.memory is not None
         pair_ids = np.ascontiguousarray(self._plan.order(epoch)[places])
         x, y = decode(self.memory, pair_ids, self._plan.sampling.seed, epoch)
         return moved(x, like.device).to(like.dtype), moved(y, like.device)
 
     def _checked(self, batch: Any) -> Batch:
-        card = self.memory.card
         pair = tuple(batch) if isinstance(batch, Sequence) else (batch,)
         if len(pair) != 2 or not all(isinstance(one, Tensor) for one in pair):
             found = ", ".join(type(one).__name__ for one in pair)
             raise FormatError(f"a batch of new data is ({found}); a pair of tensors (x, y) expected")
         x, y = pair
+        if self.memory is None:  # so it says nothing about images
+            return x, y
+        card = self.memory.card
         soft = card.labels.kind == "soft"
         labels = (len(x), len(card.classes)) if soft else (len(x),)
         if tuple(x.shape[1:]) != card.shape or not x.is_floating_point():

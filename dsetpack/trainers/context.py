@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,12 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dsetpack.formats.errors import DsetpackError
+from dsetpack.formats.notices import notice
 from dsetpack.spaces import Space
+from dsetpack.trainers import parallel
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.loop import Run
 from dsetpack.training.augment import Dsa
 
 BATCH = 5000
+LARGE = 1_000_000_000
+"""The bytes from which on a cache is announced."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +77,28 @@ class Context:
     @cached_property
     def _of_class(self) -> list[Tensor]:
         return [self.data.of_class(label).cpu() for label in range(self.classes)]
+
+
+def announce(what: str, size: int, folder: Path) -> None:
+    """Say how many bytes a cache will take before it is made, if that is much.
+
+    Raises:
+        DsetpackError: if there is not so much room.
+    """
+    if size < LARGE or parallel.rank():
+        return
+    there = next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+    if (free := shutil.disk_usage(there).free) < size:
+        raise DsetpackError(
+            f"{what} take {gigabytes(size)} in {folder}, where {gigabytes(free)} are free: name another folder by "
+            "--cache (cache=) or DSETPACK_CACHE, or make room"
+        )
+    notice(
+        f"{what} will take {gigabytes(size)} in {folder}, where later runs on the same data with the same seed find "
+        "them; --cache (cache=) or DSETPACK_CACHE names another folder"
+    )
+
+
+def gigabytes(size: int) -> str:
+    """A number of bytes for people."""
+    return f"{size / 1e9:.1f} GB"

@@ -33,7 +33,7 @@ from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.model import Model
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current, deterministic
-from dsetpack.trainers.context import Context
+from dsetpack.trainers.context import Context, announce
 from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives.isa import crucial
 from dsetpack.trainers.objectives.means import NetworkPool
@@ -121,10 +121,12 @@ class Experts:
         """Record all missing experts and show progress. Several processes share them out.
 
         Raises:
-            DsetpackError: if an expert's parameters become NaN or infinite.
+            DsetpackError: if an expert's parameters become NaN or infinite, or if there is no room for all experts.
         """
         missing = [n for n in parallel.mine(self.settings.count) if self._rows(n) is None]
         epochs = self.settings.epochs
+        size = len(missing) * parallel.world() * (epochs + 1) * self._dtype.itemsize
+        announce(f"{self.settings.count:,} experts", size, self.folder)
         with Meter("experts", len(missing) * epochs, False if parallel.rank() else show) as meter:
             for done, number in enumerate(missing):
                 self._record(number, meter, done * epochs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import shutil
@@ -102,10 +103,12 @@ def labels(pack: Pack) -> NDArray[np.int64] | NDArray[np.float32]:
 def unpacked_card(pack: Pack, *, raw: bool) -> Card:
     """The card of the unpacked images: each image is a source of its own, and there are no metrics.
 
+    A budget counts the floats of these images: as many as before, if the pack's sources are its images.
     If an epoch of the pack does not take every image, a recipe's length in epochs becomes the same number of steps.
     """
     card = pack.card
-    provenance = card.provenance.model_copy(update={"budget_floats": None})
+    budget = None if card.provenance.budget_floats is None else len(pack) * math.prod(card.shape)
+    provenance = card.provenance.model_copy(update={"budget_floats": budget})
     return card.replace(
         space=RawSpace() if raw else card.space,
         epoch_rule="product",

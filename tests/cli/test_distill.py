@@ -26,7 +26,9 @@ def test_distill_then_eval_records_the_result_and_keeps_the_tensors(tmp_path):
         assert before.digest != after.digest
     dsetpack.verify(recorded)
     again = tmp_path / "y.dpk"
-    run("distill", "--data", "fashion-sample", "--out", again, "--encoding", "int8", *FAST)
+    cache = tmp_path / "cache"
+    run("distill", "--data", "fashion-sample", "--out", again, "--encoding", "int8", "--cache", cache, *FAST)
+    assert list(cache.rglob("*.npy"))
     assert again.read_bytes() == out.read_bytes()
 
 

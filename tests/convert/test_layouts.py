@@ -121,6 +121,7 @@ def test_frepo_labels_stay_centred_targets_or_are_put_back(tmp_path):
     assert torch.equal(pack.parts[0].sources, x)
     assert torch.equal(pack.labels, y)
     assert pack.card.labels.model_dump() == {"kind": "soft", "centred": True}
+    assert pack.card.provenance.budget_floats == x.numel()  # labels do not count, as in the papers
     assert (pack.card.recipe.loss, pack.card.recipe.steps, pack.card.recipe.batch_size) == ("mse", 1000, 10)
     back = convert(path, space=SPACE, labels="uncentred")
     assert torch.allclose(back.labels, F.one_hot(numbers, made.CLASSES).float(), atol=1e-6)

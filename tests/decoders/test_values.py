@@ -88,7 +88,7 @@ def test_a_traced_graph_has_a_dynamic_batch(kind: str, config: dict[str, Any]) -
 def test_a_gpu_decodes_the_same(
     kind: str, config: dict[str, Any], image: tuple[int, int, int], oracle: Oracle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(torch.backends.cudnn.conv, "fp32_precision", "ieee")
     bank = randomized(decoder(kind, config, image, 10))
     sources, index = torch.rand(9, *bank.source_shape), torch.arange(9) % bank.bank_size
     with torch.no_grad():

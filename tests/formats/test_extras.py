@@ -16,6 +16,7 @@ def test_a_package_that_is_there_is_imported():
 
 def test_a_missing_package_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(sys.modules, "huggingface_hub.constants", raising=False)  # another test may have imported it
     with pytest.raises(DsetpackError, match=r"needs the package huggingface_hub.*: pip install 'dsetpack\[hub\]'$"):
         need("huggingface_hub.constants", "hub")
 

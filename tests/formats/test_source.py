@@ -231,23 +231,36 @@ def test_text_files_and_memory_maps(tmp_path):
         assert Reader(mapped).digest == Reader(path).digest
 
 
+FORKS = """
+import os, sys
+from dsetpack.formats import Reader
+where = sys.argv[1]
+reader, children = Reader(open(where, "rb") if sys.argv[2] == "file" else where), []
+for n in range(3):
+    pid = os.fork()
+    if not pid:
+        try:
+            os._exit(0 if all(len(reader.tensor("sources")) == 500 for _ in range(5)) else 1)
+        except Exception as error:
+            print(error, file=sys.stderr, flush=True)
+            os._exit(2)
+    children.append(pid)
+assert len(reader.tensor("sources")) == 500
+print([os.waitstatus_to_exitcode(os.waitpid(c, 0)[1]) for c in children])
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_reads_through_the_same_handle(large, tmp_path):
+@pytest.mark.parametrize("kind", ["path", "url", "file"])
+def test_forked_children_read_what_the_parent_opened(kind, large, tmp_path, serve):
+    """By position from a path, by a connection of their own from a URL; a file object's position would be shared."""
     path = tmp_path / "x.dpk"
     path.write_bytes(large[0])
-    code = (
-        "import os, sys; from dsetpack.formats import Reader\n"
-        "reader = Reader(sys.argv[1]); children = []\n"
-        "for n in range(3):\n"
-        "    pid = os.fork()\n"
-        "    if not pid:\n"
-        "        os._exit(0 if all(len(reader.tensor('sources')) == 500 for _ in range(20)) else 1)\n"
-        "    children.append(pid)\n"
-        "assert len(reader.tensor('sources')) == 500\n"
-        "assert [os.waitpid(c, 0)[1] for c in children] == [0, 0, 0]"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    where = serve(large[0])[1] if kind == "url" else str(path)
+    done = subprocess.run([sys.executable, "-c", FORKS, where, kind], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ("[2, 2, 2]" if kind == "file" else "[0, 0, 0]"), done.stderr
+    if kind == "file":
+        assert done.stderr.count("whose position it shares: open the file by its path") == 3
 
 
 def test_handles_are_released(large, tmp_path):

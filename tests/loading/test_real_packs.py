@@ -45,9 +45,11 @@ def test_every_reader_gives_the_same_epochs(opened):
     sampler = opened.sampler(8, seed=3)
     stock = DataLoader(opened.dataset(), batch_sampler=sampler)
     readers = [stock, opened.loader(8, seed=3), DataLoader(opened.stream(8, seed=3), batch_size=None)]
+    readers.append(DataLoader(opened, batch_sampler=opened.sampler(8, seed=3)))
     if "fork" in multiprocessing.get_all_start_methods():
         workers = {"num_workers": 2, "multiprocessing_context": "fork"}
         readers.append(DataLoader(opened.dataset(), batch_sampler=opened.sampler(8, seed=3), **workers))
+        readers.append(DataLoader(opened, batch_sampler=opened.sampler(8, seed=3), **workers))
         readers.append(opened.loader(8, seed=3, **workers))
         readers.append(DataLoader(opened.stream(8, seed=3), batch_size=None, **workers))
     for reader in readers:
@@ -60,6 +62,9 @@ def test_every_reader_gives_the_same_epochs(opened):
 def test_opened_packs_in_fresh_processes(opened, context):
     stream = DataLoader(opened.stream(8, seed=3), batch_size=None, num_workers=1, multiprocessing_context=context)
     check(stream, 0)
+    check(
+        DataLoader(opened, batch_sampler=opened.sampler(8, seed=3), num_workers=1, multiprocessing_context=context), 0
+    )
 
 
 def test_readers_pickle_without_their_file(opened, tmp_path):
@@ -82,7 +87,7 @@ def test_a_dataset_reads_the_file_before_any_fork(opened, tmp_path):
 def test_soft_labels(tmp_path):
     soft = np.random.default_rng(1).normal(size=(30, 4)).astype(np.float32)
     pack = dsetpack.Pack.from_arrays(IMAGES, soft)
-    for x, y in (*pack.loader(30), *DataLoader(pack.dataset(), batch_size=30, shuffle=True)):
+    for x, y in (*pack.loader(30), *DataLoader(pack.dataset(), 30, shuffle=True), *DataLoader(pack, 30)):
         assert (y.shape, y.dtype) == ((30, 4), torch.float32)
         rows = [int((pack.parts[0].sources == image).flatten(1).all(1).nonzero()) for image in x]
         assert torch.equal(y, torch.from_numpy(soft)[rows])
@@ -119,4 +124,4 @@ def test_on_a_gpu(pack):
     with pytest.raises(FormatError, match="num_workers=0"):
         on_gpu.loader(8, num_workers=1)
     with pytest.raises(DsetpackError, match="worker"):
-        list(DataLoader(on_gpu.dataset(), batch_size=8, num_workers=1, multiprocessing_context="fork"))
+        list(DataLoader(on_gpu, batch_size=8, num_workers=1, multiprocessing_context="fork"))

@@ -10,6 +10,7 @@ import torch
 
 from dsetpack import Card, FormatError, Metric, Pack, Part, Provenance
 from dsetpack.formats.card import NormalizedSpace
+from dsetpack.pack.combine import floats
 from tests.support.small_packs import CLASSES, make_pack, make_part, reopened
 
 
@@ -45,10 +46,14 @@ MEASURED = {
 }
 
 
-def test_a_selection_has_no_metrics_and_no_budget():
-    card = make_pack(**MEASURED).select(classes=1).card
+def test_a_selection_has_no_metrics_and_the_budget_of_what_is_left():
+    pack = make_pack(**MEASURED)
+    card = pack.select(classes=1).card
     assert card.metrics == ()
-    assert card.provenance == Provenance(method="kfs")
+    bank = sum(values.numel() for values in pack.parts[0].decoder.state_dict().values())
+    assert card.provenance == Provenance(method="kfs", budget_floats=3 * pack.parts[0].sources[0].numel() + bank)
+    assert make_pack().select(classes=1).card.provenance.budget_floats is None
+    assert pack.select(classes=1).select(classes=1).card == card == reopened(pack.select(classes=1)).card
 
 
 def test_merge_puts_parts_one_after_another_and_numbers_stages():
@@ -58,7 +63,12 @@ def test_merge_puts_parts_one_after_another_and_numbers_stages():
     assert [part.stage for part in memory.parts] == [0, 1, 2]
     assert memory.labels.tolist() == sorted(whole.labels.tolist())
     assert torch.equal(memory.decode([0])[0], first.decode([0])[0])
-    assert memory.card == whole.card.replace(title="memory", metrics=(), provenance=Provenance(method="kfs"))
+    budget = Provenance(method="kfs", budget_floats=floats(whole.parts))  # the decoders are shared, and count once
+    assert memory.card == whole.card.replace(title="memory", metrics=(), provenance=budget)
+    bank = sum(values.numel() for values in whole.parts[0].decoder.state_dict().values())
+    assert budget.budget_floats == whole.parts[0].sources.numel() + bank
+    assert Pack.merge(first, make_pack()).card.provenance.budget_floats is None  # one is not known
+    assert Pack.merge(first, second, provenance=Provenance(method="x")).card.provenance == Provenance(method="x")
     again = reopened(memory)
     assert [part.stage for part in again.parts] == [0, 1, 2]
     assert again.parts[0].decoder is again.parts[2].decoder

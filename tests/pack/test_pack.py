@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+import os
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 import dsetpack
 from dsetpack import Augmentation, Card, DsetpackError, FormatError, Labels, Pack, Recipe
@@ -89,6 +91,37 @@ def test_the_samplers_rule_is_the_cards_unless_given():
     pack = make_pack(epoch_rule="paired")
     assert len(pack.sampler(1, rule=None)) == len(pack.sampler(1)) == 9
     assert len(pack.sampler(1, rule="product")) == len(pack)
+
+
+def test_a_pack_is_a_map_style_dataset():
+    pack = reopened(make_pack("kfs"))
+    assert isinstance(pack, Dataset)  # type checkers accept DataLoader(pack), too
+    images, labels = pack.decode(range(len(pack)))
+    for index in (3, np.int64(3), torch.tensor(3), 3 - len(pack)):
+        x, y = pack[index]
+        assert torch.allclose(x, images[3], atol=1e-6)
+        assert (y, type(y)) == (int(labels[3]), int)
+    for index in (len(pack), -len(pack) - 1):
+        with pytest.raises(IndexError, match=f"the pack has {len(pack)} pairs"):
+            pack[index]
+    with pytest.raises(TypeError):
+        pack["0"]
+    assert torch.allclose(torch.stack([x for x, _ in pack]), images, atol=1e-6)
+    assert [y for _, y in pack] == labels.tolist()
+    for context in ("fork", None) if hasattr(os, "fork") else (None,):
+        loader = DataLoader(pack, batch_size=4, num_workers=2 if context else 0, multiprocessing_context=context)
+        x, y = (torch.cat(pieces) for pieces in zip(*loader, strict=True))
+        assert torch.allclose(x, images, atol=1e-6)
+        assert torch.equal(y, labels)
+    assert DataLoader(pack, shuffle=True).dataset is pack
+
+
+def test_a_batch_of_a_pack_is_decoded_by_one_call(monkeypatch):
+    pack, calls, decode = make_pack("images"), [], Pack.decode
+    monkeypatch.setattr(
+        Pack, "decode", lambda self, *args, **named: (calls.append(args), decode(self, *args, **named))[1]
+    )
+    assert len(list(DataLoader(pack, batch_size=4))) == len(calls) == -(-len(pack) // 4)
 
 
 def test_a_device_that_is_not_there():

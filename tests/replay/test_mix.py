@@ -75,6 +75,27 @@ def test_resume_at_every_position(memory, ratio):
         same(rest, batches[position:])
 
 
+def test_an_empty_memory_gives_new_data_alone(memory):
+    """The first task of a run, and its resume; its state does not fit a memory with tasks."""
+    empty = ReplayMemory(classes=4)
+    mixed, batches = empty.mix(new_loader(), 0.5, seed=1), list(new_loader())
+    assert len(mixed) == len(batches)
+    first = next(iter(mixed))
+    state = json.loads(json.dumps(mixed.state_dict()))
+    assert (state["seen"], state["pairs"], state["ratio"]) == (5, 0, 0.5)
+    again = empty.mix(new_loader(), 0.5, seed=1)
+    again.load_state_dict(state)
+    same([first, *again], batches)
+    with pytest.raises(FormatError, match="pairs 0, here it is 15"):
+        memory.mix(new_loader(), 0.5, seed=1).load_state_dict(state)
+    with pytest.raises(FormatError, match="pairs 15, here it is 0"):
+        again.load_state_dict(memory.mix(new_loader(), 0.5, seed=1).state_dict())
+    with pytest.raises(FormatError, match="a batch of new data is .*a pair of tensors"):
+        list(empty.mix([torch.zeros(2)]))
+    with pytest.raises(FormatError, match="ratio is 0"):
+        empty.mix(new_loader(), 0)
+
+
 def test_a_loader_that_is_left_early_goes_on(memory):
     mixed = memory.mix(new_loader(), seed=1)
     first = next(iter(mixed))

@@ -8,7 +8,9 @@ import torch
 from torch.nn import functional as F
 
 from dsetpack.formats.errors import DsetpackError, IntegrityError
+from dsetpack.formats.notices import Notice
 from dsetpack.spaces import Raw
+from dsetpack.trainers import context as context_module
 from dsetpack.trainers import experts as experts_module
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import precision
@@ -117,6 +119,14 @@ def test_a_recording_interrupted_inside_an_expert_leaves_no_part_of_it(tmp_path,
     with pytest.raises(KeyboardInterrupt):
         recorder(context(tmp_path)).prepare()
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_large_caches_are_announced(tmp_path, monkeypatch):
+    monkeypatch.setattr(context_module, "LARGE", 1)
+    found = recorder(context(tmp_path))
+    with pytest.warns(Notice, match=r"^3 experts will take 0\.0 GB in .*experts-.*--cache") as told:
+        found.prepare()
+    assert len(told) == 1
 
 
 def test_cache_keys_tell_everything_apart(tmp_path):

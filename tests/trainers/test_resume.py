@@ -18,7 +18,7 @@ from dsetpack.formats.errors import DsetpackError
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.gan import Gan
 from dsetpack.trainers.loop import Interrupted, Run, Terms, Trainable
-from dsetpack.trainers.objectives import Distillation
+from dsetpack.trainers.objectives import Distillation, means
 from dsetpack.trainers.parameterizations.kfs import Autoencoder
 from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.recipe import DistillRecipe, load_recipe
@@ -105,6 +105,21 @@ def test_interrupted_in_each_phase_and_resumed(name, tmp_path, monkeypatch):
     assert out.read_bytes() == straight
     assert {phase: done[phase] for phase in whole if phase in LOOPS} == {p: n for p, n in whole.items() if p in LOOPS}
     assert not list(tmp_path.rglob("*.dpk-tmp"))
+
+
+def test_means_that_are_not_kept_make_the_same_pack(tmp_path, monkeypatch):
+    """As with means that are kept, also after an interruption."""
+    chosen, out, watch = method("kfs", tmp_path), tmp_path / "x.dpk", Watch(monkeypatch)
+    kept = distill(real(8), chosen, cache=tmp_path / "cache").to_bytes()
+    monkeypatch.setattr(means, "LARGEST", 0)
+    watch.begin("match", 2)
+    with pytest.raises(Interrupted):
+        distill(real(8), chosen, cache=tmp_path / "none", out=out)
+    watch.begin()
+    distill(real(8), chosen, cache=tmp_path / "none", out=out, resume=True)
+    assert watch.counts["match"] == STEPS - 2
+    assert out.read_bytes() == kept
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("rule", ["herding", "forgetting"])

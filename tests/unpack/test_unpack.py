@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors import safe_open
 
 import dsetpack
-from dsetpack import DsetpackError, FormatError, Metric, Pack, Part, Recipe, Zca
+from dsetpack import DsetpackError, FormatError, Metric, Pack, Part, Provenance, Recipe, Zca
 from dsetpack.convert import convert, detect
 from dsetpack.decoders import decoder
 from dsetpack.formats.kinds.generator import GeneratorConfig
@@ -130,6 +130,21 @@ def test_safetensors_comes_back_exactly(tmp_path, space, soft):
     for name, tensor in pack.space.tensors().items():
         assert torch.equal(back.space.tensors()[name], tensor)
     assert back.to_bytes() == pack.to_bytes()
+
+
+@pytest.mark.parametrize("form", ["png", "safetensors"])
+def test_a_budget_comes_back(tmp_path, form):
+    """As it was, if the sources are images; the floats of the images, if they were decoded; unknown, if it was."""
+    plain, decoded = images_pack("raw", soft=True), haba_pack(tmp_path)
+    plain = plain.replace_card(provenance=Provenance(method="dm", budget_floats=12 * 3 * 8 * 8))
+    for number, (pack, expected) in enumerate(
+        [(plain, 12 * 3 * 8 * 8), (decoded, len(decoded) * np.prod(decoded.card.shape)), (images_pack("raw"), None)]
+    ):
+        for back in (pack, dsetpack.open(pack.to_bytes("int8")), pack.with_space(pack.space)):
+            assert back.card.provenance == pack.card.provenance
+        back = convert(unpack(pack, tmp_path / f"{number}", as_=form))
+        assert back.card.provenance == pack.card.provenance.model_copy(update={"budget_floats": expected})
+        assert dsetpack.open(back.to_bytes()).card.provenance == back.card.provenance
 
 
 def test_safetensors_in_raw_space(tmp_path):

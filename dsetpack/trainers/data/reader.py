@@ -65,6 +65,10 @@ class ImageData:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        dtype = str(self.images.dtype).removeprefix("torch.")
+        return f"ImageData({self.name!r}, {len(self)} images {list(self.shape)} {dtype}, {len(self.classes)} classes)"
+
     @property
     def shape(self) -> Image:
         """(C, H, W)."""

@@ -1,7 +1,9 @@
 """The real side of distribution matching: class means of random networks' embeddings, computed once and kept on disk.
 
 As in KFS section 3.2, "Full batch training", the means over *all* real images are computed for each network. Each
-network can be built again from its seed; its weights would take 1.2 MB per network.
+network can be built again from its seed; its weights would take 1.2 MB per network. The means of the paper's 20,000
+networks take 1.6 GB for CIFAR-10 and 16 GB for CIFAR-100. For Tiny ImageNet they would take 131 GB, and each network
+serves only one of the 20,000 steps: so many means are not kept, but computed at their steps.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import hashlib
 import io
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,11 @@ from typing_extensions import override
 
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.notices import notice
 from dsetpack.spaces import Space
 from dsetpack.trainers import parallel
-from dsetpack.trainers.arithmetic import current
-from dsetpack.trainers.context import Context
+from dsetpack.trainers.arithmetic import current, deterministic
+from dsetpack.trainers.context import Context, announce, gigabytes
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives.isa import crucial_mean
@@ -37,6 +40,8 @@ from dsetpack.training.augment import Dsa
 BATCH = 1000
 FILES = 100
 """The number of files per folder."""
+LARGEST = 20_000_000_000
+"""The bytes up to which means are kept. It must not depend on the machine: a run that is resumed does the same."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,13 @@ class NetworkPool:
         return digest.hexdigest()
 
 
-def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space, batch: int = BATCH) -> Tensor:
+def class_means(
+    embed: Callable[[Tensor], Tensor],
+    data: ImageData,
+    space: Space,
+    batch: int = BATCH,
+    wanted: Sequence[int] | None = None,
+) -> Tensor:
     """The mean embedding of each class over all its images, float32 [classes, features]; summed in float64.
 
     Args:
@@ -78,13 +89,14 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
         data: the images; every class needs one.
         space: the pixel space, applied to the raw images first.
         batch: images at a time.
+        wanted: the classes that are needed; others may have no images. None for all.
 
     Raises:
-        FormatError: if a class has no image.
+        FormatError: if a class that is needed has no image.
     """
     classes = len(data.classes)
     count = torch.bincount(data.labels, minlength=classes)
-    if missing := (count == 0).nonzero().flatten().tolist():
+    if missing := [c for c in (range(classes) if wanted is None else wanted) if not count[c]]:
         raise FormatError(f"{data.name} has no image of class {data.classes[missing[0]]!r}")
     total: Tensor | None = None
     with torch.no_grad():
@@ -93,7 +105,7 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
             part = F.one_hot(y, classes).double().T @ embed(space.apply(x)).double()
             total = part if total is None else total + part
     assert total is not None
-    return (total / count[:, None]).float()
+    return (total / count[:, None].clamp_min(1)).float()
 
 
 def in_full(features: Tensor) -> Tensor:
@@ -162,6 +174,9 @@ class RealMeans(Means):
     The cache holds one ``.npy`` file per network, each written atomically: an interrupted computation continues where
     it stopped. The folder's name is a key over data, labels, pixel space, networks, augmentation and precision.
 
+    If all means take more than ``LARGEST`` bytes, each is computed at its step and not kept. Of several processes, each
+    then computes those of the classes that it matches, and leaves the others 0.
+
     Args:
         pool: the networks.
         data: the real training images, on the device that computes.
@@ -179,8 +194,10 @@ class RealMeans(Means):
         augment: Dsa | None = None,
     ) -> None:
         self.pool, self.data, self.space, self.augment = pool, data, space, augment
+        self.size = 4 * pool.count * pool.classes * pool.build(0, "cpu").features
         self.folder = None if cache is None else cache / self.key()
         self._kept: dict[int, Tensor] = {}
+        self._shared: tuple[Sequence[int], ImageData] | None = None
 
     def key(self) -> str:
         """The 40 hexadecimal digits that name the cache's folder."""
@@ -200,9 +217,23 @@ class RealMeans(Means):
     def prepare(self, show: bool | None = None) -> None:
         """Compute all missing means and show progress. Ctrl-C loses at most the current network's.
 
-        Several processes share out the networks.
+        Several processes share out the networks. If the means are too large to be kept, a notice says so.
+
+        Raises:
+            FormatError: if a class has no image.
+            DsetpackError: if there is no room for the means.
         """
+        what = f"the real means of {self.pool.count:,} networks"
+        if self.size > LARGEST:
+            if not parallel.rank():
+                notice(
+                    f"{what} would take {gigabytes(self.size)}: they are not kept, each step embeds all "
+                    f"{len(self.data):,} real images; fewer objective.networks are kept and used again"
+                )
+            return
         missing = [n for n in parallel.mine(self.pool.count) if self._stored(n) is None]
+        if self.folder is not None:
+            announce(what, self.size * len(missing) * parallel.world() // self.pool.count, self.folder)
         with Meter("real means", len(missing), False if parallel.rank() else show) as meter:
             for done, number in enumerate(missing):
                 self._compute(number, self.pool.build(number, self.data.images.device))
@@ -212,12 +243,28 @@ class RealMeans(Means):
     @override
     def __call__(self, step: int, built: Network, synthetic: Tensor | None) -> Tensor:
         number = step % self.pool.count
+        if self.size > LARGEST:
+            own = parallel.mine(self.pool.classes)
+            return self._means(number, built, self._share(own), own)
         found = self._stored(number)
         return self._compute(number, built) if found is None else found.to(self.data.images.device)
 
-    def _compute(self, number: int, built: Network) -> Tensor:
+    def _means(self, number: int, built: Network, data: ImageData, wanted: Sequence[int] | None = None) -> Tensor:
         augment = self.augmenter(number)
-        means = class_means(lambda x: built.embed(augment(x)), self.data, self.space)
+        with deterministic():
+            return class_means(lambda x: built.embed(augment(x)), data, self.space, wanted=wanted)
+
+    def _share(self, own: Sequence[int]) -> ImageData:
+        """The images of some classes; those that were asked for last are kept."""
+        if len(own) == self.pool.classes:
+            return self.data
+        if self._shared is None or self._shared[0] != own:
+            mine = torch.isin(self.data.labels, torch.tensor(own, device=self.data.labels.device))
+            self._shared = own, self.data.take(mine.nonzero()[:, 0])
+        return self._shared[1]
+
+    def _compute(self, number: int, built: Network) -> Tensor:
+        means = self._means(number, built, self.data)
         if self.folder is None:
             self._kept[number] = means
             return means

@@ -31,6 +31,7 @@ def test_image_data_checks_itself():
     x, y = torch.zeros(4, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1, 1, 1])
     data = ImageData(x, y, ("a", "b", "c"), "tiny")
     assert data.of_class(1).tolist() == [1, 2, 3]
+    assert repr(data) == "ImageData('tiny', 4 images [1, 2, 2] uint8, 3 classes)"
     with pytest.raises(FormatError, match=r"no image of class 2 .'c'."):
         data.of_class(2)
     with pytest.raises(FormatError, match="labels from 0 to 1; there are 1 classes"):

@@ -1,15 +1,23 @@
 """Means of real images: cached ones, those of batches, one augmentation for both sides."""
 
+import warnings
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from dsetpack.formats.card import Augmentation
+from dsetpack.formats.errors import DsetpackError
+from dsetpack.formats.notices import Notice
 from dsetpack.spaces import Normalized, Raw
+from dsetpack.trainers import context as context_module
+from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import precision
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.objectives import dm
+from dsetpack.trainers.objectives import means as means_module
 from dsetpack.trainers.objectives.dm import DistributionMatching
 from dsetpack.trainers.objectives.means import BatchMeans, NetworkPool, RealMeans, class_means
 from dsetpack.trainers.parameterizations.images import Images
@@ -72,6 +80,51 @@ def test_means_go_on_where_they_stopped(tmp_path, monkeypatch):
     stored[0].write_bytes(stored[0].read_bytes()[:40])  # damaged: computed again
     means.prepare()
     assert calls == [0, 1, "stop", 2, 0]
+
+
+def test_means_that_would_take_too_much_are_computed_at_their_step(tmp_path, monkeypatch):
+    """Bit for bit the ones that would have been kept; nothing is written, and a notice says so."""
+    data, networks, augment = images(), pool(), Dsa(Augmentation(ops=("color", "crop")))
+    kept = RealMeans(networks, data, Raw(), tmp_path / "kept", augment)
+    kept.prepare()
+    assert kept.size == sum(4 * np.load(path).size for path in kept.folder.rglob("*.npy"))
+    monkeypatch.setattr(means_module, "LARGEST", kept.size - 1)
+    now = RealMeans(networks, data, Raw(), tmp_path / "now", augment)
+    with pytest.warns(Notice, match=r"real means of 3 networks would take 0\.0 GB: .* each step embeds all 14 real"):
+        now.prepare()
+    for step in range(4):
+        net = networks.build(step, "cpu")
+        assert torch.equal(now(step, net, UNUSED), kept(step, net, UNUSED))
+    assert not (tmp_path / "now").exists()
+    whole = now(0, networks.build(0, "cpu"), UNUSED)
+    for rank in range(2):  # two processes share out the classes
+        monkeypatch.setattr(parallel, "mine", lambda count, rank=rank: range(rank, count, 2))
+        share = now(0, networks.build(0, "cpu"), UNUSED)
+        assert torch.allclose(share[rank], whole[rank], atol=1e-6)
+        assert not share[1 - rank].any()
+
+
+def test_tiny_imagenet_at_the_papers_scale_is_not_kept():
+    x, names = torch.zeros(200, 3, 64, 64, dtype=torch.uint8), tuple(map(str, range(200)))
+    data = ImageData(x, torch.arange(200), names, "tiny")
+    means = RealMeans(NetworkPool("convnet3", None, 20_000, 0, data.shape, 200), data, Raw())
+    assert means.size == 20_000 * 200 * 8192 * 4 > means_module.LARGEST
+
+
+def test_a_large_cache_is_announced_and_needs_room(tmp_path, monkeypatch):
+    means = RealMeans(pool(), images(), Raw(), tmp_path / "new" / "folder")
+    monkeypatch.setattr(context_module, "LARGE", means.size)
+    monkeypatch.setattr(context_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=means.size - 1))
+    with pytest.raises(DsetpackError, match=r"the real means of 3 networks take .* are free: .*--cache"):
+        means.prepare()
+    assert not (tmp_path / "new").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(context_module, "LARGE", means.size)
+    with pytest.warns(Notice, match=r"the real means of 3 networks will take 0\.0 GB in .*folder.*--cache"):
+        means.prepare()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Notice)
+        means.prepare()  # they are there now
 
 
 def test_cache_keys_tell_everything_apart():
