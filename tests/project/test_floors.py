@@ -37,7 +37,7 @@ FUTURE = {"native", "testing"}
 
 COUNTS = {
     "version": 1,
-    "formats": 39,
+    "formats": 41,
     "order": 8, "decoders": 8, "spaces": 6, "cards": 6,
     "loading": 7,
     "training": 4,

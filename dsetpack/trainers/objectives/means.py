@@ -30,7 +30,7 @@ from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives.isa import crucial_mean
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.seeds import derive, generator
 from dsetpack.training.augment import Dsa
 
@@ -203,10 +203,10 @@ class RealMeans(Means):
         Several processes share out the networks.
         """
         missing = [n for n in parallel.mine(self.pool.count) if self._stored(n) is None]
-        with Meter("real means", len(missing), False if parallel.rank() else show) as meter:
+        with meter("real means", len(missing), False if parallel.rank() else show) as work:
             for done, number in enumerate(missing):
                 self._compute(number, self.pool.build(number, self.data.images.device))
-                meter.update(done + 1)
+                work.update(done + 1)
         parallel.wait()
 
     @override
