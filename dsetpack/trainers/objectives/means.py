@@ -23,6 +23,7 @@ from typing_extensions import override
 
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.progress import steps
 from dsetpack.spaces import Space
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current
@@ -87,11 +88,12 @@ def class_means(embed: Callable[[Tensor], Tensor], data: ImageData, space: Space
     if missing := (count == 0).nonzero().flatten().tolist():
         raise FormatError(f"{data.name} has no image of class {data.classes[missing[0]]!r}")
     total: Tensor | None = None
-    with torch.no_grad():
+    with torch.no_grad(), steps("class means", len(data)) as work:
         for x, y in data.batches(batch):
             # a product instead of index_add: it adds in the same order on every device
             part = F.one_hot(y, classes).double().T @ embed(space.apply(x)).double()
             total = part if total is None else total + part
+            work.advance(len(y))
     assert total is not None
     return (total / count[:, None]).float()
 
