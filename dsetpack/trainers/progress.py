@@ -110,7 +110,7 @@ class Bars(Display):
             self._bars.remove_task(self._tasks.pop(work))
         for number, work in enumerate(works):
             if work not in self._tasks:
-                self._tasks[work] = self._bars.add_task(work.title, total=work.total, far="", note="")
+                self._tasks[work] = self._bars.add_task(work.title, total=work.total, far=work.far, note="")
             done = share(works[number:]) * (work.total or 0)
             self._bars.update(self._tasks[work], total=work.total, completed=done, far=work.far, note=work.note)
         self._bars.refresh()
