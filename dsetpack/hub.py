@@ -24,6 +24,7 @@ from dsetpack.formats.atomic import check_writable, write_atomically
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
+from dsetpack.formats.progress import Work, display, steps
 
 __all__ = ["Pulled", "Pushed", "pull", "push"]
 
@@ -105,14 +106,15 @@ def push(
         if own_card:
             files[CARD] = markdown(found, repository)
         operations = [hub.CommitOperationAdd(key, value.encode()) for key, value in files.items()]
-        commit = api.create_commit(
-            repository,
-            [hub.CommitOperationAdd(name, os.fspath(path)), *operations],
-            commit_message=f"{name}: {found.card.title}"[:200],
-            commit_description=f"dsetpack digest {found.digest}",
-            repo_type=TYPE,
-            revision=revision,
-        )
+        with steps(f"upload {name}, {_megabytes(Path(path).stat().st_size)} MB"), _no_bars(hub):
+            commit = api.create_commit(
+                repository,
+                [hub.CommitOperationAdd(name, os.fspath(path)), *operations],
+                commit_message=f"{name}: {found.card.title}"[:200],
+                commit_description=f"dsetpack digest {found.digest}",
+                repo_type=TYPE,
+                revision=revision,
+            )
     return Pushed(repository, name, str(commit.oid), found.digest, url, own_card)
 
 
@@ -222,8 +224,50 @@ def _download(hub: Any, repository: str, file: str, revision: str, digest: str |
 
 def _fetched(hub: Any, repository: str, file: str, revision: str, *, again: bool) -> bytes:
     with at(f"{repository}@{revision}/{printable(file)}"), _explained():
-        path = hub.HfApi().hf_hub_download(repository, file, repo_type=TYPE, revision=revision, force_download=again)
+        with steps(f"download {base_name(file)}") as work:
+            path = hub.HfApi().hf_hub_download(
+                repository,
+                file,
+                repo_type=TYPE,
+                revision=revision,
+                force_download=again,
+                tqdm_class=None if display() is None else _counter(hub, work),
+            )
         return Path(path).read_bytes()
+
+
+def _counter(hub: Any, work: Work) -> Any:
+    """A class for ``huggingface_hub``'s bars that shows nothing itself, and tells the work how far the download is."""
+
+    class Counter(hub.utils.tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+            self.bytes = options.get("initial") or 0
+            if options.get("total"):
+                work.total, work.unit = _megabytes(options["total"]), "MB"
+
+        def update(self, n: float | None = 1) -> None:
+            self.bytes += n or 0
+            work.done = max(work.done, _megabytes(self.bytes))  # there may be a second bar, of bytes on the way
+
+    return Counter
+
+
+@contextmanager
+def _no_bars(hub: Any) -> Iterator[None]:
+    """Without the bars of ``huggingface_hub``, if there is a display of our own."""
+    if display() is None or hub.utils.are_progress_bars_disabled():
+        yield
+        return
+    hub.utils.disable_progress_bars()
+    try:
+        yield
+    finally:
+        hub.utils.enable_progress_bars()
+
+
+def _megabytes(size: float) -> int:
+    return -int(-size // 10**6)
 
 
 def _verified(data: bytes, place: str) -> str:

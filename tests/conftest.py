@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from dsetpack.formats import progress
+
 # A shell that starts pytest in the background ignores SIGINT for it; the tests of interruption need Python's own way.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -22,6 +24,12 @@ settings.register_profile(
     "tests", deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def no_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine, a command may take long enough to say so; most tests compare what it prints."""
+    monkeypatch.setattr(progress, "FIRST", 3600.0)
 
 
 @pytest.fixture

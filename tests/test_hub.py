@@ -19,8 +19,10 @@ import dsetpack
 from dsetpack import cards, hub
 from dsetpack.cli import main
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.progress import display, shown
 
 pytest.importorskip("huggingface_hub")
+from tests.support.displays import Recorder
 from tests.support.hub_stand_in import TOKEN, Hub, pointed_at, serving
 from tests.support.paths import KFS
 
@@ -139,6 +141,28 @@ def test_what_push_prints_pulls(server, place):
     assert (place / "demo.dpk").read_bytes() == KFS.read_bytes()
     opened = next(line for line in done.output.splitlines() if line.startswith("dsetpack.open"))
     assert len(eval(opened, {"dsetpack": dsetpack})) == 280
+
+
+def test_a_transfer_says_how_far_it_is_and_the_library_shows_nothing_meanwhile(server, place, monkeypatch):
+    utils, shows = importlib.import_module("huggingface_hub.utils"), []
+    begin = utils.tqdm.__init__
+
+    def begun(self, *arguments, **options):
+        begin(self, *arguments, **options)
+        shows.append(not self.disable)
+
+    monkeypatch.setattr(utils.tqdm, "__init__", begun)
+    noise = np.random.default_rng(0).integers(0, 256, (4000, 28, 28), dtype=np.uint8)
+    dsetpack.Pack.from_arrays(noise, np.arange(4000) % 10).save("large.dpk")
+    with shown(Recorder()):
+        hub.push("large.dpk", "me/demo")
+        hub.pull("me/demo", "again.dpk")
+        seen = {work.title: work for work in display().seen}
+    assert "upload large.dpk, 4 MB" in seen
+    assert seen["download large.dpk"].far == "4/4 MB"
+    assert shows
+    assert not any(shows)
+    assert not utils.are_progress_bars_disabled()
 
 
 def test_pull_pins(server, pushed, place):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import sys
 import warnings
 from typing import Any
@@ -12,6 +13,7 @@ import click
 
 from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.notices import Notice
+from dsetpack.formats.progress import shown
 
 _COMMANDS = {
     "info": "info",
@@ -49,6 +51,15 @@ class _LazyGroup(click.Group):
             return None
         command: click.Command = importlib.import_module(f"dsetpack.cli.{_COMMANDS[cmd_name]}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from dsetpack.trainers.progress import display
+
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, one shows its progress
+        ctx.with_resource(shown(display(args[0]) if first else None))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):

@@ -27,6 +27,7 @@ from dsetpack.formats.keys import TrustedKey, spell_id, trusted
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, DatasetEntry, Manifest
 from dsetpack.formats.parts import check_values, roles_of
+from dsetpack.formats.progress import steps
 from dsetpack.formats.source import Readable, Source, source
 
 Array = NDArray[Any]
@@ -145,9 +146,13 @@ class Reader:
         Raises:
             IntegrityError: if a byte differs; the message names the dataset and chunk, or the bytes outside the chunks.
         """
-        for name, dataset in self.manifest.datasets.items():
-            for number in range(len(dataset.chunks)):
-                self._chunk(name, dataset, number)
+        chunks = [
+            (name, number) for name, dataset in self.manifest.datasets.items() for number in range(len(dataset.chunks))
+        ]
+        with steps("verify", len(chunks)) as work:
+            for name, number in chunks:
+                self._chunk(name, self.manifest.datasets[name], number)
+                work.advance()
         rest = hashlib.sha256()
         for start, stop in _gaps(self.manifest, self.header):
             for offset in range(start, stop, BLOCK):

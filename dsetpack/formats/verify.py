@@ -17,6 +17,7 @@ from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.parts import check_values, roles_of
+from dsetpack.formats.progress import steps
 from dsetpack.formats.reader import Reader
 from dsetpack.formats.source import Readable
 
@@ -67,7 +68,7 @@ def verify(
                 file.writelines(reader.blocks())
             with Reader(copy, limits=limits, name=reader.name, digest=reader.digest) as same:
                 check_contents(same, same.manifest)
-            with at(reader.name):
+            with at(reader.name), steps("verify the HDF5 view"):
                 _check_view(copy, limits)
 
 
@@ -81,11 +82,13 @@ def check_contents(reader: Reader, manifest: Manifest) -> None:
     """
     reader.check_all()
     roles = roles_of(manifest)
-    for name in manifest.tensors:
-        values = reader.decoded(name)
-        for role, place in roles.get(name, {}).items():
-            with at(f"{reader.name}: {place}"):
-                check_values(role, values, manifest.card)
+    with steps("verify values", len(manifest.tensors)) as work:
+        for name in manifest.tensors:
+            values = reader.decoded(name)
+            for role, place in roles.get(name, {}).items():
+                with at(f"{reader.name}: {place}"):
+                    check_values(role, values, manifest.card)
+            work.advance()
 
 
 def _check_view(copy: Path, limits: Limits) -> None:

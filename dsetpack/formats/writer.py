@@ -7,6 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -16,14 +17,14 @@ from numpy.typing import NDArray
 from dsetpack.formats import hdf5, index
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.encodings import ArrayCodec, ByteCodec, Encoding, spell
+from dsetpack.formats.compression import SMALL_BYTES, Compress, Compressed, sampled, smallest
+from dsetpack.formats.encodings import ArrayCodec, Encoding, spell
 from dsetpack.formats.encodings.quantize import Quantize
-from dsetpack.formats.encodings.shuffle import Shuffle
-from dsetpack.formats.encodings.zstd import ZstdFrame
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.manifest import ITEMSIZE, Chunk, DatasetEntry, DType, Manifest, PartEntry, TensorEntry
 from dsetpack.formats.parts import check_values
 from dsetpack.formats.presets import EncodingChoice, check_keys, choose
+from dsetpack.formats.progress import Work, steps
 from dsetpack.formats.reuse import Once, Reuse, plain
 from dsetpack.formats.seal import seal
 
@@ -33,8 +34,6 @@ LARGEST_CHUNK_BYTES = 1 << 26
 CHUNKS = 8
 """Tensors are cut along the first axis into chunks of about ``CHUNK_BYTES``, or into larger ones if there would be more
 than ``CHUNKS``: each chunk costs about 70 bytes, and no more than this many threads decompress at once."""
-LEVELS = (19, 3)
-"""zstd levels to try. On noise, a high level finds matches that cost more than they save."""
 SHARED_BYTES = 1 << 16
 """Bank tensors, and tensors of the space up to this size, share a dataset: a separate one costs about 400 bytes."""
 
@@ -85,12 +84,7 @@ def encode(
     stored, entries = _encode_arrays(tensors, roles, encoding, once)
     groups = _group(stored, roles)
     entries = _place(entries, stored, groups)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # zstd releases Python's global lock
-        datasets = {
-            name: once(arrays, attributes, partial(_dataset, arrays, attributes, pool))
-            for name, group in groups.items()
-            for arrays, attributes in [([stored[t] for t in group], _attributes(group, entries))]
-        }
+    datasets = _compress(stored, groups, entries, once)
     if reuse is not None:
         reuse.forget()
     return _assemble(card, parts, entries, datasets)
@@ -197,27 +191,51 @@ def _attributes(group: list[str], entries: Mapping[str, TensorEntry]) -> dict[st
     return {}
 
 
-def _dataset(arrays: list[Array], attributes: dict[str, float], pool: Executor) -> hdf5.StoredDataset:
-    """Cut arrays into chunks and compress them, with the byte shuffle and level that give the fewest bytes."""
-    values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
-    values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    row = values[:1].nbytes
-    target = min(max(CHUNK_BYTES, -(-values.nbytes // CHUNKS)), LARGEST_CHUNK_BYTES)
-    rows = min(len(values), max(1, target // row))
-    plain = [values[at : at + rows].tobytes().ljust(rows * row, b"\0") for at in range(0, len(values), rows)]
-    pipelines: list[tuple[ByteCodec, ...]] = [(ZstdFrame(level=level),) for level in LEVELS]
-    if values.itemsize > 1:
-        pipelines += [(Shuffle(itemsize=values.itemsize), ZstdFrame(level=level)) for level in LEVELS]
-    pending = [(codecs, pool.map(partial(_run, codecs), plain)) for codecs in pipelines]
-    encoded = [(codecs, tuple(chunks)) for codecs, chunks in pending]
-    codecs, chunks = min(encoded, key=lambda choice: sum(map(len, choice[1])))
-    return hdf5.StoredDataset(values.dtype.name, values.shape, (rows, *values.shape[1:]), codecs, chunks, attributes)
+@dataclass(frozen=True, eq=False)
+class _Plain:
+    """The values of a dataset, and how many rows of them are a chunk."""
+
+    values: Array
+    rows: int
+
+    @staticmethod
+    def of(arrays: list[Array]) -> _Plain:
+        values = arrays[0] if len(arrays) == 1 and arrays[0].ndim else np.concatenate([a.reshape(-1) for a in arrays])
+        values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        target = min(max(CHUNK_BYTES, -(-values.nbytes // CHUNKS)), LARGEST_CHUNK_BYTES)
+        return _Plain(values, min(len(values), max(1, target // values[:1].nbytes)))
+
+    def __len__(self) -> int:
+        return -(-len(self.values) // self.rows)
+
+    def chunks(self) -> list[bytes]:
+        """All chunks; the last one is padded with zeros."""
+        size = self.rows * self.values[:1].nbytes
+        starts = range(0, len(self.values), self.rows)
+        return [self.values[at : at + self.rows].tobytes().ljust(size, b"\0") for at in starts]
+
+    def compressed(self, compress: Compress, pool: Executor, work: Work) -> Compressed:
+        return compress(self.chunks(), self.values.dtype.itemsize, pool, work)
 
 
-def _run(codecs: tuple[ByteCodec, ...], data: bytes) -> bytes:
-    for step in codecs:
-        data = step.encode(data)
-    return data
+def _compress(
+    stored: Mapping[str, Array], groups: Mapping[str, list[str]], entries: Mapping[str, TensorEntry], once: Once
+) -> dict[str, hdf5.StoredDataset]:
+    """Cut every dataset into chunks and compress them."""
+    compress = smallest if sum(values.nbytes for values in stored.values()) <= SMALL_BYTES else sampled
+    cuts = {name: _Plain.of([stored[t] for t in group]) for name, group in groups.items()}
+    datasets = {}
+    with (
+        steps("save", sum(map(len, cuts.values()))) as work,
+        ThreadPoolExecutor(os.cpu_count()) as pool,  # zstd releases Python's global lock
+    ):
+        for name, cut in cuts.items():
+            shape, dtype = cut.values.shape, cut.values.dtype
+            way = (cut.rows, compress.__name__)
+            codecs, chunks = once([cut.values], way, partial(cut.compressed, compress, pool, work))
+            attributes = _attributes(groups[name], entries)
+            datasets[name] = hdf5.StoredDataset(dtype.name, shape, (cut.rows, *shape[1:]), codecs, chunks, attributes)
+    return datasets
 
 
 def _assemble(

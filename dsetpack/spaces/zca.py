@@ -26,6 +26,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.progress import steps
 from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import data_digest, raw_batches
 from dsetpack.spaces.normalized import stds
@@ -206,7 +207,8 @@ class Zca(Space):
         if self._inverse is None:
             _, matrix = self._need()
             wide = matrix.double() if matrix.is_cuda else matrix.cpu().double()
-            inverse, info = torch.linalg.inv_ex(wide)
+            with steps("invert ZCA"):
+                inverse, info = torch.linalg.inv_ex(wide)
             if info.item() or not inverse.isfinite().all():
                 raise FormatError("the ZCA matrix cannot be inverted: it is damaged, or too coarsely quantized")
             self._inverse = inverse.to(matrix)
@@ -259,12 +261,17 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
     Two passes, because one pass (mean of squares minus squared mean) loses digits to cancellation.
     """
-    total = torch.stack([batch.flatten(1).double().sum(0) for batch in raw_batches(x)]).sum(0)
-    mean = total / len(x)
-    cov = mean.new_zeros(len(mean), len(mean))
-    for batch in raw_batches(x):
-        centred = batch.flatten(1).double().sub_(mean)
-        cov.addmm_(centred.T, centred)
+    with steps("fit ZCA", 2 * len(x)) as work:
+        sums = []
+        for batch in raw_batches(x):
+            sums.append(batch.flatten(1).double().sum(0))
+            work.advance(len(batch))
+        mean = torch.stack(sums).sum(0) / len(x)
+        cov = mean.new_zeros(len(mean), len(mean))
+        for batch in raw_batches(x):
+            centred = batch.flatten(1).double().sub_(mean)
+            cov.addmm_(centred.T, centred)
+            work.advance(len(batch))
     return mean, cov.div_(len(x))
 
 
@@ -289,7 +296,8 @@ def _whitening(cov: Tensor, ridge: float, untouched: int) -> tuple[Tensor, list[
 
     The eigenvalues are in descending order.
     """
-    values, vectors = torch.linalg.eigh(cov)
+    with steps("eigenvectors for ZCA"):
+        values, vectors = torch.linalg.eigh(cov)
     values = values.clamp_min(0)  # rounding can make zeros negative
     factor = (values + ridge).rsqrt()
     factor[:untouched] = 1

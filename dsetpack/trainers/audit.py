@@ -20,12 +20,13 @@ import torch
 
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.progress import Work
 from dsetpack.loading.device import usable
 from dsetpack.pack.pack import Pack
 from dsetpack.trainers.attacks import ATTACKS, LEAST, Attack, answers, attacker, attacks
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.evaluate import accuracy, fresh
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.real import RealImages
 from dsetpack.trainers.scoring import check_fits
 from dsetpack.trainers.seeds import derive, generator
@@ -138,15 +139,14 @@ def audit(
     bench = _Bench(pack, members, test, size, names, usable(device or pack.device))
     augmentation = pack.card.augmentation
     on_members = _real_recipe(recipe, real_steps, size, real_augment)
-    with Meter("audit", 2 * seeds, show) as meter:
-        on_pack = bench.leak(lambda _: bench.moved, recipe, augmentation, range(seeds), meter, 0)
+    with meter("audit", 2 * seeds, show) as work:
+        on_pack = bench.leak(lambda _: bench.moved, recipe, augmentation, range(seeds), work)
         on_real = bench.leak(
             lambda chosen: RealImages(chosen, bench.moved.space),
             on_members,
             augmentation if real_augment else None,
             range(seeds),
-            meter,
-            seeds,
+            work,
         )
     return Audit(on_pack, on_real, size, known)
 
@@ -178,8 +178,7 @@ class _Bench:
         recipe: Recipe,
         augmentation: Augmentation | None,
         seeds: Sequence[int],
-        meter: Meter,
-        done: int,
+        work: Work,
     ) -> Leak:
         """Train a network for each seed on ``images`` of its members, and attack it."""
         right: list[float] = []
@@ -194,7 +193,7 @@ class _Bench:
             for name, value in attacks(said[0], said[1], self.names, derive(seed, "attack")).items():
                 found[name].append(value)
             worst = max((statistics.fmean(values) for values in found.values()), default=math.nan)
-            meter.update(done + len(right), f"accuracy {statistics.fmean(right):.2%}, AUC up to {worst:.3f}")
+            work.update(work.done + 1, f"accuracy {statistics.fmean(right):.2%}, AUC up to {worst:.3f}")
         return Leak(tuple(right), {name: tuple(values) for name, values in found.items()}, recipe.steps or 0)
 
     def _draw(self, data: ImageData, seed: int) -> ImageData:

@@ -13,7 +13,7 @@ from dsetpack.pack.pack import Pack
 from dsetpack.spaces import Space
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.evaluate import accuracies
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.seeds import derive
 
 RATES = (0.3, 1.0, 3.0)
@@ -98,22 +98,20 @@ def measure_random(
     packs = [random_pack(data, per_class, derive(seed, n), space) for n in range(subsets)]
     sizes = [stored_bytes(data, per_class, derive(seed, n)) for n in range(subsets)]
     found: dict[float, list[float]] = {}
-    with Meter(f"{per_class} real per class", len(rates), show) as meter:
-        for done, rate in enumerate(rates):
+    with meter(f"{per_class} real per class", len(rates) * subsets, show) as work:
+        for rate in rates:
             changed = recipe.model_copy(update={"lr": recipe.lr * rate})
-            found[changed.lr] = [
-                accuracies(
+            found[changed.lr] = []
+            for n, pack in enumerate(packs):
+                found[changed.lr] += accuracies(
                     pack,
                     test,
                     seeds=[derive(seed, n)],
                     recipe=changed,
                     augmentation=augmentation,
                     device=device,
-                    show=False,
-                )[0]
-                for n, pack in enumerate(packs)
-            ]
-            meter.update(done + 1, f"accuracy {max(map(statistics.fmean, found.values())):.2%}")
+                )
+                work.update(work.done + 1, f"accuracy {max(map(statistics.fmean, found.values())):.2%}")
     best = max(found, key=lambda lr: statistics.fmean(found[lr]))
     return Baseline(
         per_class=per_class,

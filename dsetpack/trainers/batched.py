@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
 from dsetpack.formats.card import Augmentation, Recipe
+from dsetpack.formats.progress import steps
 from dsetpack.loading.device import usable
 from dsetpack.trainers.networks import Network
 from dsetpack.training.cutmix import Mix
@@ -144,15 +145,16 @@ def train_together(
     loaders = [pack_like.loader(batch_size=recipe.batch_size, seed=seed, device=device) for seed in seeds]
     total = length(loaders[0], recipe)
     with ExitStack() as stack:
-        steps = [
+        every = [
             stack.enter_context(closing(prepared(loader, recipe, augmentation, seed, device)))
             for loader, seed in zip(loaders, seeds, strict=True)
         ]
         parameters, forward = stack.enter_context(_stacked(models, device))
         watch = Watch(recipe, total, progress)
+        work = stack.enter_context(steps("training", total))
         optimizer = optimizer_for(list(parameters.values()), recipe)
         for step, rate in enumerate(learning_rates(recipe, total)):
-            x, y, mixes = _together([next(batches) for batches in steps])
+            x, y, mixes = _together([next(batches) for batches in every])
             logits = forward(x)
             if not step:
                 for own in zip(y, logits, strict=True):
@@ -160,6 +162,7 @@ def train_together(
             losses = _losses(logits, _labels(y, mixes, logits.shape[2], recipe), recipe)
             descend(optimizer, rate, losses.sum())  # the gradient of a network's loss does not reach the others
             watch.add(losses)
+            work.advance()
             if after is not None:
                 after(step + 1, total)
         for model in models:

@@ -44,8 +44,8 @@ def distill(
         encoding: how to save it.
         folder: the folder for checkpoints and logs; by default ``<out>.run`` if ``out`` is given, else nothing is kept.
         resume: whether to continue from the checkpoints in ``folder``.
-        cache: the folder for real means, experts and DiM's generators, which later runs with the same seed find there; by
-            default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``. A notice says how large it will be, from 1 GB on.
+        cache: the folder for real means, experts and DiM's generators, which later runs with the same seed find there;
+            by default ``DSETPACK_CACHE`` or ``~/.cache/dsetpack``. A notice says how large it will be, from 1 GB on.
         device: where to compute.
         run: how to show progress and how often to save; its folder, name, recipe and resume are set here.
 

@@ -21,7 +21,7 @@ from dsetpack.trainers.batched import AT_ONCE, batchable, train_together, worthw
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.predictors import Predict, check_support, ridge_predictor
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.protocols import NAMES, Choices, Evaluation, check_data, plan
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.train import After, train
@@ -155,11 +155,12 @@ class _Bench:
         """The readings of each seed's network; several processes share out the seeds."""
         own = list(parallel.mine(len(self.how.seeds)))
         found: dict[int, Readings] = {}
-        with Meter("evaluate", len(own), False if parallel.rank() else show) as meter:
+        with meter("evaluate", len(own), False if parallel.rank() else show) as work:
             for numbers in self._groups(own):
+                work.ahead = len(numbers)
                 found |= zip(numbers, self._trained([self.how.seeds[number] for number in numbers]), strict=True)
                 shown = statistics.fmean(readings[0][-1] for readings in found.values())
-                meter.update(len(found), f"accuracy {shown:.2%}")
+                work.update(len(found), f"accuracy {shown:.2%}")
         every = {number: value for part in parallel.gather(found) for number, value in part.items()}
         return [every[number] for number in range(len(self.how.seeds))]
 

@@ -31,6 +31,7 @@ from torch.nn.utils import parameters_to_vector
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.model import Model
+from dsetpack.formats.progress import Work
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current, deterministic
 from dsetpack.trainers.context import Context, announce
@@ -38,7 +39,7 @@ from dsetpack.trainers.networks import Network
 from dsetpack.trainers.objectives.isa import crucial
 from dsetpack.trainers.objectives.means import NetworkPool
 from dsetpack.trainers.parameterizations.base import Positive
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.seeds import generator
 
 
@@ -127,9 +128,9 @@ class Experts:
         epochs = self.settings.epochs
         size = len(missing) * parallel.world() * (epochs + 1) * self._dtype.itemsize
         announce(f"{self.settings.count:,} experts", size, self.folder)
-        with Meter("experts", len(missing) * epochs, False if parallel.rank() else show) as meter:
+        with meter("experts", len(missing) * epochs, False if parallel.rank() else show) as work:
             for done, number in enumerate(missing):
-                self._record(number, meter, done * epochs)
+                self._record(number, work, done * epochs)
         parallel.wait()
 
     def __call__(self, number: int, epoch: int) -> Tensor:
@@ -140,8 +141,8 @@ class Experts:
         """
         values = self._read(number, epoch)
         if values is None:
-            with Meter(f"expert {number} again", self.settings.epochs, self.context.run("experts").show) as meter:
-                self._record(number, meter)
+            with meter(f"expert {number} again", self.settings.epochs, self.context.run("experts").show) as work:
+                self._record(number, work)
             values = self._read(number, epoch)
         if values is None:
             raise IntegrityError(f"{self.path(number)}: damaged again right after it was written; check the disk")
@@ -171,7 +172,7 @@ class Experts:
         except (OSError, ValueError):  # missing, or removed or replaced meanwhile
             return None
 
-    def _record(self, number: int, meter: Meter, done: int = 0) -> None:
+    def _record(self, number: int, work: Work, done: int = 0) -> None:
         rows = np.zeros(self.settings.epochs + 1, self._dtype)
         net = self.pool.build(number, self.context.device)
         drawn = generator(self.pool.seed, "expert", number)
@@ -184,7 +185,7 @@ class Experts:
                     f"with learning rate {self.settings.lr:g}: lower experts.lr, or check the data"
                 )
             rows["crc32"][epoch] = zlib.crc32(rows["parameters"][epoch].tobytes())
-            meter.update(done + epoch, f"expert {number}")
+            work.update(done + epoch, f"expert {number}")
         buffer = io.BytesIO()
         np.save(buffer, rows, allow_pickle=False)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from dsetpack.trainers.arithmetic import deterministic
 from dsetpack.trainers.checkpoint import Identity, check_free, load_checkpoint, save_checkpoint, unsound
 from dsetpack.trainers.lamb import Lamb
 from dsetpack.trainers.log import Log
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.seeds import derive, generator
 from dsetpack.trainers.signals import StopSignals
 
@@ -226,11 +226,11 @@ class _Loop:
         self.log = Log(folder, self.run.name, start, self.run.tensorboard)
         show = False if parallel.rank() else self.run.show
         try:
-            with Meter(self.run.name, self.schedule.steps, show) as meter, StopSignals() as stop:
+            with meter(self.run.name, self.schedule.steps, show, start) as work, StopSignals() as stop:
                 for step in range(start, self.schedule.steps):
                     terms = self._step(step)
                     self.log.write(step, time.perf_counter() - began, terms)
-                    meter.update(step + 1, f"loss {terms['loss']:.4g}")
+                    work.update(step + 1, f"loss {terms['loss']:.4g}")
                     if self.run.on_step is not None:
                         self.run.on_step(step, terms)
                     self._keep(step + 1, parallel.any_process(bool(stop), self.parameters[0].device))

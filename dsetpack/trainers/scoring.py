@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from dsetpack.formats.card import Augmentation, Labels, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.progress import Work
 from dsetpack.loading.device import usable
 from dsetpack.pack.pack import Pack
 from dsetpack.trainers.baselines import random_pack
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.evaluate import accuracies, accuracy, fresh
 from dsetpack.trainers.measured import Measured
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.real import RealImages
 from dsetpack.trainers.robustness import Accuracies, Scores
 from dsetpack.trainers.seeds import derive
@@ -104,8 +105,8 @@ def robustness(
     cost = bench.cost()
     if say is not None:
         say(cost)
-    with Meter("score", cost.trainings + cost.real, show) as meter:
-        parts = bench.parts(meter)
+    with meter("score", cost.trainings + cost.real, show) as work:
+        parts = bench.parts(work)
     return Scores(parts, per_class, cost.steps, cost.real_steps)
 
 
@@ -141,8 +142,7 @@ class _Bench:
         self.augments = pack.card.augmentation is not None or bool(recipe.cutmix)
         self.measured = Measured(results, {} if results is None else self._what())
         self._teachers: dict[int, nn.Module] = {}
-        self._meter: Meter | None = None
-        self._done = 0
+        self._work = Work("score", None)
 
     def cost(self) -> Cost:
         """What is still to be trained, and for how long; a teacher that is needed trains again, as it is not kept."""
@@ -156,9 +156,9 @@ class _Bench:
         real = {seed for seed in self.seeds if not self.measured.has("real-hard", self.real_recipe.lr, seed)}
         return Cost(len(left), self.steps, len(real | taught), self.real_recipe.steps or 0)
 
-    def parts(self, meter: Meter) -> dict[str, Accuracies]:
+    def parts(self, work: Work) -> dict[str, Accuracies]:
         """Train every part and return them by name; the real networks come first, because they are the teachers."""
-        self._meter, self._done = meter, 0
+        self._work = work
         bare = self.recipe.model_copy(update={"cutmix": 0.0})
         augmentation = self.pack.card.augmentation
         found = {
@@ -217,7 +217,6 @@ class _Bench:
             recipe=recipe,
             augmentation=augmentation,
             device=self.device,
-            show=False,
         )
         self._keep(name, recipe.lr, seed, found[0])
 
@@ -252,9 +251,7 @@ class _Bench:
 
     def _keep(self, name: str, rate: float, seed: int, value: float) -> None:
         self.measured.put(name, rate, seed, value)
-        self._done += 1
-        if self._meter is not None:
-            self._meter.update(self._done, f"{name} at {rate:g}, seed {seed}: {value:.2%}")
+        self._work.update(self._work.done + 1, f"{name} at {rate:g}, seed {seed}: {value:.2%}")
 
     def _what(self) -> dict[str, object]:
         """What two measurements must have in common for one to continue with the other's accuracies."""

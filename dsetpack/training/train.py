@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.progress import steps
 from dsetpack.loading.device import moved, usable
 from dsetpack.order.checks import check_seed
 from dsetpack.training.augment import Dsa
@@ -173,16 +174,18 @@ def _run(
 ) -> float:
     optimizer = optimizer_for([p for p in model.parameters() if p.requires_grad], recipe)
     watch = Watch(recipe, total, progress)
-    for step, rate in enumerate(learning_rates(recipe, total)):
-        x, y, mix = next(batches)
-        logits = model(x)
-        if not step:
-            check_labels(y, logits, recipe.loss)
-        loss = loss_of(logits, y if mix is None else mix.labels(y, logits.shape[1]), recipe.loss)
-        descend(optimizer, rate, loss)
-        watch.add(loss)
-        if after is not None:
-            after(step + 1, total)
+    with steps("training", total) as work:
+        for step, rate in enumerate(learning_rates(recipe, total)):
+            x, y, mix = next(batches)
+            logits = model(x)
+            if not step:
+                check_labels(y, logits, recipe.loss)
+            loss = loss_of(logits, y if mix is None else mix.labels(y, logits.shape[1]), recipe.loss)
+            descend(optimizer, rate, loss)
+            watch.add(loss)
+            work.advance()
+            if after is not None:
+                after(step + 1, total)
     check_weights(model, total)
     return watch.mean
 

@@ -21,6 +21,7 @@ from dsetpack.formats.atomic import SUFFIX
 from dsetpack.formats.card import Card, RawSpace, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.notices import notice
+from dsetpack.formats.progress import steps
 from dsetpack.pack.pack import Pack
 
 CARD = "dsetpack.card"
@@ -36,9 +37,12 @@ def batches(pack: Pack) -> Iterator[Tensor]:
 
     The images of ``generator`` parts are those of seed 0 and epoch 0.
     """
-    for start in range(0, len(pack), BATCH):
-        with torch.no_grad():
-            yield pack.decode(np.arange(start, min(start + BATCH, len(pack))))[0].cpu()
+    with steps("unpack", len(pack)) as work:
+        for start in range(0, len(pack), BATCH):
+            stop = min(start + BATCH, len(pack))
+            with torch.no_grad():
+                yield pack.decode(np.arange(start, stop))[0].cpu()
+            work.update(stop)
 
 
 def raw_batches(pack: Pack) -> Iterator[Tensor]:

@@ -6,10 +6,16 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from dsetpack.trainers import progress
+from tests.support import release_layouts
 from tests.support.command_line import run
+from tests.support.displays import Recorder
+from tests.support.fast_recipe import FAST
 from tests.support.paths import KFS, SAMPLE
+from tests.support.processes import environment
 
 
 def test_help_names_every_command_and_each_explains_itself():
@@ -53,3 +59,50 @@ def test_signs_that_a_code_page_does_not_have():
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"?" in done.stdout
+
+
+DISTILL = ("distill", "--data", "fashion-sample", "--out", "made.dpk", *FAST)
+COMMANDS = {
+    "distill": (DISTILL, {"read fashion-sample", "pretrain", "real means", "match", "save"}),
+    "verify": (("verify", KFS), {"verify", "verify values", "verify the HDF5 view"}),
+    "unpack": (("unpack", KFS, "folder"), {"unpack"}),
+    "eval": (("eval", KFS, "--data", "fashion-sample", "--set", "steps=2", "--seeds", "1"), {"evaluate", "training"}),
+    "convert": (
+        ("convert", "mtt", "-o", "x.dpk", "--space", "zca-kornia", "--dataset", "real.npz", "--lr", "1"),
+        {"read real.npz", "fit ZCA", "eigenvectors for ZCA", "save"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_long_work_says_what_it_does_and_ends(name, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(progress, "display", lambda title: made.append(Recorder(title)) or made[-1])
+    monkeypatch.chdir(tmp_path)
+    release_layouts.mtt(tmp_path / "mtt")
+    x, y = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), dtype=np.uint8), np.arange(30) % 10
+    np.savez("real.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    arguments, titles = COMMANDS[name]
+    run(*arguments)
+    (display,) = made
+    assert display.title == name
+    assert display.titles >= titles
+    assert all(work.total in (None, work.done) for work in display.seen)
+    assert not display.works
+
+
+def test_a_command_without_a_terminal_says_that_it_is_alive_and_what_it_does(tmp_path):
+    """The first line tells that the command is at work; later ones what it does. The result has its own stream."""
+    code = (
+        "import sys; from dsetpack.formats import progress; progress.FIRST = progress.EVERY = 0; progress.LOOK = 1e-3\n"
+        "from dsetpack.cli import main; main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", code, "unpack", str(KFS), str(tmp_path / "folder")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    lines = done.stderr.splitlines()
+    assert lines[0] == "unpack (0 s so far)"
+    assert any(line.startswith("unpack: ") for line in lines)
+    assert done.stdout.count("\n") == 1
+    quiet = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(RANK="1"))
+    assert "there already" in quiet.stderr
+    assert quiet.stderr.count("\n") == 1

@@ -100,7 +100,6 @@ ELSEWHERE = {
     "trainers/objectives/base.py": "trainers/objectives/test_dc.py",
     "trainers/parameterizations/__init__.py": "trainers/test_bad_input.py",
     "trainers/parameterizations/base.py": "trainers/parameterizations/test_kfs.py",
-    "trainers/progress.py": "trainers/test_log.py",
     "trainers/seeds.py": "trainers/test_matches.py",
     "trainers/signals.py": "trainers/test_resume.py",
     # Forms of unpacking: each is one case of the same tests.

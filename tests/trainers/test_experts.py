@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.notices import Notice
+from dsetpack.formats.progress import Work
 from dsetpack.spaces import Raw
 from dsetpack.trainers import context as context_module
 from dsetpack.trainers import experts as experts_module
@@ -73,7 +74,7 @@ def test_experts_learn_with_augmentation_of_each_image(tmp_path, monkeypatch):
 def test_experts_are_a_function_of_seed_and_number(tmp_path):
     first, second = recorder(context(tmp_path / "a", augment=DSA)), recorder(context(tmp_path / "b", augment=DSA))
     first.prepare()
-    second._record(2, experts_module.Meter("x", 1))  # without the experts before it
+    second._record(2, Work("x", 1))  # without the experts before it
     assert first.path(2).read_bytes() == second.path(2).read_bytes()
 
 

@@ -15,12 +15,12 @@ import pytest
 import torch
 
 from dsetpack.formats.errors import DsetpackError
+from dsetpack.formats.progress import Work
 from dsetpack.trainers.distill import distill
 from dsetpack.trainers.gan import Gan
 from dsetpack.trainers.loop import Interrupted, Run, Terms, Trainable
 from dsetpack.trainers.objectives import Distillation, means
 from dsetpack.trainers.parameterizations.kfs import Autoencoder
-from dsetpack.trainers.progress import Meter
 from dsetpack.trainers.recipe import DistillRecipe, load_recipe
 from dsetpack.trainers.selections import FeatureNetwork
 from tests.support.tiny_methods import real, table
@@ -68,15 +68,15 @@ class Watch:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.counts: Counter[str] = Counter()
         self.at: tuple[str, int] | None = None
-        update = Meter.update
+        update = Work.update
 
-        def counted(meter: Meter, done: int, note: str = "") -> None:
-            update(meter, done, note)
-            self.counts[meter._title] += 1
-            if self.at == (meter._title, self.counts[meter._title]):
+        def counted(work: Work, done: int, note: str = "") -> None:
+            update(work, done, note)
+            self.counts[work.title] += 1
+            if self.at == (work.title, self.counts[work.title]):
                 os.kill(os.getpid(), signal.SIGINT)
 
-        monkeypatch.setattr(Meter, "update", counted)
+        monkeypatch.setattr(Work, "update", counted)
 
     def begin(self, phase: str | None = None, number: int = 0) -> None:
         self.counts, self.at = Counter(), None if phase is None else (phase, number)

@@ -25,7 +25,7 @@ class Trainer:
         monkeypatch.setattr(scoring, "train", self.train)
         monkeypatch.setattr(scoring, "accuracy", lambda *_: 0.9)
 
-    def accuracies(self, pack, test, *, seeds, recipe, augmentation, device, show):
+    def accuracies(self, pack, test, *, seeds, recipe, augmentation, device):
         self.asked.append((pack, recipe, augmentation, *seeds))
         return [self.answer(pack, recipe, augmentation, *seeds)]
 

@@ -27,9 +27,19 @@ class ZstdFrame(ByteCodec):
         return unpack_frame(data, size)
 
 
-def pack_frame(data: bytes, level: int = 19) -> bytes:
-    """Compress into one frame that has the size of its content and a checksum."""
-    return zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True).compress(data)
+def pack_frame(data: bytes, level: int = 19, size: int | None = None, **changes: int) -> bytes:
+    """Compress into one frame that has the size of its content and a checksum.
+
+    Args:
+        data: the content.
+        level: 1 to 22.
+        size: the size for which the level chooses zstd's parameters; by default that of the content.
+        changes: parameters by their names in ``zstandard``, instead of the level's.
+    """
+    parameters = zstandard.ZstdCompressionParameters.from_level(
+        level, source_size=len(data) if size is None else size, write_checksum=True, write_content_size=True, **changes
+    )
+    return zstandard.ZstdCompressor(compression_params=parameters).compress(data)
 
 
 def unpack_frame(data: bytes, size: int) -> bytes:

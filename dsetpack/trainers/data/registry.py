@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
+from dsetpack.files.splits import Split
 from dsetpack.formats.by_name import by_name
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.progress import steps
 from dsetpack.trainers.data.reader import DataReader, ImageData, check_split
 
 ROOT = "DSETPACK_DATA"
@@ -46,6 +48,11 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
             missing, the message says which ones were looked for, and where.
     """
     wanted = check_split(split)
+    with steps(f"read {name_or_path}"):
+        return _read(name_or_path, root, wanted)
+
+
+def _read(name_or_path: str | Path, root: str | Path | None, wanted: Split) -> ImageData:
     named = {name: reader for reader in _readers() for name in reader.names}
     if str(name_or_path) in named:
         name = str(name_or_path)

@@ -26,6 +26,7 @@ from typing_extensions import override
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import notice
+from dsetpack.formats.progress import steps
 from dsetpack.spaces import Space
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current, deterministic
@@ -33,7 +34,7 @@ from dsetpack.trainers.context import Context, announce, gigabytes
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network
 from dsetpack.trainers.objectives.isa import crucial_mean
-from dsetpack.trainers.progress import Meter
+from dsetpack.trainers.progress import meter
 from dsetpack.trainers.seeds import derive, generator
 from dsetpack.training.augment import Dsa
 
@@ -99,11 +100,12 @@ def class_means(
     if missing := [c for c in (range(classes) if wanted is None else wanted) if not count[c]]:
         raise FormatError(f"{data.name} has no image of class {data.classes[missing[0]]!r}")
     total: Tensor | None = None
-    with torch.no_grad():
+    with torch.no_grad(), steps("class means", len(data)) as work:
         for x, y in data.batches(batch):
             # a product instead of index_add: it adds in the same order on every device
             part = F.one_hot(y, classes).double().T @ embed(space.apply(x)).double()
             total = part if total is None else total + part
+            work.advance(len(y))
     assert total is not None
     return (total / count[:, None].clamp_min(1)).float()
 
@@ -234,10 +236,10 @@ class RealMeans(Means):
         missing = [n for n in parallel.mine(self.pool.count) if self._stored(n) is None]
         if self.folder is not None:
             announce(what, self.size * len(missing) * parallel.world() // self.pool.count, self.folder)
-        with Meter("real means", len(missing), False if parallel.rank() else show) as meter:
+        with meter("real means", len(missing), False if parallel.rank() else show) as work:
             for done, number in enumerate(missing):
                 self._compute(number, self.pool.build(number, self.data.images.device))
-                meter.update(done + 1)
+                work.update(done + 1)
         parallel.wait()
 
     @override
