@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
@@ -17,7 +18,6 @@ from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.formats.limits import Limits
 from dsetpack.spaces import Space
 
-Axes = Literal["NCHW", "NHWC"]
 Split = Literal["train", "test"]
 LABEL_RULES = ("order", "hard", "softmax", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
@@ -89,6 +89,7 @@ class Found:
         sources: images, bases or codes as stored, any real dtype, [N, ...].
         where: the file and the field that the sources come from, for messages.
         files: all files that were read.
+        axes: the order of the axes of the sources, if the layout fixes it.
         labels: integers [N] or floats [N, classes].
         labels_where: the file and the field that the labels come from, for messages.
         labels_hint: where labels would be in this layout, for the message that asks for them.
@@ -111,6 +112,7 @@ class Found:
     sources: Tensor
     where: str
     files: tuple[Path, ...]
+    axes: Axes | None = None
     labels: Tensor | None = None
     labels_where: str = "labels"
     labels_hint: str = ""

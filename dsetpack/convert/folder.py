@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from dsetpack.convert._files import check_size
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.formats.alpha import PictureAlpha
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.formats.limits import Limits
@@ -51,8 +52,9 @@ class FolderLayout(Layout):
             raise FormatError(f"{path}: a folder of images expected")
         own = _listed(path, given.limits) if (path / LABELS_FILE).is_file() else _sorted(path)
         return Found(
-            sources=_pixels(own.pop("images"), given.limits),
+            sources=_pixels(own.pop("images"), given),
             where=f"{path.name}: images",
+            axes="NCHW",
             space=Raw(),
             card=_card(path / CARD_FILE, given.limits),
             **own,
@@ -139,8 +141,9 @@ def _images(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.suffix.lower() in _SUFFIXES and file.is_file())
 
 
-def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
+def _pixels(files: Sequence[Path], given: Given) -> Tensor:
     """Read images as uint8 [N, C, H, W]: grey if all files are grey, otherwise RGB."""
+    limits, alpha = given.limits, PictureAlpha(given.drop_alpha)
     looks = [_look(file) for file in files]
     mode: Literal["L", "RGB"] = "L" if all(grey for _, grey in looks) else "RGB"
     width, height = looks[0][0]
@@ -155,7 +158,9 @@ def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
                 "must have one size; resize them first"
             )
         with _opened(file) as image:
+            alpha.check(image, file)
             pixels[place] = np.asarray(image.convert(mode)).reshape(height, width, channels).transpose(2, 0, 1)
+    alpha.say()
     return torch.from_numpy(pixels)
 
 
@@ -178,6 +183,8 @@ def _opened(file: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(file) as image:
             yield image
+    except FormatError:  # ours, about a sound file
+        raise
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
         raise FormatError(f"{file}: not a sound image file ({printable(str(error))[:160]})") from error
 

@@ -6,12 +6,14 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
+from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import tensors_of
 from dsetpack.convert._npz import Header, as_tensor, headers, load_npz
 from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
+from dsetpack.formats.axes import Axes, seen
 from dsetpack.formats.errors import DsetpackError, FormatError, at
 from dsetpack.formats.limits import Limits
 
@@ -70,7 +72,8 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
             "protocol": protocol("frepo", images=len(images), dataset=given.dataset),
         }
     return Found(
-        sources=images.movedim(3, 1) if learned else images,
+        sources=images,
+        axes=(given.axes or _usual(images)) if learned else None,
         where=f"{path.name}: {image}",
         files=(path,),
         labels=labels,
@@ -79,6 +82,11 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
         space_hint="FRePo and RFAD whiten color images (zca-frepo) and normalise MNIST and Fashion-MNIST.",
         **own,
     )
+
+
+def _usual(images: Tensor) -> Axes | None:
+    """Flax's order of axes, unless the shape shows another."""
+    return None if seen(images.shape) == "NCHW" else "NHWC"
 
 
 def _names(found: dict[str, Header]) -> tuple[str, str] | None:

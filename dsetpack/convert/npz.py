@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import tensors_of
@@ -22,7 +21,7 @@ LABELS = ("labels", "label", "y", "y_train", "targets")
 class NpzLayout(Layout):
     """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and hard or soft labels, under usual names.
 
-    Channels are last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
+    ``classes`` may hold class names.
     """
 
     recognised: ClassVar[str] = f"any other .npz with images ({', '.join(IMAGES)}) and labels ({', '.join(LABELS)})"
@@ -48,7 +47,7 @@ class NpzLayout(Layout):
         with at(path.name):
             images, *labels = tensors_of(arrays, (image, label) if label else (image,), as_tensor)
         return Found(
-            sources=channels_first(images),
+            sources=images,
             where=f"{path.name}: {image}",
             files=(path,),
             labels=labels[0] if labels else None,
@@ -61,12 +60,6 @@ class NpzLayout(Layout):
 def named(names: Sequence[str], wanted: Sequence[str]) -> str | None:
     """The first of the wanted names that exists, or None."""
     return next((name for name in wanted if name in names), None)
-
-
-def channels_first(images: Tensor) -> Tensor:
-    """Convert [N, H, W, C] to [N, C, H, W], if the axes show that channels are last."""
-    last = images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3)
-    return images.movedim(3, 1) if last else images
 
 
 LAYOUT = NpzLayout()

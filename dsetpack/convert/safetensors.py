@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from dsetpack.convert._files import check_size, tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.convert.npz import IMAGES, LABELS, channels_first, named
+from dsetpack.convert.npz import IMAGES, LABELS, named
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
@@ -43,12 +43,13 @@ class SafetensorsLayout(Layout):
             card = _card(metadata)
             images, *labels = tensors_of(tensors, (image, label) if label else (image,))
         return Found(
-            sources=images if card else channels_first(images),
+            sources=images,
             where=f"{file.name}: {image}",
             files=(file,),
             labels=labels[0] if labels else None,
             labels_where=f"{file.name}: {label}",
             labels_hint=f"no tensor {', '.join(LABELS)}",
+            axes="NCHW" if card else None,
             card=card,
             tensors=tensors,
         )

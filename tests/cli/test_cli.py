@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import torch
 
+from dsetpack import FormatError, Pack, Zca
+from dsetpack.cli import main
 from tests.support.command_line import run
 from tests.support.paths import KFS, SAMPLE
 
@@ -53,3 +57,31 @@ def test_signs_that_a_code_page_does_not_have():
         )
         assert (done.returncode, done.stderr) == (0, b"")
         assert b"?" in done.stdout
+
+
+def with_data() -> list[str]:
+    """The commands that read real data."""
+    return [
+        name
+        for name in main.list_commands(None)
+        if {"data", "root"} <= {one.name for one in main.get_command(None, name).params}
+    ]
+
+
+@pytest.mark.parametrize("command", with_data())
+def test_every_command_that_reads_data_can_say_how_arrays_are_read(command, tmp_path, monkeypatch):
+    x, y = np.random.default_rng(0).integers(0, 256, (8, 3, 9, 3), dtype=np.uint8), np.arange(8) % 2
+    data = tmp_path / "mine.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    pack, refit = tmp_path / "x.dpk", Zca.fit(torch.rand(20, 3, 9, 3), storage="refit")
+    Pack.from_arrays(torch.zeros(8, 3, 9, 3), y, space=refit, axes="NCHW").save(pack)
+    own = {"distill": ["--out", tmp_path / "y.dpk"], "unpack": [pack, tmp_path / "folder"]}
+    arguments = [command, *own.get(command, [pack]), "--data", data]
+    assert "can be NCHW (3 channels" in run(*arguments, expect=1)
+    monkeypatch.setattr("dsetpack.trainers.data.load", stopped)
+    told = run(*arguments, "--axes", "NHWC", "--drop-alpha", expect=1)
+    assert "error: read with {'axes': 'NHWC', 'drop_alpha': True}" in told
+
+
+def stopped(*_place, **how):
+    raise FormatError(f"read with {how}")

@@ -37,8 +37,8 @@ FUTURE = {"native", "testing"}
 
 COUNTS = {
     "version": 1,
-    "formats": 39,
-    "order": 8, "decoders": 8, "spaces": 6, "cards": 6,
+    "formats": 41,
+    "order": 8, "decoders": 8, "spaces": 7, "cards": 6,
     "loading": 7,
     "training": 4,
     "pack": 9,

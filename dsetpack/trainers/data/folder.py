@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from typing_extensions import override
 
+from dsetpack.formats.alpha import PictureAlpha
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
@@ -21,6 +22,7 @@ TEST_FOLDERS = ("test", "val", "validation")
 class FolderReader(DataReader):
     """Reads sub-folders as classes, in sorted order, and files in sorted order. Grey images have 1 channel."""
 
+    takes: ClassVar[tuple[str, ...]] = ("drop_alpha",)
     last: ClassVar[bool] = True
 
     @override
@@ -28,7 +30,7 @@ class FolderReader(DataReader):
         return path.is_dir() and any(child.is_dir() for child in path.iterdir())
 
     @override
-    def read(self, path: Path, split: str) -> ImageData:
+    def read(self, path: Path, split: str, *, drop_alpha: bool = False) -> ImageData:
         root = _split_folder(path, split)
         folders = sorted(child for child in root.iterdir() if child.is_dir() and not child.name.startswith("."))
         files = [(file, label) for label, folder in enumerate(folders) for file in image_files(folder)]
@@ -36,32 +38,38 @@ class FolderReader(DataReader):
             raise FormatError(
                 f"{root}: no image files in its {len(folders)} sub-folders; expected one sub-folder per class"
             )
-        images = stacked([file for file, _ in files])
+        images = stacked([file for file, _ in files], drop_alpha=drop_alpha)
         return from_arrays(images, np.array([label for _, label in files]), path.name, [f.name for f in folders])
 
 
-def stacked(files: Sequence[Path], mode: Literal["L", "RGB"] | None = None) -> NDArray[np.uint8]:
+def stacked(
+    files: Sequence[Path], mode: Literal["L", "RGB"] | None = None, *, drop_alpha: bool = False
+) -> NDArray[np.uint8]:
     """Read the pixels of image files into one array, uint8 [N, C, H, W].
 
     Args:
         files: the files, at least one.
         mode: grey or colour; None for grey if all images are grey, and for colour otherwise.
+        drop_alpha: drop alpha channels that are not opaque, too; the colours under them are kept.
 
     Raises:
         FormatError: if a file is not an image, is damaged, has more than 8 bits per channel, or differs in size from
             the first.
+        FormatError: if a pixel is transparent, unless ``drop_alpha`` is set.
     """
+    alpha = PictureAlpha(drop_alpha)
     mode = mode or ("L" if all(_is_grey(file) for file in files) else "RGB")
-    first = _pixels(files[0], mode)
+    first = _pixels(files[0], mode, PictureAlpha(drop_alpha))
     result = np.empty((len(files), *first.shape), np.uint8)
     for place, file in enumerate(files):
-        image = _pixels(file, mode)
+        image = _pixels(file, mode, alpha)
         if image.shape != first.shape:
             raise FormatError(
                 f"{file} is {_size(image)} and {files[0]} is {_size(first)} (height×width): "
                 "all images must have one size; resize them first"
             )
         result[place] = image
+    alpha.say()
     return result[:, None] if mode == "L" else result.transpose(0, 3, 1, 2)
 
 
@@ -87,11 +95,12 @@ def _is_grey(path: Path) -> bool:
         return image.mode in ("1", "L", "LA")
 
 
-def _pixels(path: Path, mode: str) -> NDArray[np.uint8]:
+def _pixels(path: Path, mode: str, alpha: PictureAlpha) -> NDArray[np.uint8]:
     with _open(path) as image:
         if image.mode.startswith(("I", "F")):  # converting would clip the values
             raise FormatError(f"{path}: pixels of mode {image.mode} found; 8 bits per channel expected")
         try:
+            alpha.check(image, path)
             return np.asarray(image.convert(mode))
         except (OSError, SyntaxError) as error:
             raise FormatError(f"{path}: a damaged image file ({error})") from error

@@ -5,19 +5,22 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from dsetpack.formats.axes import Axes, seen
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
+def read_npz(
+    path: Path, split: str, name: str | None = None, *, axes: Axes | None = None, drop_alpha: bool = False
+) -> ImageData:
     """Read one split of an ``.npz`` file.
 
     Args:
@@ -25,13 +28,15 @@ def read_npz(path: Path, split: str, name: str | None = None) -> ImageData:
             if the file is called ``cifar10.npz``, or numbers.
         split: ``train`` or ``test``.
         name: the data's name; by default the file's.
+        axes, drop_alpha: as for ``from_arrays``.
 
     Raises:
-        FormatError: see ``arrays_of``.
+        FormatError: see ``arrays_of`` and ``from_arrays``.
     """
     images, labels, classes = arrays_of(path, split)
+    axes = axes or (None if name is None else seen(images.shape))  # no other order fits a data set that is known
     known = classes or (CIFAR10 if path.stem == "cifar10" else None)
-    return from_arrays(images, labels, name or path.stem, known)
+    return from_arrays(images, labels, name or path.stem, known, axes=axes, drop_alpha=drop_alpha)
 
 
 def arrays_of(path: Path, split: str) -> tuple[NDArray[Any], NDArray[Any], tuple[str, ...] | None]:
@@ -69,13 +74,15 @@ def _load(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], dict[str, NDA
 class NpzReader(DataReader):
     """Reads any ``.npz`` file."""
 
+    takes: ClassVar[tuple[str, ...]] = ("axes", "drop_alpha")
+
     @override
     def accepts(self, path: Path) -> bool:
         return path.is_file() and path.suffix == ".npz"
 
     @override
-    def read(self, path: Path, split: str) -> ImageData:
-        return read_npz(path, split)
+    def read(self, path: Path, split: str, *, axes: Axes | None = None, drop_alpha: bool = False) -> ImageData:
+        return read_npz(path, split, axes=axes, drop_alpha=drop_alpha)
 
 
 READERS = (NpzReader(),)

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dsetpack.formats.errors import FormatError
-from dsetpack.pack.arrays import as_images
+from dsetpack.formats.alpha import without_alpha
+from dsetpack.formats.axes import Axes, channels_last
+from dsetpack.formats.errors import FormatError, at
+from dsetpack.pack.arrays import DTYPES, as_images
 from dsetpack.spaces import data_digest
 
 Image = tuple[int, int, int]
@@ -53,7 +55,10 @@ class ImageData:
                 f"{self.name}: labels from {int(y.min())} to {int(y.max())}; there are {len(self.classes)} classes"
             )
         if x.is_floating_point() and not (float(x.min()) >= 0 and float(x.max()) <= 1):
-            raise FormatError(f"{self.name}: values range from {x.min():g} to {x.max():g}; expected [0, 1] without NaN")
+            raise FormatError(
+                f"{self.name}: values range from {x.min():g} to {x.max():g}; expected [0, 1] without NaN: pass images "
+                "before normalisation, and pixels in 0..255 as uint8"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,10 +131,12 @@ class DataReader(ABC):
 
     Attributes:
         names: the data sets that the reader knows by name.
+        takes: the declarations that ``read`` takes as keywords: ``axes``, ``drop_alpha``.
         last: whether the other readers are asked first, because it accepts paths that they know better.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
     last: ClassVar[bool] = False
 
     def load(self, name: str, root: Path | None, split: str) -> ImageData:  # noqa: ARG002
@@ -150,11 +157,27 @@ class DataReader(ABC):
         """Read the data at a path that the reader accepts."""
 
 
-def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequence[str] | None = None) -> ImageData:
-    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels integers [N].
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray,
+    name: str,
+    classes: Sequence[str] | None = None,
+    *,
+    axes: Axes | None = None,
+    drop_alpha: bool = False,
+) -> ImageData:
+    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, C]; labels integers [N].
+
+    Args:
+        images, labels: as above.
+        name: the data's name.
+        classes: class names; by default numbers.
+        axes: ``NCHW`` or ``NHWC``; by default the shape decides, see ``dsetpack.formats.axes``.
+        drop_alpha: leave out the last of 2 or 4 channels.
 
     Raises:
         FormatError: if shapes or dtypes are not as described, or there are more images than labels or the reverse.
+        FormatError: if the images can be read in both orders of axes.
     """
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
@@ -164,11 +187,13 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequ
     if images.dtype.kind == "f":
         images = images.astype(np.float32)
     if images.dtype not in (np.uint8, np.float32):
-        raise FormatError(f"{name}: images are {images.dtype}; expected uint8 or floats in [0, 1]")
+        raise FormatError(f"{name}: images are {images.dtype}; {DTYPES}")
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
+    with at(name):
+        images = np.moveaxis(images, 3, 1) if channels_last(images.shape, axes) else images
+    if images.ndim == 4:
+        images = without_alpha(images, drop_alpha, pictures=images.dtype == np.uint8)
     known = tuple(classes) if classes else tuple(map(str, range(int(labels.max(initial=0)) + 1)))
     x, y = np.require(images, requirements=("C", "W")), np.array(labels, dtype=np.int64)
     return ImageData(torch.from_numpy(x), torch.from_numpy(y), known, name)

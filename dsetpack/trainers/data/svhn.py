@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
+from dsetpack.formats.axes import seen
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.idx import DIGITS
 from dsetpack.trainers.data.matlab import read_matlab
@@ -34,7 +35,7 @@ class SvhnReader(DataReader):
             raise FormatError(f"{name} needs its files: give the folder that holds {FILES[split]} as --root")
         if (npz := root / f"{NAME}.npz").is_file():
             images, labels, _ = arrays_of(npz, split)
-            return from_arrays(images, _digits(labels, npz), name, DIGITS)
+            return from_arrays(images, _digits(labels, npz), name, DIGITS, axes=seen(images.shape))
         folders = (root, root / NAME, root / "SVHN")
         for folder in folders:
             if (folder / FILES[split]).is_file():
