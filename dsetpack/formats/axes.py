@@ -33,13 +33,13 @@ def channels_last(shape: Sequence[int], axes: Axes | None = None) -> bool:
     _, first, middle, last = shape
     if found is None:
         raise FormatError(
-            f"images of shape {list(shape)} can be NCHW ({first} channels, height×width {middle}×{last}) or NHWC "
-            f"({last} channels, {first}×{middle}); say which by axes='NCHW' or axes='NHWC' (--axes)"
+            f"images of shape {list(shape)} can be NCHW ({_said(first, middle, last)}) or NHWC "
+            f"({_said(last, first, middle)}); say which by axes='NCHW' or axes='NHWC' (--axes)"
         )
     if axes is None:
         notice(
-            f"images of shape {list(shape)} are read as NHWC: {last} channel{'s' if last > 1 else ''}, height×width "
-            f"{first}×{middle}; axes='NCHW' (--axes NCHW) reads them otherwise"
+            f"images of shape {list(shape)} are read as NHWC: {_said(last, first, middle)}; axes='NCHW' (--axes NCHW) "
+            "reads them otherwise"
         )
     return True
 
@@ -60,6 +60,10 @@ def seen(shape: Sequence[int]) -> Axes | None:
         return None if _few(first) else "NHWC"
     same = first == last and (first, middle, last) != (1, 1, 1)
     return None if same and _few(first) else "NCHW"
+
+
+def _said(channels: int, height: int, width: int) -> str:
+    return f"{channels} channel{'' if channels == 1 else 's'}, height×width {height}×{width}"
 
 
 def _few(length: int) -> bool:

@@ -25,8 +25,8 @@ def check_range(images: Tensor, space: Space, *, declared: bool = True) -> None:
     """Check that images can be in their space, as far as their values show it; an unusual range is said.
 
     Learned images may have any values: released sets hold raw pixels from -25.8 to 35.5. What is refused are pixels
-    that nobody divided by 255: as raw pixels they have no negative values to speak of, and they are whole numbers, or
-    their mean is above 2. That finds them averaged, resized and in dark sets; also if they were normalised, or are
+    that nobody divided by 255: they have no negative values to speak of, and they are whole numbers, or their mean is
+    above 2. That finds them averaged, resized and in dark sets; also if they were normalised, or are
     declared to be. If the space was not declared, images far outside [0, 1] are refused, too: they are more likely
     normalised.
 
@@ -43,7 +43,7 @@ def check_range(images: Tensor, space: Space, *, declared: bool = True) -> None:
         return
     raw = space.invert(images) if isinstance(space, Normalized) else images
     undone = _range(raw)
-    if _undivided(raw, undone) or (undone[1] > 1 + SLACK and _whole(images, seen)):
+    if _undivided(raw, undone) or (undone[1] > _MOST and _undivided(images, seen)):
         raise FormatError(f"values from {seen[0]:g} to {seen[1]:g} look like pixels in 0..255; {_advice(space)}")
     if isinstance(space, Raw | Normalized) and not -SLACK <= undone[0] <= undone[1] <= 1 + SLACK:
         _unusual(seen, undone, space, declared)
@@ -54,16 +54,12 @@ def _range(x: Tensor) -> tuple[float, float]:
     return low.item(), high.item()
 
 
-def _undivided(raw: Tensor, seen: tuple[float, float]) -> bool:
-    """Whether raw pixels look like 0..255."""
+def _undivided(x: Tensor, seen: tuple[float, float]) -> bool:
+    """Whether values look like pixels in 0..255."""
     low, high = seen
-    return high > _MOST and low >= -_OVERSHOOT * high and (raw.mean().item() > _MOST or _whole(raw, seen))
-
-
-def _whole(x: Tensor, seen: tuple[float, float]) -> bool:
-    """Whether values are whole numbers from 0 to more than 2, as 8-bit pixels are."""
-    low, high = seen
-    return low > -_ROUNDING and high > _MOST and bool(((x - x.round()).abs() < _ROUNDING).all())
+    if not (high > _MOST and low >= -_OVERSHOOT * high):
+        return False
+    return x.mean().item() > _MOST or (low > -_ROUNDING and bool(((x - x.round()).abs() < _ROUNDING).all()))
 
 
 def _advice(space: Space) -> str:

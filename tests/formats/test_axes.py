@@ -53,8 +53,14 @@ def test_one_reading_is_taken_and_said_unless_it_is_the_usual_one():
 def test_two_readings_are_an_error_that_names_both_and_the_option():
     with pytest.raises(FormatError) as caught:
         channels_last((10, 3, 32, 1))
-    for words in ("NCHW (3 channels, height×width 32×1)", "NHWC (1 channels, 3×32)", "axes='NCHW'", "--axes"):
+    for words in (
+        "NCHW (3 channels, height×width 32×1)",
+        "NHWC (1 channel, height×width 3×32)",
+        "axes='NCHW'",
+        "--axes",
+    ):
         assert words in str(caught.value)
+    assert "--axes" in str(caught.value)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert channels_last((10, 3, 32, 1), "NHWC")

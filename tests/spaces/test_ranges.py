@@ -16,10 +16,12 @@ REAL = load("fashion-sample").images[:200].float()
 """Real pixels in 0..255."""
 SPACE = Normalized(NormalizedSpace(mean=(0.2861,), std=(0.3530,)))
 DARK = (REAL * 80 / 255).round()
+DARK_MEANS = DARK.view(20, 10, *REAL.shape[1:]).mean(1)
 GUISES = {
     "as they are": REAL,
     "a dark set": DARK,
-    "a dark set, averaged": DARK.view(20, 10, *REAL.shape[1:]).mean(1),
+    "a dark set, averaged": DARK_MEANS,
+    "a very dark set, averaged": DARK_MEANS / 2,
     "averaged": REAL.view(20, 10, *REAL.shape[1:]).mean(1),
     "resized, with overshoot": F.interpolate(REAL, size=(40, 40), mode="bicubic"),
     "brightened": REAL * 1.2 + 3.3,
