@@ -58,6 +58,7 @@ def command(
     attacks: tuple[str, ...],
     device: str,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Attack networks trained on FILE, and networks trained on the real images it was distilled from.
 
@@ -74,7 +75,7 @@ def command(
     from dsetpack.trainers.real import with_its_space
 
     target = usable(device)
-    pack, members, test = dsetpack.open(file), load(data, root, "train"), load(data, root, "test")
+    pack, members, test = dsetpack.open(file), load(data, root, "train", **how), load(data, root, "test", **how)
     if not known_members(pack, members):
         click.echo(f"warning: the card of {file} does not pin the real images; {members.name} is assumed", err=True)
     found = audit(

@@ -51,6 +51,7 @@ def command(
     cache: Path | None,
     tensorboard: bool,
     settings: dict[str, Any],
+    **how: Any,
 ) -> None:
     """Distill the training images of a data set into a pack, by a method or by a recipe.
 
@@ -85,7 +86,7 @@ def command(
     make = distill if stages is None else partial(distill_stages, stages=parse_stages(stages))
     with parallel.joined(device) as where:
         pack = make(
-            load(chosen, root, "train"),
+            load(chosen, root, "train", **how),
             recipe=name,
             ipc=ipc,
             settings=changes,

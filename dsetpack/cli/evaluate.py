@@ -95,6 +95,7 @@ def command(
     augment: bool,
     record: Path | None,
     settings: dict[str, Any],
+    **how: Any,
 ) -> None:
     """Train networks on FILE, by its card's recipe or by the common protocol, and test them on the data's test images.
 
@@ -113,7 +114,7 @@ def command(
         check_writable(record)
     if any(":" in arch for arch in archs):
         sys.path.insert(0, str(Path.cwd()))  # the user's own network is in the current folder
-    pack, test = dsetpack.open(file), load(data, root, "test")
+    pack, test = dsetpack.open(file), load(data, root, "test", **how)
     check_data(pack.card, test)
     changed = _recipe(pack.card, test.name, protocol, settings)
     named: list[str | None] = [*archs] or [None]
@@ -133,7 +134,7 @@ def command(
         for arch in named
     ]
     tests, digest = _tests(test, corruptions), pack.digest
-    pack = fitted(pack, data, root)
+    pack = fitted(pack, data, root, **how)
     measured = (found for how in plans for found in measure(pack, tests, how, device=target))
     if len(plans) * len(tests) == 1:
         metrics = [_sentence(file, next(measured), len(test))]

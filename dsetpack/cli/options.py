@@ -13,9 +13,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def data_options(required: bool = True) -> Callable[[F], F]:
-    """Add the options ``--data`` and ``--root``."""
+    """Add the options ``--data`` and ``--root``, and ``--axes`` and ``--drop-alpha``, which ``load`` takes by name."""
 
     def add(command: F) -> F:
+        command = click.option("--drop-alpha", is_flag=True, help="Drop the alpha channel of the images in DATA.")(
+            command
+        )
+        command = click.option(
+            "--axes",
+            type=click.Choice(["NCHW", "NHWC"], case_sensitive=False),
+            help="The order of the axes of the arrays in DATA; by default their shape decides.",
+        )(command)
         command = click.option(
             "--root",
             type=click.Path(path_type=Path),

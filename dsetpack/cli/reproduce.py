@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @data_options()
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks to train.")
 @click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
-def command(file: str, data: str, root: Path | None, seeds: int, device: str) -> None:
+def command(file: str, data: str, root: Path | None, seeds: int, device: str, **how: Any) -> None:
     """Measure FILE again by the recipe in its card, on the real test data that the card pins, and compare.
 
     The command prints the card's value, the new value, and their difference in standard errors. The exit status is 1 if
@@ -32,9 +32,9 @@ def command(file: str, data: str, root: Path | None, seeds: int, device: str) ->
     from dsetpack.trainers.reproduce import LIMIT, reproduce, settle
 
     target = usable(device)
-    pack, test = dsetpack.open(file), load(data, root, "test")
+    pack, test = dsetpack.open(file), load(data, root, "test", **how)
     settle(pack.card, test, seeds)  # before the training images are read
-    found = reproduce(fitted(pack, data, root), test, seeds=seeds, device=target)
+    found = reproduce(fitted(pack, data, root, **how), test, seeds=seeds, device=target)
     click.echo(f"card:       {_shown(found.card)}")
     click.echo(f"here:       {_shown(found.new)}")
     click.echo(f"difference: {100 * found.difference:+.2f} points, {found.errors:+.1f} standard errors")

@@ -74,6 +74,7 @@ def command(
     results: Path | None,
     device: str,
     as_json: bool,
+    **how: Any,
 ) -> None:
     """Print the label-robust and the augmentation-robust score of FILE (DD-Ranking's LRS and ARS, as fractions).
 
@@ -91,7 +92,7 @@ def command(
     from dsetpack.trainers.scoring import RATES, Plan, robustness
 
     target = usable(device)
-    pack, real, test = dsetpack.open(file), load(data, root, "train"), load(data, root, "test")
+    pack, real, test = dsetpack.open(file), load(data, root, "train", **how), load(data, root, "test", **how)
     with Reader(file) as reader:
         size = reader.header.file_length
     found = robustness(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
@@ -34,6 +34,7 @@ def command(
     per_class: int | None,
     data: str | None,
     root: Path | None,
+    **how: Any,
 ) -> None:
     """Write every image of FILE (a path or URL) with its label into the new or empty folder DIR.
 
@@ -45,6 +46,6 @@ def command(
 
     pack = dsetpack.open(file, per_class=per_class)
     if data is not None:
-        pack = fitted(pack, data, root)
+        pack = fitted(pack, data, root, **how)
     unpack(pack, folder, as_=form, space=space)
     click.echo(f"{folder}: {len(pack):,} images as {form}")

@@ -18,8 +18,9 @@ from typing import Literal
 from dsetpack.convert._assemble import assemble
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
-from dsetpack.convert.base import Axes, Given, Layout
+from dsetpack.convert.base import Given, Layout
 from dsetpack.files.splits import Split
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.by_name import by_name, chosen
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
@@ -113,9 +114,10 @@ def convert(
         factor: only for IDC: the number of smaller images per side.
         experiment: only for DC, DSA and DM: the number of the set in the file.
         split: the split to read, ``train`` or ``test``, of a source that has both; by default ``train``.
-        axes: the order of the axes of images, ``NCHW`` or ``NHWC``; by default it is found from the shape, or asked
+        axes: the order of the axes of images, ``NCHW`` or ``NHWC``; by default it is seen from the shape, or asked
             for where both could be meant.
-        drop_alpha: drop the alpha channel of images; without it, an image with one is refused.
+        drop_alpha: drop the alpha channel: that of image files, or the last of 2 or 4 channels of arrays. Without it,
+            image files with transparent pixels are refused, and arrays keep all channels.
         absent: accept classes without images.
         dataset: the name of the real data, such as ``cifar10``; it is only used for the card, for class names and for
             the choice of the recipe.

@@ -18,13 +18,16 @@ from dsetpack.convert._protocols import method_of, release_training
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.decoders import decoder
 from dsetpack.files.classes import few
+from dsetpack.formats.alpha import without_alpha
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.card import Augmentation, Card, Labels, Provenance, Recipe
 from dsetpack.formats.errors import FormatError, LimitError, at
-from dsetpack.pack.arrays import HIGHEST, LOWEST, as_images
+from dsetpack.pack.arrays import as_images, channels_first
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.recipes.training import Training
 from dsetpack.spaces import Raw, Space, Zca, space_from_card
+from dsetpack.spaces.ranges import check_range
 from dsetpack.version import __version__
 
 
@@ -39,13 +42,13 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
     with at(found.where):
         if given.split is not None and found.split is None:
             raise FormatError(f"the source has no splits; leave out split={given.split!r} (--split)")
-        sources = _sources(found.sources, given)
+        sources = _sources(found, given)
     if found.card is not None:
         return _unpacked(found, found.card, sources, given)
     meant = labels_of(found, given)
     meaning = meant.card
     with at(found.where):
-        space = _space(found, given, sources)
+        space = _space(found, given)
     with at(meant.where):
         labels, names = in_classes(meant, found, given)
     with at(found.where):
@@ -55,6 +58,8 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
     shape = found.shape or _shape(sources)
     with at(found.where):
         _check_fits(space, shape)
+        if found.kind in PIXELS and found.sources.dtype != torch.uint8:
+            check_range(sources, space)
         with at("card"):
             card = Card(
                 title=_title(found, given, method),
@@ -82,19 +87,42 @@ def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Spac
     return Pack(card, [part], space)
 
 
-def _sources(values: Tensor, given: Given) -> Tensor:
+PIXELS = ("images", "upsample")
+"""The kinds whose sources are pixels, and not codes or bases."""
+
+
+def _sources(found: Found, given: Given) -> Tensor:
     """The sources as finite float32 [N, C, H, W].
 
     Raises:
-        FormatError: if shape or dtype do not fit, or if a value is not finite.
+        FormatError: if shape or dtype do not fit, if the order of axes is not clear, or if a value is not finite.
         LimitError: if they take more bytes in memory than ``given.limits`` allows.
     """
+    values = found.sources
     if (size := math.prod(values.shape) * 4) > given.limits.total:  # a few stored bytes may be expanded to any shape
         raise LimitError(f"{size:,} bytes of shape {list(values.shape)}; raise limits.total")
-    images = as_images(values)
+    images = _channels(as_images(channels_first(values, _axes(found, given))), found, given)
     if bad := int((~images.isfinite()).sum()):
         raise FormatError(f"{bad:,} of {images.numel():,} values are NaN or infinite; finite ones expected")
     return images.contiguous()
+
+
+def _axes(found: Found, given: Given) -> Axes | None:
+    """The order of axes: the layout's, or the declared one."""
+    if found.axes is not None and given.axes not in (None, found.axes):
+        raise FormatError(f"in this layout images are {found.axes}, not {given.axes}; leave out the declared axes")
+    return found.axes or given.axes
+
+
+def _channels(images: Tensor, found: Found, given: Given) -> Tensor:
+    """The images without an alpha channel, if the user said so."""
+    if found.kind not in PIXELS:
+        if given.drop_alpha:
+            raise FormatError(f"sources of kind {found.kind} have no alpha channel; leave out drop_alpha")
+        return images
+    last = images.shape != found.sources.shape
+    pictures = found.card is None and (found.sources.dtype == torch.uint8 or last)
+    return without_alpha(images, given.drop_alpha, pictures=pictures)
 
 
 def _shape(sources: Tensor) -> tuple[int, int, int]:
@@ -102,18 +130,16 @@ def _shape(sources: Tensor) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _space(found: Found, given: Given, sources: Tensor) -> Space:
+def _space(found: Found, given: Given) -> Space:
     """The declared space, or the one that the layout or 8-bit values imply.
 
     Raises:
-        FormatError: if neither is known, if the two differ, or if the values cannot be in the space.
+        FormatError: if neither is known, or if the two differ.
     """
     space = found.space or (Raw() if found.sources.dtype == torch.uint8 else None)
     if space is not None and given.space is not None and given.space.model != space.model:
-        raise FormatError(
-            f"in this layout the values are {space.model.kind}, not {given.space.model.kind}; leave out the declared "
-            "space"
-        )
+        what = "8-bit values" if found.space is None else "in this layout the values"
+        raise FormatError(f"{what} are {space.model.kind}, not {given.space.model.kind}; leave out the declared space")
     space = space or given.space
     if space is None:
         hint = f" {found.space_hint}" if found.space_hint else ""
@@ -121,9 +147,6 @@ def _space(found: Found, given: Given, sources: Tensor) -> Space:
             "nothing in the source says which pixel space its values are in; pass space= (--space raw, normalized, "
             f"zca-kornia or zca-frepo, with --dataset NAME, or --mean and --std).{hint}"
         )
-    low, high = (float(v) for v in sources.aminmax())
-    if isinstance(space, Raw) and found.kind == "images" and not LOWEST <= low <= high <= HIGHEST:
-        raise FormatError(f"values from {low:g} to {high:g} are not raw pixels in [0, 1]; say their space")
     return space
 
 
@@ -176,6 +199,8 @@ def _declared(given: Given) -> dict[str, JsonValue]:
         "experiment": given.experiment,
         "split": given.split,
         "absent": given.absent or None,
+        "axes": given.axes,
+        "drop_alpha": given.drop_alpha or None,
         "dataset": given.dataset,
         "method": given.method,
         "recipe": None if given.recipe is None else Path(given.recipe).name,

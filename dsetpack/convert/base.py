@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from torch import Tensor
 
 from dsetpack.files.splits import Split
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
@@ -20,7 +21,6 @@ from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.formats.limits import Limits
 from dsetpack.spaces import Space
 
-Axes = Literal["NCHW", "NHWC"]
 LABEL_RULES = ("order", "hard", "one-based", "softmax", "probabilities", "renormalised", "centred", "uncentred")
 """The values of ``labels=`` that are not the name of a file of labels."""
 
@@ -76,6 +76,7 @@ class Found:
         sources: images, bases or codes as stored, any real dtype, [N, ...].
         where: the file and the field that the sources come from, for messages.
         files: all files that were read.
+        axes: the order of the axes of the sources, if the layout fixes it.
         labels: class numbers or names [N], one-hot integers or floats [N, classes].
         labels_where: the file and the field that the labels come from, for messages.
         labels_hint: where labels would be in this layout, for the message that asks for them.
@@ -101,6 +102,7 @@ class Found:
     sources: Tensor
     where: str
     files: tuple[Path, ...]
+    axes: Axes | None = None
     labels: Tensor | NDArray[Any] | None = None
     labels_where: str = "labels"
     labels_hint: str = ""

@@ -52,8 +52,11 @@ class FolderLayout(Layout):
             raise FormatError(f"{path}: a folder of images expected")
         own = _listed(path, given.limits) if (path / LABELS_FILE).is_file() else _sorted(path, given.split)
         return Found(
-            sources=torch.from_numpy(stacked(own.pop("images"), limits=given.limits)),
+            sources=torch.from_numpy(
+                stacked(own.pop("images"), limits=given.limits, drop_alpha=given.drop_alpha),
+            ),
             where=f"{path.name}: images",
+            axes="NCHW",
             space=Raw(),
             card=_card(path / CARD_FILE, given.limits),
             **own,

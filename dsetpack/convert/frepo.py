@@ -6,11 +6,13 @@ import math
 from pathlib import Path
 from typing import Any, ClassVar
 
+from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import as_tensor, tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
 from dsetpack.files.arrays import headers, load_arrays, names_in
+from dsetpack.formats.axes import Axes, seen
 from dsetpack.formats.errors import DsetpackError, FormatError, at
 from dsetpack.formats.limits import Limits
 
@@ -69,7 +71,8 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
             "protocol": "frepo",
         }
     return Found(
-        sources=images.movedim(3, 1) if learned else images,
+        sources=images,
+        axes=(given.axes or _usual(images)) if learned else None,
         where=f"{path.name}: {image}",
         files=(path,),
         labels=labels,
@@ -78,6 +81,11 @@ def _found(path: Path, image: str, label: str, given: Given) -> Found:
         space_hint="FRePo and RFAD whiten color images (zca-frepo) and normalise MNIST and Fashion-MNIST.",
         **own,
     )
+
+
+def _usual(images: Tensor) -> Axes | None:
+    """Flax's order of axes, unless the shape shows another."""
+    return None if seen(images.shape) == "NCHW" else "NHWC"
 
 
 def _names(path: Path, limits: Limits) -> tuple[str, str] | None:

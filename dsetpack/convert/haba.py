@@ -66,6 +66,7 @@ class HabaLayout(Layout):
             sources=bases,
             where=where,
             files=(bases_file, bank_file),
+            axes="NCHW",
             by_order=True,
             space_hint="HaBa's scripts whiten: zca-kornia.",
             kind="haba",

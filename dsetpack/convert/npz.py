@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from torch import Tensor
 from typing_extensions import override
 
 from dsetpack.convert._files import as_tensor, numpy_labels, tensors_of
@@ -19,8 +18,8 @@ from dsetpack.formats.errors import at
 class NpzLayout(Layout):
     """Images [N, H, W], [N, C, H, W] or [N, H, W, C] and hard or soft labels, under usual names.
 
-    Names may have a split, such as ``x_train`` and ``y_train``, or ``test_images`` and ``test_labels``. Channels are
-    last if the last axis has length 1 or 3 and the second does not. ``classes`` may hold class names.
+    Names may have a split, such as ``x_train`` and ``y_train``, or ``test_images`` and ``test_labels``.
+    ``classes`` may hold class names.
     """
 
     recognised: ClassVar[str] = (
@@ -66,7 +65,7 @@ def found_in(path: Path, names: Usual, split: Split | None, files: tuple[Path, .
         with at(label or ""):
             labels = numpy_labels(arrays[label]) if label else None
     return Found(
-        sources=channels_first(images),
+        sources=images,
         where=f"{place}: {image}",
         files=files,
         labels=labels,
@@ -75,12 +74,6 @@ def found_in(path: Path, names: Usual, split: Split | None, files: tuple[Path, .
         classes=tuple(map(str, arrays[classes].reshape(-1).tolist())) if classes else None,
         split=split,
     )
-
-
-def channels_first(images: Tensor) -> Tensor:
-    """Convert [N, H, W, C] to [N, C, H, W], if the axes show that channels are last."""
-    last = images.ndim == 4 and images.shape[3] in (1, 3) and images.shape[1] not in (1, 3)
-    return images.movedim(3, 1) if last else images
 
 
 LAYOUT = NpzLayout()

@@ -10,7 +10,6 @@ from typing_extensions import override
 
 from dsetpack.convert._files import tensors_of
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment, refuse_factor
-from dsetpack.convert.npz import channels_first
 from dsetpack.files.limited import check_size
 from dsetpack.files.names import LABELS, usual
 from dsetpack.formats.card import Card
@@ -42,13 +41,14 @@ class SafetensorsLayout(Layout):
             card = _card(metadata)
             images, *labels = tensors_of(tensors, (image, label) if label else (image,))
         return Found(
-            sources=images if card else channels_first(images),
+            sources=images,
             where=f"{file.name}: {image}",
             files=(file,),
             labels=labels[0] if labels else None,
             labels_where=f"{file.name}: {label}",
             labels_hint=f"no tensor {', '.join(LABELS)}",
             split=split,
+            axes="NCHW" if card else None,
             card=card,
             tensors=tensors,
         )

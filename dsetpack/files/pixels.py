@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from dsetpack.formats.alpha import PictureAlpha
 from dsetpack.formats.errors import FormatError, LimitError
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
@@ -19,19 +20,24 @@ from dsetpack.formats.model import printable
 Mode = Literal["L", "RGB"]
 
 
-def stacked(files: Sequence[Path], mode: Mode | None = None, limits: Limits | None = None) -> NDArray[np.uint8]:
+def stacked(
+    files: Sequence[Path], mode: Mode | None = None, limits: Limits | None = None, *, drop_alpha: bool = False
+) -> NDArray[np.uint8]:
     """Read the pixels of image files into one array, uint8 [N, C, H, W].
 
     Args:
         files: the files, at least one.
         mode: grey or colour; None for grey if all images are grey, and for colour otherwise.
         limits: how many bytes the images may take as floats; None for no limit.
+        drop_alpha: drop alpha channels that are not opaque, too; the colours under them are kept.
 
     Raises:
         FormatError: if a file is not an image, is damaged, has more than 8 bits per channel, or differs in size from
             the first.
+        FormatError: if a pixel is transparent, unless ``drop_alpha`` is set.
         LimitError: if the images are larger than ``limits.total``.
     """
+    alpha = PictureAlpha(drop_alpha)
     mode = mode or ("L" if all(_look(file)[1] for file in files) else "RGB")
     (width, height), _ = _look(files[0])
     channels = 1 if mode == "L" else 3
@@ -45,7 +51,9 @@ def stacked(files: Sequence[Path], mode: Mode | None = None, limits: Limits | No
                     f"{file} is {image.height}×{image.width} and {files[0].name} is {height}×{width} (height×width): "
                     "all images must have one size; resize them first"
                 )
+            alpha.check(image, file)
             pixels[place] = _pixels(image, mode)
+    alpha.say()
     return pixels
 
 

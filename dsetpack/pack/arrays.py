@@ -13,14 +13,18 @@ from torch import Tensor
 from dsetpack.decoders import decoder
 from dsetpack.files.classes import places
 from dsetpack.files.labels import LabelArray, count_classes, read_labels, span
+from dsetpack.formats.axes import Axes, channels_last
 from dsetpack.formats.card import Card, Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.images import ImagesConfig
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, as_space
+from dsetpack.spaces.ranges import check_range
 
-LOWEST, HIGHEST = -2.0, 3.0
-"""The range of learned raw images: somewhat outside [0, 1] is allowed, but not beyond these values."""
+DTYPES = (
+    "uint8 or floats expected: cast 0..255 to uint8, or make floats in [0, 1] by dividing by the largest possible value"
+)
+"""What dtypes images may have, and what to do with others, for messages."""
 
 
 def images_contents(
@@ -29,22 +33,29 @@ def images_contents(
     *,
     classes: Sequence[str] | int | None,
     space: Space | None,
+    axes: Axes | None,
     title: str = "images",
     **card: Any,
 ) -> tuple[Card, Part, Space]:
     """Make the card, part and space of a pack of kind ``images``; see ``Pack.from_arrays``."""
     pixel_space = Raw() if space is None else as_space(space)
-    x = as_images(_copy(images))
+    copied = _copy(images)
+    x = as_images(channels_first(copied, axes)).contiguous()
     y, names = as_labels(labels, classes)
     y = y.to(x.device)
     if len(x) != len(y):
         raise FormatError(f"{len(x)} images and {len(y)} labels")
-    if x.shape[3] in (1, 3) and x.shape[1] > 4:
-        raise FormatError(f"images of shape {list(x.shape)} look like [N, H, W, C]; [N, C, H, W] expected")
     card.setdefault("labels", Labels(kind="soft" if y.ndim == 2 else "hard"))
     with at("card"):
         made = Card(title=title, classes=names, shape=_shape(x), space=pixel_space.model, **card)
-    _check_values(x, y, made)
+    _check_finite(x, y, made)
+    if copied.dtype != torch.uint8:
+        check_range(x, pixel_space, declared=space is not None)
+    elif not isinstance(pixel_space, Raw):
+        raise FormatError(
+            f"uint8 images are raw pixels, not {made.space.kind} ones; leave out space=, or pass "
+            "space.apply(torch.as_tensor(images) / 255)"
+        )
     config = ImagesConfig()
     part = Part("images", config, decoder("images", config, made.shape, len(names)), x, y)
     return made, part, pixel_space
@@ -62,6 +73,19 @@ def class_names(classes: Sequence[str] | int) -> tuple[str, ...]:
     return names
 
 
+def channels_first(images: Tensor, axes: Axes | None = None) -> Tensor:
+    """View images as [N, C, H, W] if their channels are last; ``dsetpack.formats.axes`` decides it.
+
+    Args:
+        images: any number of axes; only four have channels that could be last.
+        axes: the order as the user declares it; by default the shape decides.
+
+    Raises:
+        FormatError: if both orders could be meant.
+    """
+    return images.movedim(3, 1) if channels_last(images.shape, axes) else images
+
+
 def as_images(images: NDArray[Any] | Tensor) -> Tensor:
     """Convert images to float32 [N, C, H, W]; uint8 is multiplied by float32(1/255), so it can be stored exactly.
 
@@ -76,7 +100,7 @@ def as_images(images: NDArray[Any] | Tensor) -> Tensor:
     if x.dtype == torch.uint8:
         return x.float() * float(np.float32(1 / 255))
     if not x.is_floating_point():
-        raise FormatError(f"images of dtype {x.dtype}; uint8 or floats expected")
+        raise FormatError(f"images of dtype {x.dtype}; {DTYPES}")
     return x.float()
 
 
@@ -142,7 +166,7 @@ def _copy(images: ArrayLike | Tensor) -> Tensor:
         return images.detach().clone()
     x = np.asarray(images)
     if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise FormatError(f"images of dtype {x.dtype}; uint8 or floats expected")
+        raise FormatError(f"images of dtype {x.dtype}; {DTYPES}")
     return torch.from_numpy(x.astype(np.uint8 if x.dtype == np.uint8 else np.float32, order="C"))
 
 
@@ -151,13 +175,7 @@ def _shape(x: Tensor) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _check_values(x: Tensor, y: Tensor, card: Card) -> None:
+def _check_finite(x: Tensor, y: Tensor, card: Card) -> None:
     for what, values in (("images", x), ("labels", y)):
         if card.finite and not bool(values.isfinite().all()):
             raise FormatError(f"{what} hold NaN or infinity; finite=False keeps them")
-    low, high = (value.item() for value in x.aminmax())
-    if card.space.kind == "raw" and (low < LOWEST or high > HIGHEST):
-        raise FormatError(
-            f"raw images range from {low:g} to {high:g}; [0, 1] expected: pass uint8, or divide by 255; "
-            "or pass space= if they are normalised"
-        )

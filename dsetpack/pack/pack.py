@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
@@ -120,18 +121,23 @@ class Pack(Dataset[Sample]):
         *,
         classes: Sequence[str] | int | None = None,
         space: Space | None = None,
+        axes: Axes | None = None,
         **card: Any,
     ) -> Pack:
         """Make a pack of plain images. The arrays are copied.
 
         Args:
-            images: uint8 in 0..255 or floats in the pack's space, [N, C, H, W] or [N, H, W]. Raw floats are in [0, 1];
-                learned ones may lie in [-2, 3].
+            images: uint8 in 0..255, which are raw, or floats in the pack's space: [N, C, H, W], [N, H, W, C] or
+                [N, H, W]. Floats that look like 0..255 are refused.
             labels: class numbers [N] or [N, 1], class names [N], one-hot integers [N, classes], or soft floats [N,
                 classes].
             classes: class names, or the number of classes; by default the names in ``labels``, sorted, or the number
                 of their columns, or that of the class numbers, which must then use all of 0, 1, 2, ...
-            space: the pixel space of float images, such as ``Normalized.fit(images)``; by default raw.
+            space: the pixel space of float images, such as ``Normalized.fit(images)``; by default raw, and then the
+                images must be in [0, 1], or at most 0.5 outside. Learned ones may have any values in a declared space,
+                ``Raw()`` included; a notice says an unusual range.
+            axes: the order of the axes, ``NCHW`` or ``NHWC``. By default the shape decides: a last axis of 1 to 4 that
+                is the shortest holds the channels, which a notice says; if both orders make sense, it is an error.
             **card: further fields of the card (``title``, ``recipe``, ...).
 
         Raises:
@@ -145,7 +151,7 @@ class Pack(Dataset[Sample]):
             >>> len(pack), pack.card.shape
             (4, (1, 28, 28))
         """
-        made, part, pixel_space = images_contents(images, labels, classes=classes, space=space, **card)
+        made, part, pixel_space = images_contents(images, labels, classes=classes, space=space, axes=axes, **card)
         return Pack(made, [part], pixel_space)
 
     @staticmethod

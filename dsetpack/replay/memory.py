@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.notices import notice
 from dsetpack.formats.presets import PRESETS, Preset
@@ -197,11 +198,13 @@ class ReplayMemory:
         labels: ArrayLike | Tensor,
         task: Task | None = None,
         space: Space | None = None,
+        *,
+        axes: Axes | None = None,
     ) -> None:
         """Add images as one task; the first images of each class are kept the longest.
 
         Args:
-            images, labels, space: as for ``Pack.from_arrays``.
+            images, labels, space, axes: as for ``Pack.from_arrays``.
             task: as for ``add``.
 
         Raises:
@@ -211,7 +214,7 @@ class ReplayMemory:
         known = self._known_classes()
         if known is None:
             raise FormatError("which classes will there be in all tasks? Pass ReplayMemory(..., classes=10), or names")
-        self._append(Pack.from_arrays(images, labels, classes=known, space=space), self._free_name(task))
+        self._append(Pack.from_arrays(images, labels, classes=known, space=space, axes=axes), self._free_name(task))
 
     def extend(self, codes: ArrayLike | Tensor, labels: ArrayLike | Tensor, task: Task | None = None) -> None:
         """Add a task as sources alone, for the decoders that the memory has (KFS with frozen decoders).
@@ -435,7 +438,7 @@ class ReplayMemory:
         Raises:
             FormatError: if it does not.
         """
-        blank = Pack.from_arrays(torch.zeros(1, *data.shape), [0], classes=data.classes)
+        blank = Pack.from_arrays(torch.zeros(1, *data.shape), [0], classes=data.classes, axes="NCHW")
         if (least := len(blank.to_bytes(self._encoding))) > self._budget:
             raise FormatError(
                 f"a budget of {self._budget:,} bytes does not hold a file, which takes at least {least:,}"

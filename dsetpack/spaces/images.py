@@ -38,7 +38,8 @@ def raw_batches(x: Tensor) -> Iterator[Tensor]:
         low, high = (v.item() for v in batch.aminmax())
         if not (low >= 0 and high <= 1):
             raise FormatError(
-                f"raw images range from {low:g} to {high:g}; expected [0, 1]: pass the images before normalisation"
+                f"raw images range from {low:g} to {high:g}; expected [0, 1]: pass images before normalisation, and "
+                "pixels in 0..255 as uint8"
             )
         yield batch.to(device)
 

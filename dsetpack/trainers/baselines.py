@@ -44,7 +44,9 @@ def random_pack(data: ImageData, per_class: int, seed: int, space: Space | None 
     """Make a pack of kind ``images`` of random real images; without ``space`` they are raw, stored as 8-bit pixels."""
     chosen = data.take(data.draw(per_class, derive(seed, "random images")))
     images = chosen.images if space is None else space.apply(chosen.raw())
-    return Pack.from_arrays(images, chosen.labels, classes=data.classes, space=space, title="random real images")
+    return Pack.from_arrays(
+        images, chosen.labels, classes=data.classes, space=space, axes="NCHW", title="random real images"
+    )
 
 
 def stored_bytes(data: ImageData, per_class: int, seed: int = 0) -> int:

@@ -226,7 +226,9 @@ class _Bench:
             return hard
         x, _ = hard.decode(range(len(hard)))
         labels = soft_labels(self._teacher(seed), x.to(self.device), self.pack.card.labels.centred)
-        return Pack.from_arrays(x, labels.cpu(), classes=self.real.classes, space=hard.space, title=hard.card.title)
+        return Pack.from_arrays(
+            x, labels.cpu(), classes=self.real.classes, space=hard.space, axes="NCHW", title=hard.card.title
+        )
 
     def _real(self, seed: int) -> float:
         """The accuracy of ``real-hard``, measured if it is missing."""

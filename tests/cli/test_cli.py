@@ -8,7 +8,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
+from dsetpack import FormatError, Pack, Zca
+from dsetpack.cli import main
 from dsetpack.trainers import progress
 from tests.support import release_layouts
 from tests.support.command_line import run
@@ -106,3 +109,31 @@ def test_a_command_without_a_terminal_says_that_it_is_alive_and_what_it_does(tmp
     quiet = subprocess.run(command, capture_output=True, text=True, check=False, env=environment(RANK="1"))
     assert "there already" in quiet.stderr
     assert quiet.stderr.count("\n") == 1
+
+
+def with_data() -> list[str]:
+    """The commands that read real data."""
+    return [
+        name
+        for name in main.list_commands(None)
+        if {"data", "root"} <= {one.name for one in main.get_command(None, name).params}
+    ]
+
+
+@pytest.mark.parametrize("command", with_data())
+def test_every_command_that_reads_data_can_say_how_arrays_are_read(command, tmp_path, monkeypatch):
+    x, y = np.random.default_rng(0).integers(0, 256, (8, 3, 9, 3), dtype=np.uint8), np.arange(8) % 2
+    data = tmp_path / "mine.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x, y_test=y)
+    pack, refit = tmp_path / "x.dpk", Zca.fit(torch.rand(20, 3, 9, 3), storage="refit")
+    Pack.from_arrays(torch.zeros(8, 3, 9, 3), y, space=refit, axes="NCHW").save(pack)
+    own = {"distill": ["--out", tmp_path / "y.dpk"], "unpack": [pack, tmp_path / "folder"]}
+    arguments = [command, *own.get(command, [pack]), "--data", data]
+    assert "can be NCHW (3 channels" in run(*arguments, expect=1)
+    monkeypatch.setattr("dsetpack.trainers.data.load", stopped)
+    told = run(*arguments, "--axes", "NHWC", "--drop-alpha", expect=1)
+    assert "error: read with {'axes': 'NHWC', 'drop_alpha': True}" in told
+
+
+def stopped(*_place, **how):
+    raise FormatError(f"read with {how}")

@@ -137,6 +137,26 @@ def test_texts_of_the_card(tmp_path):
     assert dsetpack.open(out).card.description == card.description
 
 
+def test_decisions_are_notes_and_options_decide_otherwise(tmp_path):
+    x, path = np.random.default_rng(0).integers(0, 256, (10, 8, 9, 4), dtype=np.uint8), tmp_path / "x.npz"
+    np.savez(path, images=x, labels=np.arange(10))
+    told = run("convert", path, "-o", tmp_path / "x.dpk")
+    assert "note: images of shape [10, 8, 9, 4] are read as NHWC: 4 channels, height×width 8×9;" in told
+    assert "note: all 4 channels are kept; if the last is alpha, drop_alpha=True (--drop-alpha) drops it" in told
+    assert dsetpack.open(tmp_path / "x.dpk").card.shape == (4, 8, 9)
+    told = run("convert", path, "-o", tmp_path / "x.dpk", "--axes", "nhwc", "--drop-alpha")
+    assert "note:" not in told
+    card = dsetpack.open(tmp_path / "x.dpk").card
+    assert card.shape == (3, 8, 9)
+    assert card.provenance.settings["converted"]["declared"] == {"axes": "NHWC", "drop_alpha": True}
+    np.savez(path, images=x[:, :3, :, :3], labels=np.arange(10))
+    assert "can be NCHW (3 channels" in run("convert", path, "-o", tmp_path / "y.dpk", expect=1)
+    assert not (tmp_path / "y.dpk").exists()
+    np.savez(path, images=x[..., :3] / 20 - 6, labels=np.arange(10))
+    told = run("convert", path, "-o", tmp_path / "x.dpk", "--space", "raw", "--axes", "NHWC")
+    assert "note: values from -6 to 6.75 are kept as raw; raw pixels of real images are in [0, 1]" in told
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from dsetpack import Normalized, NormalizedSpace, Raw
+from dsetpack import Normalized, NormalizedSpace
 from dsetpack.convert import convert, detect
 from dsetpack.formats import DsetpackError, FormatError, Limits
 from tests.support import release_layouts as made
@@ -81,6 +81,11 @@ def test_what_nobody_said_is_asked_for(tmp_path):
         (X.to(torch.complex64), Y, ["pair.pt: images", "complex"]),
         ("x", Y, ["pair.pt: images", "str"]),
         (X[:, :2], Y, ["pair.pt: images", "2 channels"]),
+        (X.int(), Y, ["pair.pt: images", "int32", "cast 0..255 to uint8"]),
+        (X[:, :, :, :3], Y, ["pair.pt: images", "NCHW (3 channels", "NHWC (3 channels", "--axes"]),
+        ((X * 9 + 99).clamp(0, 255), Y, ["pair.pt: images", "pixels in 0..255", "divide them by 255"]),
+        (SPACE.apply((X * 9 + 99).clamp(0, 255)), Y, ["pair.pt: images", "pixels in 0..255", "divide them by 255"]),
+        (X.byte(), Y, ["pair.pt: images", "8-bit values are raw, not normalized", "leave out"]),
     ],
 )
 def test_images_and_labels_that_are_none(tmp_path, images, labels, words):
@@ -96,7 +101,6 @@ def test_options_that_do_not_fit_the_source(tmp_path):
     refused(tmp_path, "class numbers already", labels="softmax", lr=1.0)
     refused(tmp_path, "labels up to 4 for 3 classes", classes=3, lr=1.0)
     refused(tmp_path, "lr", lr=-1.0)
-    refused(tmp_path, "not raw pixels", space=Raw(), lr=1.0)
     refused(tmp_path, "no layout 'mta'", "idc", layout="mta")
     refused(tmp_path, "nothing.npy", "no such file", labels=tmp_path / "nothing.npy", lr=1.0)
     refused(tmp_path, "sometimes", "uncentred", labels="sometimes", lr=1.0)
@@ -104,6 +108,9 @@ def test_options_that_do_not_fit_the_source(tmp_path):
     made.idc(tmp_path / "idc")
     refused(tmp_path / "idc", "data.pt: images", "raw", "not normalized", factor=2)
     refused(tmp_path / "idc", "factor 7", factor=7, space=None)
+    made.haba(tmp_path / "haba")
+    refused(tmp_path / "haba", "images are NCHW, not NHWC", "leave out", axes="NHWC", classes=5, lr=1.0)
+    refused(tmp_path / "haba", "no alpha channel", "leave out", drop_alpha=True, classes=5, lr=1.0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FormatError, match="in no layout known here.*haba: a folder with"):
         detect(tmp_path / "empty")

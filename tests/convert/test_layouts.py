@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 
@@ -15,6 +16,7 @@ from PIL import Image
 import dsetpack
 from dsetpack import Normalized, NormalizedSpace, Raw, Zca
 from dsetpack.convert import PUBLISHED, convert, detect, layout_names, layout_of, published
+from dsetpack.formats import FormatError
 from dsetpack.formats.notices import Notice
 from dsetpack.trainers.data import load
 from dsetpack.unpack import form_names
@@ -170,6 +172,133 @@ def test_plain_arrays(tmp_path, suffix):
     assert (pack.card.space.kind, pack.card.recipe) == ("raw", None)
     assert pack.card.classes == (("a", "b", "c") if suffix == ".npz" else ("0", "1", "2"))
     assert convert(path, lr=0.5, split="train" if suffix == ".npz" else None).card.recipe.lr == 0.5
+
+
+def write_images(path, images, labels):
+    """Write images and labels into a file of the layout that its name shows."""
+    if path.suffix == ".npz":
+        names = ("image", "label") if path.stem == "frepo" else ("x_train", "y_train")
+        np.savez(path, **dict(zip(names, (images.numpy(), labels.numpy()), strict=True)))
+    elif path.suffix == ".safetensors":
+        safetensors.torch.save_file({"images": images.contiguous(), "labels": labels}, path)
+    elif path.name == "data.pt":
+        torch.save([images, labels], path)
+    elif path.name == "images.pt":
+        torch.save(images, path)
+        torch.save(labels, path.with_name("labels.pt"))
+    else:
+        torch.save({"images": images, "labels": labels}, path)
+
+
+SOURCES = {
+    "mine.pt": {},
+    "mine.npz": {},
+    "mine.safetensors": {},
+    "frepo.npz": {},
+    "data.pt": {"factor": 2, "space": None},
+    "images.pt": {"layout": "ddranking", "lr": 0.1},
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_channels_may_be_last_in_every_layout_of_arrays(tmp_path, name):
+    path = tmp_path / name
+    source = tmp_path if name == "images.pt" else path
+    options = {"space": SPACE, **SOURCES[name]}
+    labels = torch.arange(10) % made.CLASSES
+    if name == "frepo.npz":
+        labels = made.centred(labels, made.CLASSES, 1.0)
+    first = made.noise(10, 3, 8, 6)
+    write_images(path, first, labels)
+    expected = convert(source, **options)
+    write_images(path, first.movedim(1, 3), labels)
+    silent = name == "frepo.npz"  # its own order
+    with contextlib.nullcontext() if silent else pytest.warns(Notice, match=r"\[10, 8, 6, 3\] are read as NHWC"):
+        pack = convert(source, **options)
+    assert torch.equal(pack.parts[0].sources, first)
+    assert torch.equal(pack.decode(range(10))[0], expected.decode(range(10))[0])
+    said = convert(source, axes="NHWC", **options)
+    assert torch.equal(said.parts[0].sources, first)
+    assert declared(said)["axes"] == "NHWC"
+    if not silent:
+        write_images(path, made.noise(10, 3, 6, 3), labels)
+        with pytest.raises(FormatError, match=r"\[10, 3, 6, 3\] can be NCHW .* or NHWC .* \(--axes\)"):
+            convert(source, **options)
+        assert convert(source, axes="NHWC", **options).parts[0].sources.shape[1:] == (3, 3, 6)
+
+
+def test_eight_bit_channels_last_in_a_torch_file(tmp_path):
+    x = torch.randint(0, 256, (10, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    torch.save({"images": x, "labels": torch.arange(10)}, tmp_path / "mine.pt")
+    with pytest.warns(Notice, match=r"\[10, 32, 32, 3\] are read as NHWC"):
+        pack = dsetpack.open(convert(tmp_path / "mine.pt").to_bytes())
+    assert pack.card.shape == (3, 32, 32)
+    assert torch.equal((pack.decode(range(10))[0] * 255).round().byte(), x.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_alpha_in_arrays_is_dropped_only_when_said(tmp_path, channels):
+    x = torch.randint(0, 256, (6, 9, 7, channels), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    path = tmp_path / "mine.npz"
+    for images in (x, x.movedim(3, 1)):
+        np.savez(path, images=images.numpy(), labels=np.arange(6) % 3)
+        with pytest.warns(Notice, match=rf"all {channels} channels are kept; .*\(--drop-alpha\)"):
+            kept = convert(path)
+        assert kept.card.shape == (channels, 9, 7)
+        dropped = convert(path, drop_alpha=True, axes="NHWC" if images is x else None)
+        assert torch.equal(dropped.parts[0].sources, kept.parts[0].sources[:, :-1])
+        assert declared(dropped)["drop_alpha"] is True
+    np.savez(path, images=made.noise(6, channels, 9, 7).numpy(), labels=np.arange(6) % 3)  # as codes may be
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        space = Normalized(NormalizedSpace(mean=(0.5,) * channels, std=(0.2,) * channels))
+        assert convert(path, space=space).card.shape == (channels, 9, 7)
+    np.savez(path, images=x[..., :1].numpy(), labels=np.arange(6) % 3)
+    assert convert(path, drop_alpha=True).card.shape == (1, 9, 7)  # there is none
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_in_image_files_is_dropped_only_when_said(tmp_path, mode):
+    rng, size = np.random.default_rng(0), len(Image.new(mode, (1, 1)).getbands())
+    pixels = rng.integers(0, 255, (4, 6, 5, size), dtype=np.uint8)
+    for number in range(4):
+        folder = tmp_path / str(number % 2)
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(pixels[number], mode).save(folder / f"{number}.png")
+    with pytest.raises(FormatError, match=rf"0\.png: transparent pixels \(mode {mode}\); .*\(--drop-alpha\)"):
+        convert(tmp_path)
+    pack = convert(tmp_path, drop_alpha=True)
+    colours = torch.from_numpy(pixels[[0, 2, 1, 3], ..., :-1]).permute(0, 3, 1, 2)
+    assert torch.equal((pack.parts[0].sources * 255).round().byte(), colours)
+    pixels[..., -1] = 255
+    for number in range(4):
+        Image.fromarray(pixels[number], mode).save(tmp_path / str(number % 2) / f"{number}.png")
+    with pytest.warns(Notice, match="opaque everywhere: 4"):
+        assert torch.equal(convert(tmp_path).parts[0].sources, pack.parts[0].sources)
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_raw_pixels_of_idc_may_have_any_range(tmp_path, factor):
+    x, y = made.idc(tmp_path)
+    x[0, 0, 0, :2] = torch.tensor([-25.8, 35.5])
+    torch.save([x, y], tmp_path / "data.pt")
+    with pytest.warns(Notice, match="values from -25.8 to 35.5 are kept as raw"):
+        pack = convert(tmp_path, factor=factor)
+    assert torch.equal(dsetpack.open(pack.to_bytes()).parts[0].sources, x)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".pt"])
+def test_the_remedy_for_pixels_in_0_to_255_works(tmp_path, suffix):
+    x, path = torch.randint(0, 81, (10, 3, 8, 8)).float(), tmp_path / f"mine{suffix}"
+    for space in (Raw(), SPACE):
+        for values in (x, x / 3, SPACE.apply(x)) if space is SPACE else (x, x / 3):
+            write_images(path, values, torch.arange(10))
+            with pytest.raises(FormatError, match="look like pixels in 0..255; .*divide them by 255"):
+                convert(path, space=space)
+        write_images(path, space.apply(x / 255), torch.arange(10))
+        assert convert(path, space=space).card.space.kind == space.model.kind
+    write_images(path, x.byte(), torch.arange(10))
+    assert torch.equal((convert(path).parts[0].sources * 255).round(), x)
 
 
 def test_a_folder_of_images(tmp_path):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
 import dsetpack
 from dsetpack import Pack
-from dsetpack.formats import FormatError, Reader
+from dsetpack.formats import Reader
 from dsetpack.formats.card import NormalizedSpace
-from dsetpack.spaces import Normalized
+from dsetpack.formats.errors import FormatError
+from dsetpack.formats.notices import Notice
+from dsetpack.spaces import Normalized, Raw
 from tests.support.small_packs import CLASSES, reopened
 
 
@@ -50,13 +54,53 @@ def test_hard_labels_are_any_integers_in_a_row_or_a_column(dtype):
         assert pack.card.classes == ("0", "1")
 
 
-def test_learned_images_may_leave_the_unit_interval_a_little():
-    images = torch.tensor([-2.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
-    assert torch.equal(Pack.from_arrays(images, [0, 1]).decode([0, 1])[0], images)
-    space = Normalized(NormalizedSpace(mean=(0.5,), std=(0.1,)))
-    assert Pack.from_arrays(images * 10, [0, 1], space=space).space is space
+SPACE = Normalized(NormalizedSpace(mean=(0.5,), std=(0.1,)))
+
+
+def test_learned_images_may_leave_the_unit_interval_if_their_space_is_declared():
+    images = torch.tensor([-25.8, 35.5]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    with pytest.raises(FormatError, match=r"from -25.8 to 35.5, and raw pixels are in \[0, 1\]; .* space=Raw\(\)"):
+        Pack.from_arrays(images, [0, 1])
+    with pytest.warns(Notice, match="from -25.8 to 35.5 are kept as raw"):
+        pack = Pack.from_arrays(images, [0, 1], space=Raw())
+    assert torch.equal(reopened(pack).decode([0, 1])[0], images)
+    with pytest.warns(Notice, match=r"as raw pixels from -2.08 to 4.05"):
+        assert Pack.from_arrays(images, [0, 1], space=SPACE).space is SPACE
+    slightly = torch.tensor([-0.4, 1.4]).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert torch.equal(Pack.from_arrays(slightly, [0, 1]).decode([0, 1])[0], slightly)
     holes = images * float("nan")
     assert Pack.from_arrays(holes, [0, 1], finite=False).decode([0])[0].isnan().all()
+
+
+def test_eight_bit_pixels_are_raw_in_every_space():
+    images = np.random.default_rng(0).integers(0, 256, (4, 1, 5, 5), dtype=np.uint8)
+    for given in (images, torch.from_numpy(images)):
+        with pytest.raises(FormatError, match=r"uint8 images are raw pixels, not normalized .* space.apply\(torch"):
+            Pack.from_arrays(given, [0, 1, 0, 1], space=SPACE)
+        assert Pack.from_arrays(given, [0, 1, 0, 1], space=Raw()).card.space.kind == "raw"
+    pack = Pack.from_arrays(SPACE.apply(torch.as_tensor(images) / 255), [0, 1, 0, 1], space=SPACE)
+    assert torch.allclose(pack.space.invert(pack.decode(range(4))[0]), torch.as_tensor(images) / 255)
+    for floats in (images.astype(float), images.astype(float)[:, :, 1:] / 3):
+        with pytest.raises(FormatError, match="look like pixels in 0..255; divide them by 255, then map"):
+            Pack.from_arrays(floats, [0, 1, 0, 1], space=SPACE)
+
+
+@pytest.mark.parametrize("as_given", [np.asarray, torch.from_numpy])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_channels_may_be_last(as_given, channels):
+    last = np.random.default_rng(0).integers(0, 256, (10, 32, 30, channels), dtype=np.uint8)
+    with pytest.warns(Notice, match=rf"read as NHWC: {channels} channel"):
+        pack = Pack.from_arrays(as_given(last), np.arange(10))
+    assert pack.card.shape == (channels, 32, 30)
+    first = np.ascontiguousarray(last.transpose(0, 3, 1, 2))
+    assert torch.equal(pack.decode(range(10))[0], Pack.from_arrays(first, np.arange(10)).decode(range(10))[0])
+    assert pack.to_bytes() == Pack.from_arrays(first, np.arange(10)).to_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert Pack.from_arrays(as_given(last), np.arange(10), axes="NHWC").card.shape == (channels, 32, 30)
+        assert Pack.from_arrays(as_given(last), np.arange(10), axes="NCHW").card.shape == (32, 30, channels)
 
 
 def test_soft_labels_keep_their_values():

@@ -37,8 +37,8 @@ FUTURE = {"native", "testing"}
 
 COUNTS = {
     "version": 1,
-    "formats": 42,
-    "files": 11, "order": 8, "decoders": 8, "spaces": 6, "cards": 7, "recipes": 4,
+    "formats": 44,
+    "files": 11, "order": 8, "decoders": 8, "spaces": 7, "cards": 7, "recipes": 4,
     "loading": 7,
     "training": 4,
     "pack": 9,

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import dsetpack
-from dsetpack import FormatError, Pack, Part
+from dsetpack import FormatError, Normalized, NormalizedSpace, Pack, Part
+from dsetpack.formats.notices import Notice
 from dsetpack.replay import ReplayMemory
 from tests.support.paths import KFS
 from tests.support.replay_packs import SHAPE, arrays, generator, haba, kfs, many, memory_of, soft, state
@@ -283,6 +284,28 @@ def test_a_removed_task_is_gone_with_the_decoders_that_it_alone_used(tmp_path):
     with pytest.raises(FormatError, match="the memory is empty"):
         memory.remove("task 3")
     memory.add_arrays(*arrays([3], 1))  # it still knows its classes
+
+
+def test_arrays_are_read_as_from_arrays_reads_them():
+    x, y = np.random.default_rng(0).integers(0, 256, (4, 16, 15, 3), dtype=np.uint8), [0, 1, 2, 3]
+    space = Normalized(NormalizedSpace(mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)))
+    memory = ReplayMemory("200 kB", classes=4, space=space, encoding="exact")
+    with pytest.warns(Notice, match="read as NHWC"):
+        memory.add_arrays(x, y)
+    memory.add_arrays(x, y, axes="NHWC")
+    assert memory.pack.card.shape == (3, 16, 15)
+    images = memory.pack.space.invert(memory.pack.decode(range(8))[0])
+    assert torch.allclose(images, torch.from_numpy(x).permute(0, 3, 1, 2).repeat(2, 1, 1, 1) / 255, atol=1e-6)
+    for given, options, message in (
+        (x[:, :3, :, :], {}, r"can be NCHW .* or NHWC .*axes='NHWC'"),
+        (x, {"space": space, "axes": "NHWC"}, "uint8 images are raw pixels, not normalized"),
+        (x.astype(float), {"axes": "NHWC"}, "divide them by 255"),
+        (x.astype(float), {"axes": "NHWC", "space": space}, "divide them by 255"),
+        (x / 127.5 - 1, {"axes": "NHWC"}, "pass the space"),
+    ):
+        with pytest.raises(FormatError, match=message):
+            memory.add_arrays(given, y, **options)
+    assert len(memory) == 8
 
 
 def test_keep_images_counts_decoded_ones():

@@ -11,7 +11,7 @@ from dsetpack.files.cifar import NAMES, Version, version_in, versions
 from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data import mosaics
-from dsetpack.trainers.data.npz import read_npz
+from dsetpack.trainers.data.npz import read_known
 from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays, places, searched
 
 
@@ -28,7 +28,7 @@ class CifarReader(DataReader):
         if root is None:
             raise FormatError(f"{name} needs its files: give the folder that holds {forms}, {also} as --root")
         if (npz := root / f"{name}.npz").is_file():
-            return read_npz(npz, split, name)
+            return read_known(npz, split, name)
         folders = places(root, ("", name, name.upper()), ("", *(one.folder for one in known)))
         for folder in folders:
             for version in known:
@@ -52,7 +52,7 @@ class CifarReader(DataReader):
 
 def _read(version: Version, folder: Path, split: Split) -> ImageData:
     found = version.read(folder, split, REAL)
-    return from_arrays(found.images, found.labels, version.name, found.classes)
+    return from_arrays(found.images, found.labels, version.name, found.classes, axes="NCHW")
 
 
 READERS = (CifarReader(),)

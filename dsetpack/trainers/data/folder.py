@@ -16,6 +16,7 @@ from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 class FolderReader(DataReader):
     """Reads sub-folders as classes, numbered ones by number, and files in sorted order. Grey images have 1 channel."""
 
+    takes: ClassVar[tuple[str, ...]] = ("drop_alpha",)
     last: ClassVar[bool] = True
 
     @override
@@ -23,9 +24,10 @@ class FolderReader(DataReader):
         return path.is_dir() and any(child.is_dir() for child in path.iterdir())
 
     @override
-    def read(self, path: Path, split: Split) -> ImageData:
+    def read(self, path: Path, split: Split, *, drop_alpha: bool = False) -> ImageData:
         found = read_folder(path, split)
-        return from_arrays(stacked(found.files), found.labels, path.name, found.classes)
+        images = stacked(found.files, drop_alpha=drop_alpha)
+        return from_arrays(images, found.labels, path.name, found.classes, axes="NCHW")
 
 
 READERS = (FolderReader(),)

@@ -41,7 +41,7 @@ def read_mosaics(folder: Path, split: str) -> ImageData:
         raise FormatError(
             f"{folder}: {len(files)} mosaics {split}_*.webp hold {len(images)} images; {len(labels)} labels"
         )
-    return from_arrays(images, labels, "cifar10", CIFAR10)
+    return from_arrays(images, labels, "cifar10", CIFAR10, axes="NCHW")
 
 
 def _tiles(path: Path) -> NDArray[np.uint8]:

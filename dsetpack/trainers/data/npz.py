@@ -15,13 +15,22 @@ from typing_extensions import override
 from dsetpack.files.arrays import SUFFIX, load_arrays, names_in
 from dsetpack.files.names import images_in, labels_name, usual, usual_splits
 from dsetpack.files.splits import Split
+from dsetpack.formats.axes import Axes, seen
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays, used_classes
 
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-def read_npz(path: Path, split: Split, name: str | None = None, like: str | None = None) -> ImageData:
+def read_npz(
+    path: Path,
+    split: Split,
+    name: str | None = None,
+    like: str | None = None,
+    *,
+    axes: Axes | None = None,
+    drop_alpha: bool = False,
+) -> ImageData:
     """Read one split of an ``.npz`` file, or of a folder of ``.npy`` files.
 
     Args:
@@ -30,13 +39,27 @@ def read_npz(path: Path, split: Split, name: str | None = None, like: str | None
         split: ``train`` or ``test``. Arrays whose names say no split are training images.
         name: the data's name; by default the file's.
         like: the name of images of any split; only those and their like are read.
+        axes, drop_alpha: as for ``from_arrays``.
 
     Raises:
-        FormatError: see ``arrays_of``.
+        FormatError: see ``arrays_of`` and ``from_arrays``.
     """
     images, labels, classes = arrays_of(path, split, like)
     known = classes or (CIFAR10 if path.stem == "cifar10" else _used(path, like))
-    return from_arrays(images, labels, name or path.resolve().stem, known)
+    return from_arrays(images, labels, name or path.resolve().stem, known, axes=axes, drop_alpha=drop_alpha)
+
+
+def read_known(path: Path, split: Split, name: str) -> ImageData:
+    """Read one split of an ``.npz`` file that holds a data set known by name.
+
+    Its axes are never asked for: no reading but the one that its shape shows fits such a data set.
+
+    Raises:
+        FormatError: see ``read_npz``.
+    """
+    images, labels, classes = arrays_of(path, split)
+    known = classes or (CIFAR10 if name == "cifar10" else _used(path, None))
+    return from_arrays(images, labels, name, known, axes=seen(images.shape))
 
 
 def arrays_of(
@@ -70,18 +93,21 @@ def _used(path: Path, like: str | None) -> tuple[str, ...]:
 class NpzReader(DataReader):
     """Reads any ``.npz`` file."""
 
+    takes: ClassVar[tuple[str, ...]] = ("axes", "drop_alpha")
+
     @override
     def accepts(self, path: Path) -> bool:
         return path.is_file() and path.suffix == ".npz"
 
     @override
-    def read(self, path: Path, split: Split) -> ImageData:
-        return read_npz(path, split)
+    def read(self, path: Path, split: Split, *, axes: Axes | None = None, drop_alpha: bool = False) -> ImageData:
+        return read_npz(path, split, axes=axes, drop_alpha=drop_alpha)
 
 
 class NpyReader(DataReader):
     """Reads a folder of ``.npy`` files, or an ``.npy`` file of images with those beside it that go with it."""
 
+    takes: ClassVar[tuple[str, ...]] = ("axes", "drop_alpha")
     last: ClassVar[bool] = True
 
     @override
@@ -89,10 +115,10 @@ class NpyReader(DataReader):
         return bool(images_in(names_in(path, REAL))) if path.is_dir() else path.suffix == SUFFIX
 
     @override
-    def read(self, path: Path, split: Split) -> ImageData:
+    def read(self, path: Path, split: Split, *, axes: Axes | None = None, drop_alpha: bool = False) -> ImageData:
         if path.is_dir():
-            return read_npz(path, split)
-        return read_npz(path.parent, split, path.stem, path.stem)
+            return read_npz(path, split, axes=axes, drop_alpha=drop_alpha)
+        return read_npz(path.parent, split, path.stem, path.stem, axes=axes, drop_alpha=drop_alpha)
 
 
 READERS = (NpzReader(), NpyReader())

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from dsetpack.files.splits import SPLITS, Split
+from dsetpack.formats.alpha import without_alpha
+from dsetpack.formats.axes import Axes, channels_last
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
-from dsetpack.pack.arrays import as_images, as_labels
+from dsetpack.pack.arrays import DTYPES, as_images, as_labels
 from dsetpack.spaces import data_digest
 
 Image = tuple[int, int, int]
@@ -60,7 +62,10 @@ class ImageData:
                 f"{self.name}: labels from {int(y.min())} to {int(y.max())}; there are {len(self.classes)} classes"
             )
         if x.is_floating_point() and not (float(x.min()) >= 0 and float(x.max()) <= 1):
-            raise FormatError(f"{self.name}: values range from {x.min():g} to {x.max():g}; expected [0, 1] without NaN")
+            raise FormatError(
+                f"{self.name}: values range from {x.min():g} to {x.max():g}; expected [0, 1] without NaN: pass images "
+                "before normalisation, and pixels in 0..255 as uint8"
+            )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -137,10 +142,12 @@ class DataReader(ABC):
 
     Attributes:
         names: the data sets that the reader knows by name.
+        takes: the declarations that ``read`` takes as keywords: ``axes``, ``drop_alpha``.
         last: whether the other readers are asked first, because it accepts paths that they know better.
     """
 
     names: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = ()
     last: ClassVar[bool] = False
 
     def load(self, name: str, root: Path | None, split: Split) -> ImageData:  # noqa: ARG002
@@ -161,12 +168,28 @@ class DataReader(ABC):
         """Read the data at a path that the reader accepts."""
 
 
-def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequence[str] | None = None) -> ImageData:
-    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, 1 or 3]; labels as below.
+def from_arrays(
+    images: np.ndarray,
+    labels: np.ndarray,
+    name: str,
+    classes: Sequence[str] | None = None,
+    *,
+    axes: Axes | None = None,
+    drop_alpha: bool = False,
+) -> ImageData:
+    """Make data of arrays: images uint8 or float [N, H, W], [N, C, H, W] or [N, H, W, C]; labels as below.
+
+    Args:
+        images, labels: as above.
+        name: the data's name.
+        classes: class names; by default numbers.
+        axes: ``NCHW`` or ``NHWC``; by default the shape decides, see ``dsetpack.formats.axes``.
+        drop_alpha: leave out the last of 2 or 4 channels.
 
     Raises:
         FormatError: if shapes or dtypes are not as described, or there are more images than labels or the reverse.
         FormatError: as for ``hard_labels``.
+        FormatError: if the images can be read in both orders of axes.
     """
     with at(name):
         y, known = hard_labels(labels, classes)
@@ -175,11 +198,13 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequ
     if images.dtype.kind == "f":
         images = images.astype(np.float32)
     if images.dtype not in (np.uint8, np.float32):
-        raise FormatError(f"{name}: images are {images.dtype}; expected uint8 or floats in [0, 1]")
+        raise FormatError(f"{name}: images are {images.dtype}; {DTYPES}")
     if images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in (1, 3) and images.shape[3] in (1, 3):
-        images = images.transpose(0, 3, 1, 2)
+    with at(name):
+        images = np.moveaxis(images, 3, 1) if channels_last(images.shape, axes) else images
+    if images.ndim == 4:
+        images = without_alpha(images, drop_alpha, pictures=images.dtype == np.uint8)
     return ImageData(torch.from_numpy(np.require(images, requirements=("C", "W"))), y, known, name)
 
 

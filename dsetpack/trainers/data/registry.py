@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from dsetpack.files.splits import Split
+from dsetpack.formats.axes import Axes
 from dsetpack.formats.by_name import by_name
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.progress import steps
@@ -30,7 +32,14 @@ def data_names() -> tuple[str, ...]:
     return tuple(sorted(name for reader in _readers() for name in reader.names))
 
 
-def load(name_or_path: str | Path, root: str | Path | None = None, split: str = "train") -> ImageData:
+def load(
+    name_or_path: str | Path,
+    root: str | Path | None = None,
+    split: str = "train",
+    *,
+    axes: Axes | None = None,
+    drop_alpha: bool = False,
+) -> ImageData:
     """Read real images.
 
     Args:
@@ -42,31 +51,43 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
             torchvision makes (``cifar-10-batches-py``, ``MNIST/raw``, ...); None for the environment variable
             ``DSETPACK_DATA``.
         split: ``train`` or ``test``.
+        axes: only for arrays: the order of their axes, ``NCHW`` or ``NHWC``; by default the shape decides.
+        drop_alpha: only for arrays and image files: drop the alpha channel (of arrays: the last of 2 or 4 channels).
 
     Raises:
         FormatError: if the name is unknown, files are missing, or files are not in the expected format. If files are
             missing, the message says which ones were looked for, and where.
+        FormatError: if arrays can be read in both orders of axes, if image files have transparent pixels that nobody
+            said to drop, or if ``axes`` or ``drop_alpha`` do not apply.
     """
     wanted = check_split(split)
+    said = {"axes": axes, "drop_alpha": drop_alpha or None}
     with steps(f"read {name_or_path}"):
-        return _read(name_or_path, root, wanted)
+        return _read(name_or_path, root, wanted, {name: value for name, value in said.items() if value is not None})
 
 
-def _read(name_or_path: str | Path, root: str | Path | None, wanted: Split) -> ImageData:
+def _read(name_or_path: str | Path, root: str | Path | None, wanted: Split, declared: Mapping[str, Any]) -> ImageData:
     named = {name: reader for reader in _readers() for name in reader.names}
     if str(name_or_path) in named:
         name = str(name_or_path)
+        _check_taken(declared, (), name)
         return named[name].load(name, _root(root), wanted)
     path = Path(name_or_path)
     if not path.exists():
         raise FormatError(_unknown(str(name_or_path), tuple(named)))
     for reader in _readers():
         if reader.accepts(path):
-            return reader.read(path, wanted)
+            _check_taken(declared, reader.takes, str(path))
+            return reader.read(path, wanted, **declared)
     raise FormatError(
         f"{path}: not a form of data known here; expected an .npz or .dpk file, a folder of .npy or IDX files, "
         "or a folder with one sub-folder of images per class"
     )
+
+
+def _check_taken(declared: Mapping[str, object], takes: Sequence[str], where: str) -> None:
+    if others := [name for name in declared if name not in takes]:
+        raise FormatError(f"{where}: {others[0]} does not apply to this form of data; leave it out")
 
 
 def _root(root: str | Path | None) -> Path | None:

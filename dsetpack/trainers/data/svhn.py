@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.files.splits import Split
+from dsetpack.formats.axes import seen
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.idx import DIGITS
 from dsetpack.trainers.data.matlab import read_matlab
@@ -35,7 +36,7 @@ class SvhnReader(DataReader):
             raise FormatError(f"{name} needs its files: give the folder that holds {FILES[split]} as --root")
         if (npz := root / f"{NAME}.npz").is_file():
             images, labels, _ = arrays_of(npz, split)
-            return from_arrays(images, _digits(labels, npz), name, DIGITS)
+            return from_arrays(images, _digits(labels, npz), name, DIGITS, axes=seen(images.shape))
         folders = places(root, ("", NAME, "SVHN"))
         for folder in folders:
             if (folder / FILES[split]).is_file():
@@ -61,7 +62,7 @@ def _read_mat(path: Path) -> ImageData:
     images, labels = found["X"], found["y"]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[2] != 3:
         raise FormatError(f"{path}: X is {images.dtype} {list(images.shape)}; expected uint8 [32, 32, 3, N]")
-    return from_arrays(images.transpose(3, 2, 0, 1), _digits(labels, path), NAME, DIGITS)
+    return from_arrays(images.transpose(3, 2, 0, 1), _digits(labels, path), NAME, DIGITS, axes="NCHW")
 
 
 def _digits(labels: NDArray[Any], path: Path) -> NDArray[np.int64]:

@@ -17,7 +17,7 @@ from dsetpack.files.folders import image_files
 from dsetpack.files.pixels import stacked
 from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError
-from dsetpack.trainers.data.npz import read_npz
+from dsetpack.trainers.data.npz import read_known
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, searched
 
 NAME, UNPACKED = "tiny-imagenet", "tiny-imagenet-200"
@@ -34,7 +34,7 @@ class TinyReader(DataReader):
         if root is None:
             raise FormatError(f"{name} needs its files: give the folder that holds {UNPACKED}/ as --root")
         if (npz := root / f"{NAME}.npz").is_file():
-            return read_npz(npz, split, name)
+            return read_known(npz, split, name)
         folders = (root, root / UNPACKED, root / NAME, root / NAME / UNPACKED)
         for folder in folders:
             if self.accepts(folder):
@@ -52,7 +52,7 @@ class TinyReader(DataReader):
         files = _train(path, wnids) if split == "train" else _val(path, wnids)
         labels = np.array([label for _, label in files])
         classes = [words.get(wnid, wnid) for wnid in wnids]
-        return from_arrays(stacked([file for file, _ in files], "RGB"), labels, NAME, classes)
+        return from_arrays(stacked([file for file, _ in files], "RGB"), labels, NAME, classes, axes="NCHW")
 
 
 def _train(path: Path, wnids: list[str]) -> list[tuple[Path, int]]:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.notices import Notice
 from dsetpack.trainers.data import load
 
 
@@ -69,3 +70,21 @@ def test_a_test_split_without_a_class_keeps_the_numbers_of_train(tmp_path, name)
     Image.fromarray(np.full((5, 6), 9, np.uint8)).save(tmp_path / name / "dog" / "b.png")
     data = load(tmp_path, split="test")
     assert (data.classes, data.labels.tolist()) == (("cat", "dog"), [1])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_dropped_when_said_or_when_it_says_nothing(tmp_path, mode):
+    channels = len(Image.new(mode, (1, 1)).getbands())
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 5, 6, channels), dtype=np.uint8)
+    for number, name in enumerate(("cat", "dog")):
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels[number], mode).save(tmp_path / name / "a.png")
+    with pytest.raises(FormatError, match=rf"a\.png: transparent pixels \(mode {mode}\); pass drop_alpha=True"):
+        load(tmp_path)
+    expected = pixels[..., :-1].transpose(0, 3, 1, 2)
+    assert np.array_equal(load(tmp_path, drop_alpha=True).images.numpy(), expected)
+    pixels[..., -1] = 255
+    for number, name in enumerate(("cat", "dog")):
+        Image.fromarray(pixels[number], mode).save(tmp_path / name / "a.png")
+    with pytest.warns(Notice, match="opaque everywhere: 2"):
+        assert np.array_equal(load(tmp_path).images.numpy(), expected)
