@@ -7,9 +7,9 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent
 FOLDERS = (
     "cards", "cli", "convert", "data", "decoders", "formats", "formats/encodings", "formats/kinds", "integrations",
-    "loading", "onnx", "onnx/kinds", "order", "pack", "preview", "replay", "spaces", "trainers", "trainers/data",
-    "trainers/data/corruptions", "trainers/networks", "trainers/objectives", "trainers/parameterizations",
-    "trainers/recipes", "trainers/recipes/methods", "training", "unpack",
+    "labelled", "loading", "onnx", "onnx/kinds", "order", "pack", "preview", "replay", "spaces", "trainers",
+    "trainers/data", "trainers/data/corruptions", "trainers/networks", "trainers/objectives",
+    "trainers/parameterizations", "trainers/recipes", "trainers/recipes/methods", "training", "unpack",
 )  # fmt: skip
 """Every folder of ``dsetpack/``. Without this list, setuptools builds what it finds and does not mention the rest."""
 

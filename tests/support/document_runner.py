@@ -62,8 +62,8 @@ def prepare(folder: Path) -> None:
     x, y = np.random.default_rng(0).integers(0, 256, (40, 28, 28), dtype=np.uint8), np.arange(40) % 2
     np.savez(folder / "my.npz", x_train=x, y_train=y, x_test=x[:10], y_test=y[:10])
     release_layouts.haba(folder / "haba_run")
-    release_layouts.dc(folder / "res_DSA_CIFAR10_ConvNet_10ipc.pt")
-    release_layouts.idc(folder / "results" / "cifar10" / "run_factor2" / "ipc10")
+    release_layouts.dc(folder / "res_DSA_CIFAR10_ConvNet_10ipc.pt", classes=10)
+    release_layouts.idc(folder / "results" / "cifar10" / "run_factor2" / "ipc10", classes=10)
 
 
 def run_page(page: Path, folder: Path, monkeypatch: Any) -> None:

@@ -50,11 +50,11 @@ def hallucinated(bases: Tensor, nets: nn.ModuleList) -> Tensor:
         return torch.cat([net(basis[None]) for basis in bases for net in nets])
 
 
-def dc(path: Path, experiments: int = 2, ipc: int = 2) -> list[tuple[Tensor, Tensor]]:
+def dc(path: Path, experiments: int = 2, ipc: int = 2, classes: int = CLASSES) -> list[tuple[Tensor, Tensor]]:
     """The result of DC, DSA and DM: the sets of all experiments, and accuracies by network as numpy numbers."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    y = torch.arange(CLASSES).repeat_interleave(ipc)
-    sets = [(noise(CLASSES * ipc, 3, SIDE, SIDE, seed=e), y) for e in range(experiments)]
+    y = torch.arange(classes).repeat_interleave(ipc)
+    sets = [(noise(classes * ipc, 3, SIDE, SIDE, seed=e), y) for e in range(experiments)]
     accuracies = {"ConvNet": [np.float64(0.1) * e for e in range(3)], "ResNet18": [np.float32(0.5), np.int64(3)]}
     torch.save({"data": [list(pair) for pair in sets], "accs_all_exps": accuracies}, path)
     return sets
@@ -68,9 +68,9 @@ def mtt(folder: Path, step: str = "best", ipc: int = 2) -> tuple[Tensor, Tensor]
     return x, y
 
 
-def idc(folder: Path, ipc: int = 2, side: int = SIDE) -> tuple[Tensor, Tensor]:
+def idc(folder: Path, ipc: int = 2, side: int = SIDE, classes: int = CLASSES) -> tuple[Tensor, Tensor]:
     folder.mkdir(parents=True, exist_ok=True)
-    x, y = noise(CLASSES * ipc, 3, side, side).div(4).add(0.5), torch.arange(CLASSES).repeat_interleave(ipc)
+    x, y = noise(classes * ipc, 3, side, side).div(4).add(0.5), torch.arange(classes).repeat_interleave(ipc)
     torch.save([x, y], folder / "data.pt")
     return x, y
 
