@@ -76,7 +76,7 @@ def _placed(own: tuple[str, ...], by_name: bool, given: Given) -> tuple[tuple[st
         return same
     count = usual if isinstance(usual, int) else len(usual)
     numbers = are_numbers(own) and all(first <= int(name) < first + count for name in own)
-    if isinstance(usual, tuple) and (numbers or set(own) <= set(usual)):
+    if numbers or (isinstance(usual, tuple) and set(own) <= set(usual)):
         return places(own, usual, first)
     if len(own) > count or (len(own) < count and not given.absent):
         raise FormatError(

@@ -141,6 +141,12 @@ def test_folders_of_a_known_data_set(tmp_path):
     assert named(convert(tmp_path / "numbers", dataset="fashion-mnist", absent=True))[9] == "Ankle boot"
 
 
+def test_numbered_folders_of_a_data_set_whose_names_are_not_known_here(tmp_path):
+    root = folder(tmp_path, [str(n) for n in range(100) if n != 42])
+    refused(root, "no image of class 42", dataset="cifar100", space=None)
+    assert named(convert(root, dataset="cifar100", absent=True))[98] == "99"
+
+
 def test_own_names_of_a_known_data_set_are_kept(tmp_path):
     own = [f"n{number:02}" for number in range(10)]
     root = folder(tmp_path, own)
