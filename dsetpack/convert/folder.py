@@ -23,7 +23,7 @@ from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.formats.notices import notice
 from dsetpack.spaces import Raw
-from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
+from dsetpack.unpack.base import CARD_FILE, LABEL_CLASS, LABELS_FILE
 
 _RDED = re.compile(r"class\d{5}_id\d{5}\.jpg")
 
@@ -117,7 +117,7 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         "files": (listing, *images),
         "labels": labels,
         "labels_where": f"{LABELS_FILE}: labels",
-        "classes": None if hard else tuple(header[1:]),
+        "classes": None if hard else tuple("label" if name == LABEL_CLASS else name for name in header[1:]),
     }
 
 

@@ -29,6 +29,8 @@ CARD = "dsetpack.card"
 HALF_STEP = 0.5 / 255
 """Up to this distance from [0, 1], a value becomes 0 or 255 by rounding alone."""
 CARD_FILE, LABELS_FILE = "card.json", "labels.csv"
+LABEL_CLASS = "label "
+"""The column of probabilities of a class called ``label``, because a column ``label`` holds class numbers."""
 BATCH = 256
 
 

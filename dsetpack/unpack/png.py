@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from dsetpack.pack.pack import Pack
-from dsetpack.unpack.base import CARD_FILE, LABELS_FILE, labels, pictures, unpacked_card
+from dsetpack.unpack.base import CARD_FILE, LABEL_CLASS, LABELS_FILE, labels, pictures, unpacked_card
 
 
 def write(pack: Pack, folder: Path) -> None:
@@ -32,7 +32,7 @@ def _rows(pack: Pack, names: list[str]) -> list[list[str]]:
         rows = [[name, str(label), classes[label]] for name, label in zip(names, found.tolist(), strict=True)]
         return [["file", "label", "class"], *rows]
     # A class named 'label' gets a space: a column 'label' would mean hard labels.
-    columns = ["file", *(f"{name} " if name == "label" else name for name in classes)]
+    columns = ["file", *(LABEL_CLASS if name == "label" else name for name in classes)]
     return [columns, *([name, *map(str, row)] for name, row in zip(names, found, strict=True))]
 
 

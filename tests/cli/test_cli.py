@@ -83,7 +83,7 @@ def test_long_work_says_what_it_does_and_ends(name, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "display", lambda title: made.append(Recorder(title)) or made[-1])
     monkeypatch.chdir(tmp_path)
     release_layouts.mtt(tmp_path / "mtt")
-    x, y = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), dtype=np.uint8), np.arange(30) % 10
+    x, y = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), dtype=np.uint8), np.arange(30) % 5
     np.savez("real.npz", x_train=x, y_train=y, x_test=x, y_test=y)
     arguments, titles = COMMANDS[name]
     run(*arguments)

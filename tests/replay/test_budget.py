@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsetpack import FormatError, Pack
-from dsetpack.formats.encodings.zstd import ZstdFrame
+from dsetpack.formats.compression import Pipeline
 from dsetpack.formats.notices import Notice
 from dsetpack.replay import ReplayMemory
 from dsetpack.trainers.data import load
@@ -222,13 +222,13 @@ class Work:
 
     def __init__(self, monkeypatch):
         self.bytes = 0
-        encode = ZstdFrame.encode
+        encode = Pipeline.encode
 
-        def counting(codec, data):
+        def counting(pipeline, data, expected=None):
             self.bytes += len(data)
-            return encode(codec, data)
+            return encode(pipeline, data, expected)
 
-        monkeypatch.setattr(ZstdFrame, "encode", counting)
+        monkeypatch.setattr(Pipeline, "encode", counting)
 
     def of(self, act):
         self.bytes = 0
