@@ -143,13 +143,13 @@ def test_images_that_do_not_fit_the_method(objective, on, changes, shape, messag
     ("images", "labels", "message"),
     [
         (np.full((6, 8, 8), 0.5), np.arange(5) % 3, "6 images and 5 labels"),
-        (np.full((6, 8, 8), 0.5), np.arange(6) / 2, r"labels are float64 \[6\]; expected integers"),
-        (np.full((6, 8, 8), 0.5), np.arange(6) - 1, "labels from -1 to 4"),
+        (np.full((6, 8, 8), 0.5), np.arange(6) / 2, r"labels are float64 \[12\] with 0.5, no class number"),
+        (np.full((6, 8, 8), 0.5), np.arange(6) - 1, "class number -1 found; 0 or more expected"),
         (np.full((6, 8, 8), 1.5), np.arange(6) % 3, r"values range from 1.5 to 1.5; expected \[0, 1\]"),
         (np.full((6, 8, 8), np.nan), np.arange(6) % 3, r"expected \[0, 1\] without NaN"),
-        (np.full((6, 8, 8), "a"), np.arange(6) % 3, "images are <U1; expected uint8 or floats"),
-        (np.full((6, 8, 8), 0.5), np.arange(6) % 3 * 2, "no image of class 1 "),
-        (np.full((6, 8, 8), 0.5), np.full(6, 2), "no image of class 0 "),
+        (np.full((6, 8, 8), "a"), np.arange(6) % 3, "images are <U1; uint8 or floats expected"),
+        (np.full((6, 8, 8), 0.5), np.arange(6) % 3 * 2, "labels 0..4 and none is 1; if that class has no images, declare the classes"),
+        (np.full((6, 8, 8), 0.5), np.full(6, 2), "labels 2..2 and none is 0"),
     ],
 )
 def test_arrays_that_are_no_data(images, labels, message):
