@@ -10,6 +10,7 @@ decodes, and one record set per part describes what HDF5 tools read from the fil
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 from typing import Any
@@ -61,7 +62,7 @@ def croissant(found: Facts, *, url: str | None = None, published: datetime.date 
     """
     card = found.card
     return {
-        "@context": CONTEXT,
+        "@context": copy.deepcopy(CONTEXT),  # mlcroissant writes into the document that it reads
         "@type": "sc:Dataset",
         "conformsTo": VERSION,
         "name": text.line(card.title) or "untitled",

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from dsetpack.cards.facts import Facts, PartFacts
+from dsetpack.cards.text import line
 from dsetpack.formats.card import Card, Metric
 from dsetpack.preview.escape import text
 
@@ -18,6 +19,8 @@ ITEMS = 24
 def summary(facts: Facts) -> str:
     """Make the summary: the few facts that people ask for first."""
     card, made = facts.card, " + ".join(_product(part) for part in facts.parts)
+    if [part.kind for part in facts.parts] == ["images"]:
+        made = ""
     rows = {
         "File": f"<b>{facts.size:,}</b> bytes",
         "Images": f"<b>{f'{facts.images:,}' if facts.images else 'any number'}</b> <small>{text(made)}</small>",
@@ -33,8 +36,30 @@ def summary(facts: Facts) -> str:
 def _product(part: PartFacts) -> str:
     if not part.stored:
         return f"{part.sources:,} drawn by a {part.kind}" if part.sources else f"drawn by a {part.kind}"
+    if part.kind == "images":
+        return f"{part.sources:,} plain images"
     times = f" × {part.decoders:,} decoders" if part.decoders > 1 else ""
     return f"{part.sources:,} sources{times} ({part.kind})"
+
+
+def byline(facts: Facts) -> str:
+    """Make the line that says who made the set, where it comes from, and how it may be used."""
+    told = (facts.card.credit, facts.card.license, facts.address)
+    said = " · ".join(f"<span>{text(words)}</span>" for words in told if words)
+    return f'<p class="byline">{said}</p>' if said else ""
+
+
+def opening(facts: Facts) -> str:
+    """Make the lines that install dsetpack and open the pack."""
+    name = facts.name if facts.name.endswith(".dpk") else "FILE.dpk"
+    path = json.dumps(line(name), ensure_ascii=False)
+    drawn = "" if facts.images else ", per_class=10"
+    lines = (
+        "import dsetpack",
+        f'pack = dsetpack.open({path}, digest="{facts.digest}"{drawn})',
+        "x, y = pack.decode([0])",
+    )
+    return f"<pre>pip install dsetpack</pre>\n<pre>{'<br>'.join(map(text, lines))}</pre>"
 
 
 def results_table(card: Card) -> str:

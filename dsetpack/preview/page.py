@@ -15,37 +15,38 @@ from dsetpack.cards.facts import facts
 from dsetpack.formats.source import Readable
 from dsetpack.pack.opened import open_to_show
 from dsetpack.preview.bytes_bar import bar_and_table
-from dsetpack.preview.card import card_list, results_table, summary
+from dsetpack.preview.card import byline, card_list, opening, results_table, summary
 from dsetpack.preview.escape import paragraphs, text
-from dsetpack.preview.gallery import sections, view_rules
+from dsetpack.preview.gallery import rules, sections
 from dsetpack.preview.pictures import draw
 from dsetpack.version import __version__
 
-SOURCES, DECODERS = 40, 12
 
-
-def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> str:
+def page(where: Readable, rows: int | None = None, columns: int | None = None) -> str:
     """Make the page.
 
     Args:
         where: path, bytes, binary file object or fsspec URL of a pack; every byte of it is checked first.
-        sources, decoders: the largest numbers of sources and decoders; fewer are shown if pictures are large, and the
-            page says how many.
+        rows: the largest number of rows: classes of plain images, or sources; by default all.
+        columns: the largest number of images of a class, by default all, or of decoders, by default 12. If there are
+            too many pictures, they are stored with loss, then shrunk, and in the end fewer are shown; the page says so.
 
     Returns:
-        HTML, which takes some 100 kB to 6 MB in UTF-8. The same pack gives the same page.
+        HTML, which takes some 100 kB to 9 MB in UTF-8. The same file gives the same page.
 
     Raises:
         DsetpackError: if it is not a sound pack, or if its space cannot be inverted before it is fitted again.
         OSError: if it cannot be read.
     """
     told = facts(where)
-    shown = draw(open_to_show(where, told.digest), sources, decoders)
-    style, script = _file("page.css") + view_rules(shown.parts), _file("page.js")
+    shown = draw(open_to_show(where, told.digest), rows, columns)
+    style, script = _file("page.css") + rules(shown.parts), _file("page.js")
     return Template(_file("page.html")).substitute(
         title=text(told.card.title),
         description=paragraphs(told.card.description),
         summary=summary(told),
+        byline=byline(told),
+        opening=opening(told),
         gallery=sections(shown),
         bytes=bar_and_table(told),
         results=results_table(told.card),

@@ -19,9 +19,9 @@ from PIL import Image
 
 from dsetpack.preview.page import page
 from tests.support.paths import KFS, ROOT, SAMPLE
-from tests.support.preview_packs import EVIL, evil, generator, large
+from tests.support.preview_packs import EVIL, evil, generator, large, plain
 
-PAGES = {"kfs": KFS, "sample": SAMPLE, "evil": evil(), "generator": generator(), "large": large()}
+PAGES = {"kfs": KFS, "sample": SAMPLE, "evil": evil(), "generator": generator(), "large": large(), "plain": plain()}
 NODE = Path(os.environ.get("NODE_FOLDER") or ROOT / "examples" / "browser").absolute()
 SCREENS = ("desktop", "dark", "phone")
 
@@ -55,7 +55,7 @@ def one(request, seen):
 
 
 def test_nothing_is_asked_for_and_nothing_complains(one):
-    for visit in (*one["looks"].values(), one["keys"], one["taps"], one["plain"]):
+    for visit in (*one["looks"].values(), one["keys"], one["pages"], one["taps"], one["plain"]):
         assert visit["requests"] == []
         assert visit["complaints"] == []
         assert visit["hacked"] is False
@@ -91,26 +91,42 @@ def test_arrow_keys_walk_the_sources_and_the_large_view(one):
 
 
 def test_the_switch_shows_one_view_of_each_source(seen):
-    for name, sources, decoders in (("kfs", 40, 4), ("evil", 7, 12)):
+    for name, sources, most, decoders in (("kfs", 70, 40, 4), ("evil", 7, 7, 12)):
         views = seen[name]["keys"]["views"]
         assert [view["value"] for view in views] == ["all", "source", *map(str, range(decoders))]
         assert all(view["checked"] for view in views)
-        assert [view["shown"] for view in views] == [sources * (decoders + 1)] + [sources] * (decoders + 1)
+        assert [view["shown"] for view in views] == [most * (decoders + 1)] + [most] * (decoders + 1)
         assert seen[name]["keys"]["largeFigures"] == decoders + 1
-        assert seen[name]["taps"]["shown"] == sources
+        assert seen[name]["taps"]["shown"] == most
         assert seen[name]["plain"]["all"] == sources * (decoders + 1)
         assert seen[name]["plain"]["one"] == sources
     assert seen["sample"]["keys"]["views"] == []
 
 
-def test_without_scripts_there_is_no_filter_that_does_nothing(one):
-    assert one["plain"]["filter"] == 0
+def test_without_scripts_there_is_nothing_that_does_nothing(one):
+    assert one["plain"]["useless"] == 0
+
+
+def test_every_image_is_on_a_page(seen):
+    found = seen["plain"]["pages"]
+    assert found["ranges"] == ["1–200 of 450", "201–400 of 450", "401–450 of 450", "1–200 of 450"]
+    assert found["images"] == 450
+    assert found["focus"]
+    assert found["onScreen"]
+    first, second, where = found["turned"]
+    assert (first, second, where) == ("class 4, image 199", "class 4, image 200", "201–400 of 450")
+    assert found["rows"] == 5  # the page begins and ends inside a class
+    assert found["width"] <= 375
+    assert seen["plain"]["plain"]["all"] == 450
+    assert seen["kfs"]["pages"]["ranges"][:2] == ["1–40 of 70", "41–70 of 70"]
+    assert seen["kfs"]["pages"]["images"] == 70 * 5
+    assert not seen["large"]["pages"]["there"]
 
 
 def test_the_filter_keeps_one_class(seen):
     filtered = seen["kfs"]["keys"]["filtered"]
-    assert filtered["classes"] == ["0"] * 4
-    assert filtered["count"] == "4 of 40 sources shown"
+    assert filtered["classes"] == ["0"] * 7
+    assert filtered["count"] == "7 of 70 shown"
     assert filtered["next"] == "BUTTON"
 
 
@@ -118,7 +134,7 @@ def test_on_a_phone_the_large_view_fits(one):
     taps = one["taps"]
     assert taps["name"] != taps["next"]
     assert taps["box"]["x"] >= 0
-    assert taps["box"]["x"] + taps["box"]["width"] <= 390
+    assert taps["box"]["x"] + taps["box"]["width"] <= 375
 
 
 def test_an_attacking_title_is_a_title(seen):

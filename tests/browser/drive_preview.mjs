@@ -15,7 +15,7 @@ const browser = await chromium.launch({
 const SCREENS = {
   desktop: { viewport: { width: 1200, height: 900 }, colorScheme: "light" },
   dark: { viewport: { width: 1200, height: 900 }, colorScheme: "dark" },
-  phone: { viewport: { width: 390, height: 844 }, colorScheme: "light", isMobile: true, hasTouch: true },
+  phone: { viewport: { width: 375, height: 812 }, colorScheme: "light", isMobile: true, hasTouch: true },
 };
 const result = {};
 
@@ -26,6 +26,7 @@ try {
       result[name].looks[screen] = await visit(options, path, (page) => look(page, `${name}-${screen}`));
     }
     result[name].keys = await visit(SCREENS.desktop, path, keys);
+    result[name].pages = await visit(SCREENS.phone, path, pages);
     result[name].taps = await visit(SCREENS.phone, path, taps);
     result[name].plain = await visit({ ...SCREENS.desktop, javaScriptEnabled: false }, path, plain);
   }
@@ -65,9 +66,9 @@ async function look(page, name) {
     screen: window.innerWidth,
     broken: Array.from(document.images).filter((image) => !image.complete || image.naturalWidth === 0).length,
     contrast: [getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor],
-    small: Array.from(document.querySelectorAll(".switch label, select, .sources button")).filter((element) => {
+    small: Array.from(document.querySelectorAll(".switch label, select, .pager button, .sources button")).filter((element) => {
       const box = element.getBoundingClientRect();
-      return box.width < 24 || box.height < 16;
+      return box.width > 0 && (box.width < 24 || box.height < 16);
     }).length,
   }));
 }
@@ -105,7 +106,7 @@ async function keys(page) {
   }
   await page.keyboard.press("Enter");
   seen.large = [await page.textContent("#large-name")];
-  seen.largeFigures = await page.locator("#large figure:visible").count();
+  seen.largeFigures = await page.locator("#large img:visible").count();
   for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft"]) {
     await page.keyboard.press(key);
     seen.large.push(await page.textContent("#large-name"));
@@ -121,7 +122,7 @@ async function keys(page) {
     await page.keyboard.press("Tab");
     seen.filtered = {
       count: await page.locator(".count").first().textContent(),
-      classes: await grid.locator("li:visible").evaluateAll((items) => items.map((item) => item.dataset.class)),
+      classes: await grid.locator(".item:visible").evaluateAll((items) => items.map((item) => item.dataset.class)),
       next: (await focused(page)).tag,
     };
   }
@@ -137,7 +138,7 @@ function focused(page) {
     return {
       tag: element.tagName,
       what: element.id || element.className || element.getAttribute("aria-label") || element.tagName.toLowerCase(),
-      label: element.textContent.trim(),
+      label: element.textContent.trim() || element.querySelector("img")?.alt,
       outline: style.outlineStyle === "none" ? 0 : parseFloat(style.outlineWidth),
     };
   });
@@ -145,7 +146,7 @@ function focused(page) {
 
 /** How many pictures are shown. */
 function visibleFigures(grid) {
-  return grid.locator("figure:visible").count();
+  return grid.locator("img:visible").count();
 }
 
 /** The same with a finger. */
@@ -154,7 +155,7 @@ async function taps(page) {
   if ((await labels.count()) > 0) await labels.last().tap();
   const grid = page.locator(".sources").first();
   const shown = await visibleFigures(grid);
-  await grid.locator(".pictures").nth(1).tap();
+  await grid.locator(".item img:visible").nth(1).tap();
   const name = await page.textContent("#large-name");
   await page.screenshot({ path: `${plan.pictures}/${await page.evaluate(() => location.pathname.split("/").pop())}-large.png` });
   await page.locator("#next").tap();
@@ -165,11 +166,41 @@ async function taps(page) {
   return { shown, name, next, box };
 }
 
+/** All pages, by the buttons of both ends and by the list, and the large view from one page to the next. */
+async function pages(page) {
+  const part = page.locator(".part").first();
+  const [upper, lower] = [part.locator(".pager").first(), part.locator(".pager").last()];
+  const seen = { there: await upper.isVisible(), ranges: [], images: new Set() };
+  const look = async () => {
+    seen.ranges.push(await upper.locator(".range").textContent());
+    for (const image of await part.locator(".sources img:visible").all()) seen.images.add(await image.getAttribute("alt"));
+  };
+  await look();
+  while (seen.there && (await lower.locator(".on").isEnabled())) {
+    await lower.locator(".on").tap();
+    await look();
+  }
+  if (seen.there) {
+    seen.focus = await page.evaluate(() => document.activeElement.closest(".pager") === document.querySelector(".pager"));
+    seen.onScreen = await upper.isVisible();
+    await upper.locator("select").selectOption({ index: 0 });
+    seen.ranges.push(await upper.locator(".range").textContent());
+    await part.locator(".item:visible button").last().click();
+    const before = await page.textContent("#large-name");
+    await page.locator("#next").tap();
+    seen.turned = [before, await page.textContent("#large-name"), await lower.locator(".range").textContent()];
+    await page.locator("#close").tap();
+    seen.rows = await part.locator(".row:visible").count();
+  }
+  return { ...seen, images: seen.images.size, width: await page.evaluate(() => document.documentElement.scrollWidth) };
+}
+
 /** Without scripts. */
 async function plain(page) {
   const grid = page.locator(".sources").first();
   const all = await visibleFigures(grid);
   const labels = page.locator(".part").first().locator(".switch label");
   if ((await labels.count()) > 0) await labels.last().click();
-  return { all, one: await visibleFigures(grid), filter: await page.locator(".filter:visible").count() };
+  const useless = await page.locator(".filter:visible, .pager:visible").count();
+  return { all, one: await visibleFigures(grid), useless };
 }

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -84,7 +85,9 @@ def test_the_page_is_whole_and_loads_nothing(made):
     for tag, attributes in parsed.elements:
         for name in LOADING:
             value = attributes.get(name)
-            assert value is None or re.match(r"#[a-z]|data:image/png;base64,|data:,$", value), f"{tag} {name}={value}"
+            assert value is None or re.match(r"#[a-z]|data:image/(png|webp);base64,|data:,$", value), (
+                f"{tag} {name}={value}"
+            )
         assert not [name for name in attributes if name.startswith("on")], f"{tag}: {attributes}"
         assert tag not in ("iframe", "object", "embed", "base", "form", "audio", "video", "template"), tag
     assert "url(" not in "".join(parsed.raw["style"])
@@ -167,8 +170,8 @@ def test_pictures_are_the_decoded_images(kfs):
         assert name == pack.card.classes[int(part.labels[int(source)])]
         found[int(source), what] = pixels(image["src"])
     sources = sorted({source for source, _ in found})
-    assert len(sources) == 40
-    assert len(found) == 40 * 5
+    assert sources == list(range(70))
+    assert len(found) == 70 * 5
     for source in sources:
         x = pack.space.invert(pack.decode(np.arange(4) + 4 * source)[0]).detach().clamp(0, 1).numpy()
         for number in range(4):
@@ -181,8 +184,6 @@ def test_pictures_are_the_decoded_images(kfs):
         expected = np.round((code - code.min()) / (code.max() - code.min()) * 255)
         assert np.abs(np.concatenate([grey[:, :7], grey[:, 8:]]) - expected.reshape(14, 7)).max() <= 1
         assert (opaque == 255).sum() == 98
-    labels = part.labels[torch.tensor(sources)]
-    assert torch.equal(torch.bincount(labels), torch.full((10,), 4))  # evenly over the classes
 
 
 def test_a_bank_with_lists_shows_each_class_its_own_decoders():
@@ -214,14 +215,14 @@ def test_views_of_every_part_have_their_rule():
 
 
 def test_it_says_how_much_it_shows():
-    assert "40 of 70 sources; 4 of 4 decoders; kind kfs" in Page(page(KFS)).text
+    assert "All 70 sources; 4 of 4 decoders; kind kfs" in Page(page(KFS)).text
     few = Page(page(KFS, 3, 2))
     assert "3 of 70 sources; 2 of 4 decoders" in few.text
     assert len(few.all("figure")) == 3 * 3
-    assert "7 of 7 sources; 12 of 14 decoders; kind haba; stage 0" in Page(page(evil())).text
-    assert "shrunk to 85×128 pixels" in Page(page(large())).text
-    assert "12 of 12 draws" in Page(page(generator())).text
-    assert "18 of 18 draws" in Page(page(generator(None))).text  # the card does not say how many
+    assert "All 7 sources; 12 of 14 decoders; kind haba; stage 0" in Page(page(evil())).text
+    assert "shrunk" not in Page(page(large())).text
+    assert "All 12 draws" in Page(page(generator())).text
+    assert "All 18 draws" in Page(page(generator(None))).text  # the card does not say how many
 
 
 def test_real_images_are_called_real_and_learned_ones_are_not(kfs):
@@ -231,16 +232,24 @@ def test_real_images_are_called_real_and_learned_ones_are_not(kfs):
 
 def test_soft_labels_show_the_largest_entry_and_its_weight():
     text = Page(page(large())).text
-    assert [f"{name} {weight} source" in text for name, weight in (("a", "0.90"), ("b", "0.75"), ("a", "0.50"))] == [
+    assert [f"{name} {weight} image" in text for name, weight in (("a", "0.90"), ("b", "0.75"), ("a", "0.50"))] == [
         True
     ] * 3
 
 
 def test_large_images_stay_within_the_budget(monkeypatch):
-    monkeypatch.setattr(pictures, "PIXELS", 2 * 85 * 128)
+    monkeypatch.setattr(pictures, "EXACT", 3 * 200 * 300 - 1)
+    assert "clipped to [0, 1]; stored with loss, as WebP." in Page(page(large())).text
+    monkeypatch.setattr(pictures, "LOSSY", 3 * 105 * 157)
     text = page(large())
+    assert "All 3 images; kind images; pixels clipped to [0, 1]; shrunk to 105×157 pixels" in Page(text).text
+    assert len(Page(text).all("img")) == 3
+    monkeypatch.setattr(pictures, "LOSSY", 2 * 26 * 39)
+    text = page(large())
+    assert "2 of 3 images" in Page(text).text
     assert len(Page(text).all("img")) == 2
-    monkeypatch.setattr(pictures, "PIXELS", 1)
+    monkeypatch.setattr(pictures, "EXACT", 1)
+    monkeypatch.setattr(pictures, "LOSSY", 1)
     assert len(Page(page(evil())).all("img")) == 3 * 2  # one source of each part, itself and one image
 
 
@@ -266,8 +275,72 @@ def test_results_and_card_are_there(kfs):
     assert "momentum 0.9" in kfs.text
 
 
-def test_the_same_pack_gives_the_same_page():
-    assert page(KFS) == page(KFS.read_bytes())
+def test_the_same_file_gives_the_same_page(tmp_path):
+    shutil.copy(KFS, tmp_path)
+    assert page(KFS) == page(tmp_path / KFS.name)
+    assert page(KFS) == page(KFS.read_bytes()).replace("FILE.dpk", KFS.name)
+
+
+def test_it_says_how_to_install_dsetpack_and_to_open_the_pack(kfs, monkeypatch):
+    assert "pip install dsetpack" in kfs.text
+    code = re.search(r"import dsetpack (pack = \S+\([^)]*\)) (x, y = \S+\([^)]*\))", kfs.text)
+    monkeypatch.chdir(KFS.parent)
+    names = {"dsetpack": dsetpack}
+    exec(f"{code[1]}\n{code[2]}", names)
+    assert names["x"].shape == (1, 1, 28, 28)
+    assert "per_class=10" in Page(page(generator(None))).text
+    assert "per_class" not in Page(page(generator())).text
+
+
+def plain(counts, side=32, **card):
+    """A pack of plain images, of each class so many, in turn as far as there are any."""
+    order = sorted((n, label) for label, count in enumerate(counts) for n in range(count))
+    images = torch.rand(len(order), 3, side, side, generator=torch.Generator().manual_seed(0))
+    names = [f"class {n}" for n in range(len(counts))]
+    return Pack.from_arrays(images, [label for _, label in order], classes=names, **card)
+
+
+def test_plain_images_have_one_row_per_class():
+    pack = plain([5, 0, 7, 2])
+    parsed = Page(page(pack.to_bytes()))
+    assert "All 14 images; kind images" in parsed.text
+    assert [f"class {n} {k} images" in parsed.text for n, k in ((0, 5), (2, 7), (3, 2))] == [True] * 3
+    assert len(parsed.all("section", **{"class": "row"})) == 3
+    shown = [re.fullmatch(r"class (\d), image (\d+)", a["alt"]).groups() for a in parsed.all("img")]
+    labels = pack.labels.tolist()
+    assert [(int(n), int(k)) for n, k in shown] == sorted((y, k) for k, y in enumerate(labels))
+    for (_, k), attributes in zip(shown, parsed.all("img"), strict=True):
+        expected = (pack.decode([int(k)])[0][0] * 255).round().byte().permute(1, 2, 0).numpy()
+        assert np.array_equal(pixels(attributes["src"]), expected)
+    few = Page(page(pack.to_bytes(), 2, 3))
+    assert [a["alt"].split(",")[0] for a in few.all("img")] == ["class 0"] * 3 + ["class 2"] * 3
+    assert "6 of 14 images" in few.text
+
+
+def test_few_images_per_class_are_one_grid_with_names():
+    parsed = Page(page(plain([1] * 12).to_bytes()))
+    assert parsed.all("section", **{"class": "row"}) == []
+    assert len(parsed.all("li", **{"class": "item"})) == 12
+    assert "class 11 image 11" in parsed.text
+
+
+def test_all_images_are_there_however_many():
+    text = page(plain([160] * 10).to_bytes("int8"))
+    assert "All 1,600 images; kind images; pixels clipped to [0, 1]; stored with loss, as WebP." in text
+    assert text.count('<img src="data:image/webp;base64,') == 1600
+    assert len(text) < 2_500_000
+    assert len(Page(page(plain([4], side=8).to_bytes())).all("nav", **{"class": "pager"})) == 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "tile", "smooth"),
+    [((1, 28, 28), 56, ""), ((3, 32, 32), 64, ""), ((3, 64, 64), 64, ""), ((3, 96, 96), 96, " smooth"),
+     ((3, 224, 224), 112, " smooth"), ((3, 32, 256), 256, " smooth")],
+)  # fmt: skip
+def test_tiles_are_whole_multiples_of_small_images_and_shrink_large_ones(shape, tile, smooth):
+    parsed = Page(page(Pack.from_arrays(torch.rand(4, *shape), [0] * 4).to_bytes("int8")))
+    assert f"#part-0 {{ --tile: {tile}px; }}" in "".join(parsed.raw["style"])
+    assert parsed.all("section", id="part-0")[0]["class"] == f"part{smooth}"
 
 
 def test_empty_and_endless_things(tmp_path):

@@ -77,8 +77,8 @@ ELSEWHERE = {
     "preview/card.py": "preview/test_page.py",
     "preview/escape.py": "preview/test_page.py",
     "preview/gallery.py": "preview/test_page.py",
-    "preview/grid.py": "cli/test_preview.py",
     "preview/pictures.py": "preview/test_page.py",
+    "preview/pixels.py": "preview/test_page.py",
     # Trainers: runs test the pieces of a run; one table tests all networks.
     "trainers/card.py": "trainers/test_distill.py",
     "trainers/context.py": "trainers/test_selections.py",

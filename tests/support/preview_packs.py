@@ -65,3 +65,10 @@ def large() -> bytes:
     card = Card(title="large", classes=("a", "b"), shape=(5, 300, 200), labels=Labels(kind="soft"), space=space)
     labels = torch.tensor([[0.9, 0.1], [0.25, 0.75], [0.5, 0.5]])
     return Pack(card, [part("images", {}, 3, (5, 300, 200), 2, labels=labels)]).to_bytes("int8")
+
+
+def plain() -> bytes:
+    """Three pages of plain images, in order of class."""
+    torch.manual_seed(0)
+    classes = [f"class {n}" for n in range(10)]
+    return Pack.from_arrays(torch.rand(450, 3, 8, 8), torch.arange(450) // 45, classes=classes).to_bytes("int8")

@@ -148,7 +148,11 @@ def test_images_that_do_not_fit_the_method(objective, on, changes, shape, messag
         (np.full((6, 8, 8), 1.5), np.arange(6) % 3, r"values range from 1.5 to 1.5; expected \[0, 1\]"),
         (np.full((6, 8, 8), np.nan), np.arange(6) % 3, r"expected \[0, 1\] without NaN"),
         (np.full((6, 8, 8), "a"), np.arange(6) % 3, "images are <U1; uint8 or floats expected"),
-        (np.full((6, 8, 8), 0.5), np.arange(6) % 3 * 2, "labels 0..4 and none is 1; if that class has no images, declare the classes"),
+        (
+            np.full((6, 8, 8), 0.5),
+            np.arange(6) % 3 * 2,
+            "labels 0..4 and none is 1; if that class has no images, declare the classes",
+        ),
         (np.full((6, 8, 8), 0.5), np.full(6, 2), "labels 2..2 and none is 0"),
     ],
 )
