@@ -10,31 +10,39 @@ from typing import Any
 
 import click
 
+from dsetpack.formats.by_name import closest, spelled
 from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.notices import Notice
 
-_COMMANDS = {
-    "info": "info",
-    "verify": "verify",
-    "diff": "diff",
-    "keygen": "keygen",
-    "sign": "sign",
-    "preview": "preview",
-    "export": "export",
-    "card": "card",
-    "push": "push",
-    "pull": "pull",
-    "convert": "convert",
-    "unpack": "unpack",
-    "distill": "distill",
-    "recipes": "recipes",
-    "eval": "evaluate",
-    "reproduce": "reproduce",
-    "score": "score",
-    "audit": "audit",
-    "demo": "demo",
+_GROUPS = {
+    "Make a pack": ("distill", "convert", "recipes", "demo"),
+    "Look at a pack": ("info", "preview", "diff"),
+    "Measure a pack": ("eval", "reproduce", "score", "audit"),
+    "Take it elsewhere": ("unpack", "export", "card", "push", "pull"),
+    "Trust it": ("verify", "sign", "keygen"),
 }
-
+_MODULES = {"eval": "evaluate"}
+"""The modules of commands that have another name."""
+_COMMANDS = {name: _MODULES.get(name, name) for names in _GROUPS.values() for name in names}
+_MEANT = {
+    "check": "verify",
+    "compare": "diff",
+    "describe": "card",
+    "download": "pull",
+    "extract": "unpack",
+    "import": "convert",
+    "inspect": "info",
+    "key": "keygen",
+    "list": "recipes",
+    "onnx": "export",
+    "show": "info' or 'preview",
+    "test": "eval",
+    "train": "distill' or 'eval",
+    "upload": "push",
+    "validate": "verify",
+    "view": "preview",
+}
+"""Other words for commands, and what to call."""
 
 _python = warnings.showwarning
 
@@ -42,6 +50,29 @@ _python = warnings.showwarning
 class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands group by group, with whole summaries: the first sentence of each command's help."""
+        width = max(map(len, _COMMANDS))
+        for title, names in _GROUPS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), self._summary(ctx, name)) for name in names]
+                formatter.write_dl(rows)
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit=200)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; if there is none of that name, say which is meant."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            meant = spelled(_COMMANDS, name) or _MEANT.get(name.casefold()) or closest(_COMMANDS, name, 0.6)
+            hint = f" Did you mean '{meant}'?" if meant else ""
+            ctx.fail(f"No such command '{name}'.{hint}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:

@@ -23,10 +23,10 @@ TROUBLE = 2
 @click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(a: str, b: str, as_json: bool) -> None:
-    """Compare the packs A and B (paths or URLs): card, parts, tensors and decoded images.
+    """Compare the packs A and B.
 
-    The exit status is 0 if they are the same, 1 if they differ, and 2 if one cannot be read. The compression of tensors
-    does not count.
+    A and B are paths or URLs; card, parts, tensors and decoded images are compared. The exit status is 0 if they are
+    the same, 1 if they differ, and 2 if one cannot be read. The compression of tensors does not count.
     """
     from dsetpack.cli import message
     from dsetpack.diff import diff

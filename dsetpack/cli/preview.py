@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from dsetpack.cli.outputs import PAGE, PICTURE, force_option, out_option
+
 
 def png(_ctx: click.Context, _option: click.Parameter, path: Path) -> Path:
     """Check that the path ends in ``.png``, and return it."""
@@ -24,23 +26,34 @@ def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -
 
 @click.command("preview")
 @click.argument("file")
-@click.option(
-    "-o",
-    "--out",
+@out_option(
+    "The PNG to write, or the page (.html): one file with images, bytes, card and results, which loads nothing.",
     callback=picture_or_page,
-    type=click.Path(path_type=Path),
     required=True,
-    help="The PNG to write, or the page (.html): one file with images, bytes, card and results, which loads nothing.",
 )
-@click.option("--rows", type=click.IntRange(1, 200), help="The largest number of sources: by default 20, on a page 40.")
 @click.option(
-    "--columns", default=12, show_default=True, type=click.IntRange(1, 64), help="The largest number of decoders."
+    "--rows",
+    type=click.IntRange(1, 200),
+    metavar="N",
+    help="The largest number of sources: by default 20, on a page 40.",
 )
-def command(file: str, out: Path, rows: int | None, columns: int) -> None:
-    """Draw FILE (a path or URL) as a grid, sources down and decoders across, or as a page."""
-    from dsetpack.formats.atomic import check_writable
+@click.option(
+    "--columns",
+    default=12,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="The largest number of decoders.",
+)
+@force_option
+def command(file: str, out: Path, rows: int | None, columns: int, force: bool) -> None:
+    """Draw FILE as a PNG, or as a page with everything in it.
 
-    check_writable(out)
+    FILE is a path or URL. The PNG is a grid, with sources down and decoders across.
+    """
+    from dsetpack.formats.outputs import check_output
+
+    check_output(out, PAGE if out.suffix.lower() == ".html" else PICTURE, [file], force=force)
     click.echo((_page if out.suffix.lower() == ".html" else _picture)(file, out, rows, columns))
 
 
@@ -52,7 +65,7 @@ def _picture(file: str, out: Path, rows: int | None, columns: int) -> str:
     image, data = grid(open_to_show(file), rows or ROWS, columns), io.BytesIO()
     image.save(data, format="PNG")
     write_atomically(out, data.getvalue())
-    return f"{out}: {image.width}×{image.height} pixels"
+    return f"{out}: {image.height}×{image.width} pixels (height × width)"
 
 
 def _page(file: str, out: Path, rows: int | None, columns: int) -> str:

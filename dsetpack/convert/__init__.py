@@ -19,7 +19,7 @@ from dsetpack.convert._assemble import assemble
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
 from dsetpack.convert.base import Axes, Given, Layout, Split
-from dsetpack.formats.by_name import by_name, chosen
+from dsetpack.formats.by_name import by_name, chosen, spelled
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
 from dsetpack.pack.pack import Pack
@@ -143,7 +143,7 @@ def convert(
     path = Path(source)
     if not path.exists():
         raise FormatError(f"{path}: no such file or folder")
-    name = layout or detect(path)
+    name = detect(path) if layout is None else spelled(layout_names(), layout) or layout
     given = Given(
         space=None if space is None else as_space(space),
         labels=None if labels is None else os.fspath(labels),
@@ -155,7 +155,7 @@ def convert(
         axes=axes,
         drop_alpha=drop_alpha,
         absent=absent,
-        dataset=dataset,
+        dataset=spelled(PUBLISHED, dataset) or dataset,
         method=method,
         recipe=recipe,
         title=title,

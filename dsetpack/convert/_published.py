@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.errors import FormatError
 
 DIGITS = tuple("0123456789")
@@ -57,6 +58,6 @@ def published(dataset: str) -> Published:
     Raises:
         FormatError: if there are none for this name.
     """
-    if dataset not in _TABLE:
+    if (name := spelled(_TABLE, dataset)) is None:
         raise FormatError(f"no published statistics of {dataset!r}; they exist for {', '.join(PUBLISHED)}")
-    return _TABLE[dataset]
+    return _TABLE[name]

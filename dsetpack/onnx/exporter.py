@@ -152,4 +152,4 @@ def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> 
         )
     drawn = any(not part.config.has_sources for part in builder.parts)
     if drawn and not decoder_only and card.per_class is None:
-        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class=")
+        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class= (--per-class)")

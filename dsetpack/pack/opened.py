@@ -73,11 +73,13 @@ def open_pack(
 def _of_reader(reader: Reader, per_class: int | None, origin: str | bytes | None) -> Pack:
     card = reader.manifest.card
     if per_class is not None:
+        if all(part.sources for part in reader.manifest.parts):
+            raise FormatError(f"{reader.name}: per_class is for packs with a generator, and this one has none")
         with at("per_class"):
             card = card.replace(per_class=per_class)
     contents = FileContents(reader, card)
     if not all(sources for sources, _ in contents.sizes):
-        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class=")
+        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class= (--per-class)")
     return Pack._of(card, contents, reader.digest, origin)
 
 

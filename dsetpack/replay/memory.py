@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import torch
 from numpy.typing import ArrayLike
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
@@ -90,11 +91,11 @@ class ReplayMemory:
         balance: Balance = "class",
     ) -> None:
         self._budget = parse_bytes(budget)
-        if encoding not in PRESETS:
+        if (known := spelled(PRESETS, encoding)) is None:
             raise FormatError(f"encoding {encoding!r}; expected one of {', '.join(PRESETS)}")
         if balance not in BALANCES:
             raise FormatError(f"balance {balance!r}; expected one of {', '.join(BALANCES)}")
-        self._encoding, self._balance = encoding, balance
+        self._encoding, self._balance = cast(Preset, known), balance
         self._classes = None if classes is None else class_names(classes)
         self._space = None if space is None else as_space(space)
         self._contents: Contents | None = None

@@ -15,11 +15,12 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.custom import custom_network, is_custom
 from dsetpack.trainers.data import ImageData
-from dsetpack.trainers.networks import Network, network
+from dsetpack.trainers.networks import Network, network, network_names
 from dsetpack.trainers.recipe import DSA, NO_FLIP
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import augmentation_of
@@ -217,9 +218,10 @@ def _with_network(recipe: Recipe, arch: str | None, width: int | None) -> Recipe
     """The recipe with the chosen network. A name of foreign code is accepted only here, never from a recipe."""
     if arch is None and is_custom(recipe.arch):
         raise FormatError(f"the recipe names the network {recipe.arch!r}; name one of your own by 'arch' (--arch) only")
-    same = arch is None or arch == recipe.arch
+    name = recipe.arch if arch is None else arch if is_custom(arch) else spelled(network_names(), arch) or arch
+    same = name == recipe.arch
     return recipe.model_copy(
-        update={"arch": arch or recipe.arch, "width": width or (recipe.width if same else None)},
+        update={"arch": name, "width": width or (recipe.width if same else None)},
     )
 
 

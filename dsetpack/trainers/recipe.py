@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
-from dsetpack.formats.by_name import chosen
+from dsetpack.formats.by_name import chosen, closest, spelled
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model, problems
@@ -151,7 +151,10 @@ def _path(name: str | Path) -> Path:
     for path in (FOLDER / f"{name}.toml", FOLDER / "methods" / f"{name}.toml"):
         if path.parent in (FOLDER, FOLDER / "methods") and path.is_file():
             return path
-    near = difflib.get_close_matches(str(name), (*recipe_names(), *method_names()), 1, 0)[0]
+    known = (*recipe_names(), *method_names())
+    if (meant := spelled(known, str(name))) not in (None, str(name)):
+        return _path(str(meant))
+    near = closest(known, name)
     raise FormatError(f"no recipe {str(name)!r}; nearest is {near!r}: 'dsetpack recipes' lists all")
 
 
@@ -193,6 +196,7 @@ def _validated(table: Table) -> DistillRecipe:
     choices = {"parameterization": parameterizations.known(), "objective": objectives.known()}
     kinds = {key: _kind(values[key], key, choice) for key, choice in choices.items() if key in values}
     for key, kind in kinds.items():
+        values[key] = {**values[key], "name": spelled(choices[key], values[key]["name"])}
         known += _dotted(kind, f"{key}.")
     for key, kind in kinds.items():
         values[key] = _model(kind, values[key], f"{key}.", known)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from dsetpack.formats.by_name import by_name
+from dsetpack.formats.by_name import by_name, closest, spelled
 from dsetpack.formats.errors import FormatError
 from dsetpack.trainers.data.reader import DataReader, ImageData, check_split
 
@@ -34,7 +33,7 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
     Args:
         name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file, a folder with one sub-folder of images
             per class (or ``train`` and ``test`` folders of those), a folder of IDX files, a ``.dpk`` of images, or the
-            folder with the files of a data set known by name.
+            folder with the files of a data set known by name. ``CIFAR10`` is ``cifar10`` if there is no such path.
         root: for a name: the folder that holds the data set's files or a folder of that name with them; None for the
             environment variable ``DSETPACK_DATA``.
         split: ``train`` or ``test``.
@@ -45,10 +44,10 @@ def load(name_or_path: str | Path, root: str | Path | None = None, split: str = 
     """
     check_split(split)
     named = {name: reader for reader in _readers() for name in reader.names}
-    if str(name_or_path) in named:
-        name = str(name_or_path)
+    said, path = str(name_or_path), Path(name_or_path)
+    name = said if said in named or path.exists() else spelled(named, said)
+    if name in named:
         return named[name].load(name, _root(root), split)
-    path = Path(name_or_path)
     if not path.exists():
         raise FormatError(_unknown(str(name_or_path), tuple(named)))
     for reader in _readers():
@@ -70,6 +69,6 @@ def _root(root: str | Path | None) -> Path | None:
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = closest(names, name, 0.6)
+    hint = f"; did you mean {near!r}?" if near else ""
     return f"{name!r} is neither a data set known by name ({', '.join(sorted(names))}) nor an existing path{hint}"
