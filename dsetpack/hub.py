@@ -24,6 +24,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
+from dsetpack.formats.network import why
 from dsetpack.formats.outputs import PACK, check_output
 
 __all__ = ["Pulled", "Pushed", "pull", "push"]
@@ -294,5 +295,5 @@ def _reason(error: Exception) -> str:
         return f"the Hub answers with HTTP status {status}: {said}"
     named = f"{type(error).__name__}: {said}"
     if isinstance(error, OSError) or type(error).__module__.startswith(("http", "requests", "urllib3")):
-        return f"the connection failed, and nothing was written: run it again ({named})"
+        return f"the connection failed, and nothing was written: run it again; {why(error)}"
     return f"huggingface_hub failed ({named})"

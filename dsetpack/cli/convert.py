@@ -11,7 +11,7 @@ from dsetpack.cli import index
 from dsetpack.cli.declared import SPACES, DeclaredSpace
 from dsetpack.cli.options import InputPath, Names, Sections, encoding_option
 from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.pack.pack import Pack
@@ -181,6 +181,6 @@ def _line(out: Path, layout: str, pack: Pack, encoding: str) -> str:
     ways = f"{len(part)} × {part.slots} {part.kind}" if part.slots > 1 else f"{len(part)}"
     recipe = "no recipe" if pack.card.recipe is None else f"lr {pack.card.recipe.lr:g}"
     return (
-        f"{out}: layout {layout}; {ways} = {count(len(pack), 'image')} {shape}, {pack.card.space.kind} space, "
-        f"{pack.card.labels.kind} labels, {recipe}; {count(size, 'byte')} ({encoding})"
+        f"{out}: layout {layout}; {ways} = {plural(len(pack), 'image')} {shape}, {pack.card.space.kind} space, "
+        f"{pack.card.labels.kind} labels, {recipe}; {size:,} bytes ({encoding})"
     )

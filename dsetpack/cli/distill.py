@@ -10,7 +10,7 @@ import click
 
 from dsetpack.cli.options import Names, Sections, data_options, device_option, encoding_option, settings_option
 from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 
 @click.command(
@@ -113,8 +113,8 @@ def command(
         )
         if not parallel.rank():
             floats, size = pack.card.provenance.budget_floats, out.stat().st_size
-            made = f"{count(len(pack), 'image')} from {count(floats or 0, 'float')}"
-            click.echo(f"{out}: {pack.card.title}; {made} in {count(size, 'byte')} ({encoding})")
+            made = f"{plural(len(pack), 'image')} from {plural(floats or 0, 'float')}"
+            click.echo(f"{out}: {pack.card.title}; {made} in {size:,} bytes ({encoding})")
 
 
 def _method(method: str, preset: str) -> str:

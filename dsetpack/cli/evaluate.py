@@ -12,7 +12,7 @@ import click
 from dsetpack.cli.fitted import fitted
 from dsetpack.cli.options import Names, Sections, data_options, device_option, per_class_option, settings_option
 from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.formats.card import Card, Metric, Recipe
@@ -154,14 +154,14 @@ def command(
     if len(plans) * len(tests) == 1:
         metrics = [_sentence(file, next(measured), len(test))]
     else:
-        click.echo(f"{file}: {count(len(test), 'test image')}, {count(seeds, 'seed')}, after the last step")
+        click.echo(f"{file}: {plural(len(test), 'test image')}, {plural(seeds, 'seed')}, after the last step")
         title = NAMES[plans[0].predictor]
         metrics = list(_rows(title, measured, [how.recipe.arch for how in plans], [t.name for t in tests], best_of))
     if record is not None:
         card = pack.card.replace(metrics=(*pack.card.metrics, *metrics))
         what = "result" if len(metrics) == 1 else "results"
         signed = _signed(file)
-        click.echo(f"{record}: {count(recard(file, card, record, expect=digest), 'byte')}, the {what} in its card")
+        click.echo(f"{record}: {recard(file, card, record, expect=digest):,} bytes, the {what} in its card")
         if signed:
             click.echo(f"{record}: not signed: the signature of {file} was for the card as it was")
 
@@ -202,8 +202,8 @@ def _sentence(file: str, found: Measured, images: int) -> Metric:
     shown = f"{metric.arch} {metric.width or ''}".strip()
     kind = "" if metric.name == "accuracy" else f"{metric.name} "
     click.echo(
-        f"{file}: {kind}{_percent(found.last)} on {count(images, 'test image')} of {metric.test_data}; {shown}, "
-        f"{count(metric.seeds, 'seed')}{'' if metric.protocol == 'own' else f', {metric.protocol} protocol'}"
+        f"{file}: {kind}{_percent(found.last)} on {plural(images, 'test image')} of {metric.test_data}; {shown}, "
+        f"{plural(metric.seeds, 'seed')}{'' if metric.protocol == 'own' else f', {metric.protocol} protocol'}"
     )
     if found.readings > 1:
         click.echo(f"best of {found.readings} readings, chosen on the test images: {_percent(found.best)}")

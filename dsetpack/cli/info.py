@@ -15,7 +15,7 @@ from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.model import printable
 from dsetpack.formats.parts import part_config
 from dsetpack.formats.signature import signer
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 
 @click.command("info")
@@ -137,5 +137,5 @@ def _measured(metric: dict[str, Any]) -> str:
     spread = "" if metric["std"] is None else f" ± {metric['std']:.2%}"
     width = "" if metric["width"] is None else f" of width {metric['width']}"
     recipe = "" if metric["protocol"] == "own" else f", {metric['protocol']} recipe"
-    where = f"{metric['arch']}{width} on {metric['test_data']}, {count(metric['seeds'], 'seed')}{recipe}"
+    where = f"{metric['arch']}{width} on {metric['test_data']}, {plural(metric['seeds'], 'seed')}{recipe}"
     return f"{metric['value']:.2%}{spread} ({where})"

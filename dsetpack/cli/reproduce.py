@@ -10,7 +10,7 @@ import click
 
 from dsetpack.cli.fitted import fitted
 from dsetpack.cli.options import data_options, device_option, per_class_option
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.formats.card import Metric
@@ -54,5 +54,5 @@ def _shown(metric: Metric) -> str:
     kind = "" if metric.name == "accuracy" else f"{metric.name} "
     width = "" if metric.width is None else f" of width {metric.width}"
     return (
-        f"{kind}{metric.value:.2%}{spread} ({metric.arch}{width} on {metric.test_data}, {count(metric.seeds, 'seed')})"
+        f"{kind}{metric.value:.2%}{spread} ({metric.arch}{width} on {metric.test_data}, {plural(metric.seeds, 'seed')})"
     )

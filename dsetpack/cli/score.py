@@ -11,7 +11,7 @@ import click
 
 from dsetpack.cli.options import data_options, device_option, per_class_option
 from dsetpack.cli.outputs import SHIPPED, out_option
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.trainers.robustness import Scores
@@ -126,14 +126,14 @@ def command(
     if as_json:
         click.echo(json.dumps({"file": file, "digest": pack.digest, "bytes": size, **_facts(found)}, indent=2))
         return
-    beside = count(found.per_class, "random real image")
-    click.echo(f"{file}: {count(size, 'byte')}, beside {beside} per class; seeds: {seeds}")
+    beside = plural(found.per_class, "random real image")
+    click.echo(f"{file}: {size:,} bytes, beside {beside} per class; seeds: {seeds}")
     _show(found)
 
 
 def _say(cost: Cost) -> None:
     real = f" and {cost.real} of {cost.real_steps:,} on real images" if cost.real else ""
-    click.echo(f"{count(cost.trainings, 'training')} of {count(cost.steps, 'step')}{real}", err=True)
+    click.echo(f"{plural(cost.trainings, 'training')} of {plural(cost.steps, 'step')}{real}", err=True)
 
 
 def _facts(found: Scores) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def command(
     import dsetpack
     from dsetpack.cli.fitted import fitted
     from dsetpack.formats.outputs import check_apart
-    from dsetpack.formats.words import count
+    from dsetpack.formats.words import plural
     from dsetpack.unpack import unpack
 
     target = one_output(folder, out, "DIR")
@@ -53,4 +53,4 @@ def command(
     if data is not None:
         pack = fitted(pack, data, root)
     unpack(pack, target, as_=form, space=space)
-    click.echo(f"{target}: {count(len(pack), 'image')} as {form}")
+    click.echo(f"{target}: {plural(len(pack), 'image')} as {form}")

@@ -74,7 +74,7 @@ def _header(file: IO[bytes], size: int, otherwise: str) -> Header:
     try:
         shape, _, dtype = _HEADERS[version](file)
     except Exception as error:  # numpy parses the header as Python text, which can fail in many ways
-        raise FormatError(f"a damaged header ({printable(str(error))[:160]})") from error
+        raise FormatError("a damaged header: fetch it again") from error
     found = Header(tuple(map(int, shape)), dtype)
     if dtype.hasobject:
         raise FormatError(

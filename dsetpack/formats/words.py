@@ -5,7 +5,7 @@ from __future__ import annotations
 _ES = ("s", "x", "ch", "sh")
 
 
-def count(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
     """A number and its noun: ``1 image``, ``1,000 images``, ``2 classes``, ``0 copies``.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dsetpack.formats.errors import DsetpackError
-from dsetpack.formats.words import count
+from dsetpack.formats.words import plural
 
 
 def device_name(device: torch.device | str) -> str:
@@ -39,7 +39,7 @@ def _reason(name: str) -> str:
     if not torch.cuda.is_available():
         return "torch finds no GPU" if torch.version.cuda else "this torch is built for CPUs"
     if index and not (index.isdecimal() and int(index) < torch.cuda.device_count()):
-        return f"torch finds {count(torch.cuda.device_count(), 'GPU')}, numbered from 0"
+        return f"torch finds {plural(torch.cuda.device_count(), 'GPU')}, numbered from 0"
     return "torch gets no memory there: is the GPU full?"
 
 

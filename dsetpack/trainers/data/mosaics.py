@@ -34,7 +34,7 @@ def read_mosaics(folder: Path, split: str) -> ImageData:
     try:
         labels = np.load(path, allow_pickle=False)
     except (EOFError, ValueError) as error:
-        raise FormatError(f"{path}: not an array of plain numbers ({error})") from error
+        raise FormatError(f"{path}: not an array of plain numbers: damaged, or made of objects") from error
     files = sorted(folder.glob(f"{split}_*.webp"))
     images = np.concatenate([_tiles(file) for file in files]) if files else np.empty((0, 3, SIDE, SIDE), np.uint8)
     if len(images) != len(labels):

@@ -63,7 +63,10 @@ def _load(path: Path, wanted: tuple[str, ...]) -> tuple[list[str], dict[str, NDA
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
         raise FormatError(f"not a readable .npz file ({error})") from error
     except ValueError as error:
-        raise FormatError(f"an array that is not plain numbers ({error})") from error
+        raise FormatError(
+            "an array of objects, not plain numbers, or a damaged one: save plain numbers, such as "
+            "np.savez(path, x_train=np.stack(images), y_train=np.array(labels), ...)"
+        ) from error
 
 
 class NpzReader(DataReader):
