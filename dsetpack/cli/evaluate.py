@@ -206,7 +206,7 @@ def _sentence(file: str, found: Measured, images: int) -> Metric:
         f"{plural(metric.seeds, 'seed')}{'' if metric.protocol == 'own' else f', {metric.protocol} protocol'}"
     )
     if found.readings > 1:
-        click.echo(f"best of {found.readings} readings, chosen on the test images: {_percent(found.best)}")
+        click.echo(f"best of {plural(found.readings, 'reading')}, chosen on the test images: {_percent(found.best)}")
     return metric
 
 

@@ -108,7 +108,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "images",
             " + ".join(f"{p['images']} = {p['sources']} × {p['decoders']} {p['kind']}" for p in parts)
-            + f", {'×'.join(map(str, card['shape']))}, {card['space']['kind']} space",
+            + f", {'×'.join(map(str, card['shape']))} (channels × height × width), {card['space']['kind']} space",
         ),
         ("recipe", _listed(card["recipe"])),
         ("augmentation", _listed(card["augmentation"])),

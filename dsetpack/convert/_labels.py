@@ -14,6 +14,7 @@ from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.words import plural
 from dsetpack.pack.arrays import as_labels
 
 TOLERANCE = 1e-3
@@ -74,8 +75,8 @@ def class_names(found: Found, given: Given, labels: Tensor) -> tuple[str, ...]:
         names = least
     count = names if isinstance(names, int) else len(names)
     if count < least or (columns and count != columns):
-        what = f"{columns} label columns" if columns else f"labels up to {least - 1}"
-        raise FormatError(f"{what} for {count} classes; say how many with classes=")
+        what = plural(columns, "label column") if columns else f"labels up to {least - 1}"
+        raise FormatError(f"{what} for {plural(count, 'class')}; say how many with classes=")
     return tuple(map(str, range(names))) if isinstance(names, int) else names
 
 
@@ -96,11 +97,13 @@ def plain_labels(values: Tensor, found: Found) -> Tensor:
     """
     labels = as_labels(values)
     if len(labels) != (count := len(found.sources)):
-        raise FormatError(f"{len(labels)} labels for {count} images of {found.where}; one each expected")
+        raise FormatError(
+            f"{plural(len(labels), 'label')} for {plural(count, 'image')} of {found.where}; one each expected"
+        )
     if labels.ndim == 1 and int(labels.min()) < 0:
         raise FormatError(f"class number {int(labels.min())} found; 0 or more expected")
     if labels.ndim == 2 and (bad := int((~labels.isfinite()).sum())):
-        raise FormatError(f"{bad} values are NaN or infinite; finite labels expected")
+        raise FormatError(f"NaN or infinity in {plural(bad, 'value')}; finite labels expected")
     return labels
 
 
@@ -127,12 +130,12 @@ def _by_order(found: Found, given: Given) -> Tensor:
     known, count = _known_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(
-            f"labels by order, {count} images class by class, need the number of classes: pass classes= (--classes 10, "
-            "or names, or --dataset)"
+            f"labels by order, {plural(count, 'image')} class by class, need the number of classes: pass classes= "
+            "(--classes 10, or names, or --dataset)"
         )
     classes = known if isinstance(known, int) else len(known)
     if classes < 1 or count % classes:
-        raise FormatError(f"{count} images are not equally many of each of {classes} classes")
+        raise FormatError(f"{plural(count, 'image')} cannot be equally many of each of {plural(classes, 'class')}")
     return torch.arange(classes).repeat_interleave(count // classes)
 
 

@@ -21,6 +21,7 @@ from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, LimitError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
+from dsetpack.formats.words import plural
 from dsetpack.spaces import Raw
 from dsetpack.unpack.base import CARD_FILE, LABELS_FILE
 
@@ -86,13 +87,14 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         except (UnicodeDecodeError, csv.Error) as error:
             raise FormatError(f"not a CSV file in UTF-8 ({error})") from error
         if len(header) < 2 or header[0] != "file" or not rows:
-            raise FormatError(f"columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected")
+            named = ", ".join(header[:4]) or "none"
+            raise FormatError(f"columns {named}, {plural(len(rows), 'row')}; file, label expected")
         hard = header[1] == "label"
         columns = 1 if hard else len(header) - 1
         values, images = [], []
         for number, row in enumerate(rows, 2):
             if len(row) != len(header):
-                raise FormatError(f"line {number} has {len(row)} columns; {len(header)} expected")
+                raise FormatError(f"line {number} has {plural(len(row), 'column')}; {len(header)} expected")
             with at(f"line {number}"):
                 values.append(_values(row[1 : 1 + columns], hard))
                 images.append(_inside(path, row[0]))
@@ -151,7 +153,7 @@ def _pixels(files: Sequence[Path], limits: Limits) -> Tensor:
     for place, (file, (found, _)) in enumerate(zip(files, looks, strict=True)):
         if found != (width, height):
             raise FormatError(
-                f"{file} is {found[0]}×{found[1]} and {files[0].name} is {width}×{height} (width×height): all images "
+                f"{file} is {found[1]}×{found[0]} and {files[0].name} is {height}×{width} (height × width): all images "
                 "must have one size; resize them first"
             )
         with _opened(file) as image:

@@ -15,6 +15,7 @@ from dsetpack.convert._protocols import protocol
 from dsetpack.convert.base import LABEL_RULES, Found, Given, Layout, Protocol, refuse_experiment, refuse_factor
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import printable
+from dsetpack.formats.words import plural
 
 _RESULT = re.compile(r"res_(DC|DSA|DM)_([A-Za-z0-9]+)_.*ipc\.pt")
 _IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
@@ -126,7 +127,7 @@ def _pair(held: object) -> tuple[object, object]:
         return tuple(_entry(held, what) for what in ("images", "labels"))  # type: ignore[return-value]
     if isinstance(held, list | tuple) and len(held) == 2:
         return held[0], held[1]
-    what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
+    what = plural(len(held), "entry") if isinstance(held, list | tuple) else type(held).__name__
     raise FormatError(f"{what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
 
 

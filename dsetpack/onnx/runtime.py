@@ -15,6 +15,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
+from dsetpack.formats.words import plural
 from dsetpack.onnx import envelope, external
 from dsetpack.order import philox
 from dsetpack.order.pairs import PairTable
@@ -92,7 +93,7 @@ class OnnxPack:
 
     def __repr__(self) -> str:
         parts = " + ".join(f"{sources} × {slots}" for sources, slots in self.table.parts)
-        return f"OnnxPack({self.card.title!r}, {parts} = {len(self)} images {list(self.card.shape)})"
+        return f"OnnxPack({self.card.title!r}, {parts} = {plural(len(self), 'image')} {list(self.card.shape)})"
 
     @property
     def space(self) -> SpaceModel:
@@ -200,7 +201,7 @@ class OnnxPack:
     def _check_interface(self) -> None:
         """Check that the graph has the inputs and outputs that its metadata promises, and not too many pairs."""
         if 8 * len(self) > (limit := Limits().total):
-            raise LimitError(f"{len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
+            raise LimitError(f"{plural(len(self), 'pair')}, whose order takes 8 bytes each; the limit is {limit} bytes")
         drawn = [part for part in self._info.parts if part.drawn]
         each = len(self.card.classes) * (self.card.per_class or 0)
         if bool(drawn) != (self._info.noise is not None) or any(part.sources != each for part in drawn):

@@ -14,6 +14,7 @@ from dsetpack.decoders import decoder
 from dsetpack.formats.card import Card, Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.images import ImagesConfig
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, as_space
 
@@ -35,7 +36,7 @@ def images_contents(
     x = as_images(_copy(images))
     y = as_labels(labels).to(x.device)
     if len(x) != len(y):
-        raise FormatError(f"{len(x)} images and {len(y)} labels")
+        raise FormatError(f"{plural(len(x), 'image')} and {plural(len(y), 'label')}")
     if x.shape[3] in (1, 3) and x.shape[1] > 4:
         raise FormatError(f"images of shape {list(x.shape)} look like [N, H, W, C]; [N, C, H, W] expected")
     if classes is None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
+from dsetpack.formats.words import plural
 from dsetpack.formats.writer import encode, write
 from dsetpack.loading.dataset import PackDataset
 from dsetpack.loading.device import usable
@@ -172,7 +173,7 @@ class Pack:
 
     def __repr__(self) -> str:
         kinds = " + ".join(f"{len(p)} × {p.slots} {p.kind}" for p in self.parts)
-        return f"Pack({self.card.title!r}, {kinds} = {len(self)} images {list(self.card.shape)})"
+        return f"Pack({self.card.title!r}, {kinds} = {plural(len(self), 'image')} {list(self.card.shape)})"
 
     def decode(self, pair_ids: PairIds, *, seed: int = 0, epoch: int = 0) -> tuple[Tensor, Tensor]:
         """Decode any pairs in one batched call; the images are differentiable in sources and banks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from dsetpack.formats.words import plural
 from dsetpack.preview.escape import text
 from dsetpack.preview.pictures import Gallery, Pictures, Shown
 
@@ -57,13 +58,13 @@ def _told(pictures: Pictures, part: Gallery) -> str:
     drawn = part.part.sources is None
     said = [f"{len(part.rows):,} of {sources:,} {'draws' if drawn else 'sources'}"]
     if slots > 1 or part.source_kind:
-        said.append(f"{shown} of {slots:,} decoders")
+        said.append(f"{shown} of {plural(slots, 'decoder')}")
     said.append(f"kind {part.part.kind}")
     if len({p.stage for p in pictures.pack.parts}) > 1:
         said.append(f"stage {part.part.stage}")
     said.append("pixels clipped to [0, 1]")
     if part.shrunk:
-        said.append(f"shrunk to {part.size[0]}×{part.size[1]} pixels")
+        said.append(f"shrunk to {part.size[1]}×{part.size[0]} pixels (height × width)")
     if part.source_kind == "code":
         said.append("of a source, each channel is a grey tile, from its smallest number, black, to its largest, white")
     return text("; ".join(said)) + "."

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 
 ROWS, COLUMNS = 20, 12
@@ -34,7 +35,7 @@ def grid(pack: Pack, rows: int = ROWS, columns: int = COLUMNS) -> Image.Image:
     with torch.no_grad():
         images = pack.space.invert(pack.decode(numbers)[0]).clamp(0, 1).cpu()
     names = [f"{pack.card.classes[int(labels[n])]}  {pack.table.locate([n])[1][0]}" for n in firsts]
-    footer = f"{len(firsts)} of {len(pack) // slots} sources, {shown} of {slots} decoders"
+    footer = f"{len(firsts)} of {plural(len(pack) // slots, 'source')}, {shown} of {plural(slots, 'decoder')}"
     return _draw(images, names, shown, f"{pack.card.title}: {footer}")
 
 

@@ -20,6 +20,7 @@ from dsetpack.formats.by_name import spelled
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
+from dsetpack.formats.words import plural
 from dsetpack.loading.loader import PackLoader
 from dsetpack.pack.arrays import as_codes, as_labels, class_names
 from dsetpack.pack.opened import open_pack
@@ -102,7 +103,8 @@ class ReplayMemory:
         self._pack: Pack | None = None
 
     def __repr__(self) -> str:
-        return f"ReplayMemory({len(self.tasks)} tasks, {len(self)} images, {self.bytes:,} of {self.budget:,} bytes)"
+        held = f"{plural(len(self.tasks), 'task')}, {plural(len(self), 'image')}"
+        return f"ReplayMemory({held}, {self.bytes:,} of {self.budget:,} bytes)"
 
     def __len__(self) -> int:
         """The number of images, which is the number of (source, decoder) pairs."""

@@ -18,6 +18,7 @@ from typing_extensions import Unpack
 from dsetpack.formats.by_name import spelled
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.custom import custom_network, is_custom
 from dsetpack.trainers.data import ImageData
 from dsetpack.trainers.networks import Network, network, network_names
@@ -191,7 +192,7 @@ def check_data(card: Card, test: ImageData) -> None:
     if test.shape != tuple(card.shape):
         raise FormatError(f"{test.name} has images of {list(test.shape)}; the pack makes {list(card.shape)}")
     if len(test.classes) != len(card.classes):
-        raise FormatError(f"{test.name} has {len(test.classes)} classes; the pack has {len(card.classes)}")
+        raise FormatError(f"{test.name} has {plural(len(test.classes), 'class')}; the pack has {len(card.classes)}")
     if set(test.classes) == set(card.classes):
         for number, (theirs, ours) in enumerate(zip(test.classes, card.classes, strict=True)):
             if theirs != ours:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dsetpack.formats.atomic import SUFFIX
 from dsetpack.formats.card import Card, RawSpace, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 
 CARD = "dsetpack.card"
@@ -55,7 +56,9 @@ def pictures(pack: Pack) -> Iterator[Image.Image]:
         DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
     if pack.card.shape[0] not in (1, 3):
-        raise FormatError(f"images have {pack.card.shape[0]} channels; a picture has 1 or 3: unpack as safetensors")
+        raise FormatError(
+            f"images have {plural(pack.card.shape[0], 'channel')}; a picture has 1 or 3: unpack as safetensors"
+        )
     for images in raw_batches(pack):
         pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         for pixel in pixels:

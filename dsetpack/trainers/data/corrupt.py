@@ -24,6 +24,7 @@ from torch import Tensor
 
 from dsetpack.formats.by_name import closest, spelled
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.data.corruptions import blur, noise, resampling, tone
 from dsetpack.trainers.data.corruptions.base import Corruption, Draws
 from dsetpack.trainers.data.reader import ImageData
@@ -69,7 +70,7 @@ def corrupted(data: ImageData, name: str, level: int, seed: int = 0) -> ImageDat
     channels = data.shape[0]
     if corruption.channels is not None and channels not in corruption.channels:
         accepted = " or ".join(map(str, corruption.channels))
-        raise FormatError(f"{data.name} has images of {channels} channels; {name} is defined for {accepted}")
+        raise FormatError(f"{data.name} has images of {plural(channels, 'channel')}; {name} is defined for {accepted}")
     values = corruption.levels[LEVELS.index(level)]
     parts = []
     for start in range(0, len(data), _AT_ONCE):

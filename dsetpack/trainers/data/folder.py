@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
@@ -34,7 +35,7 @@ class FolderReader(DataReader):
         files = [(file, label) for label, folder in enumerate(folders) for file in image_files(folder)]
         if not files:
             raise FormatError(
-                f"{root}: no image files in its {len(folders)} sub-folders; expected one sub-folder per class"
+                f"{root}: no image files in its {plural(len(folders), 'sub-folder')}; expected one sub-folder per class"
             )
         images = stacked([file for file, _ in files])
         return from_arrays(images, np.array([label for _, label in files]), path.name, [f.name for f in folders])
@@ -58,7 +59,7 @@ def stacked(files: Sequence[Path], mode: Literal["L", "RGB"] | None = None) -> N
         image = _pixels(file, mode)
         if image.shape != first.shape:
             raise FormatError(
-                f"{file} is {_size(image)} and {files[0]} is {_size(first)} (height×width): "
+                f"{file} is {_size(image)} and {files[0]} is {_size(first)} (height × width): "
                 "all images must have one size; resize them first"
             )
         result[place] = image

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.data.reader import DataReader, ImageData, either, from_arrays
 
 BYTES = 0x08
@@ -101,7 +102,9 @@ class IdxReader(DataReader):
         assert labels is not None
         x, y = read_idx(images, 3), read_idx(labels, 1)
         if len(x) != len(y):
-            raise FormatError(f"{images} has {len(x)} images, {labels} has {len(y)} labels: they do not match")
+            raise FormatError(
+                f"{images} has {plural(len(x), 'image')}, {labels} has {plural(len(y), 'label')}: they do not match"
+            )
         return from_arrays(x, y, name, classes)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.pack.arrays import as_images
 from dsetpack.spaces import data_digest
 
@@ -50,7 +51,8 @@ class ImageData:
             raise FormatError(f"{self.name}: labels are {y.dtype} {list(y.shape)}; expected int64 [{len(x)}]")
         if int(y.min()) < 0 or int(y.max()) >= len(self.classes):
             raise FormatError(
-                f"{self.name}: labels from {int(y.min())} to {int(y.max())}; there are {len(self.classes)} classes"
+                f"{self.name}: labels from {int(y.min())} to {int(y.max())}; it has "
+                f"{plural(len(self.classes), 'class')}"
             )
         if x.is_floating_point() and not (float(x.min()) >= 0 and float(x.max()) <= 1):
             raise FormatError(f"{self.name}: values range from {x.min():g} to {x.max():g}; expected [0, 1] without NaN")
@@ -107,7 +109,8 @@ class ImageData:
             found = self.of_class(label)
             if len(found) < per_class:
                 raise FormatError(
-                    f"{self.name} has {len(found)} images of class {self.classes[label]!r}; {per_class} asked for"
+                    f"{self.name} has {plural(len(found), 'image')} of class {self.classes[label]!r}; {per_class} "
+                    "asked for"
                 )
             chosen.append(found[torch.randperm(len(found), generator=generator)[:per_class].to(found.device)])
         return torch.cat(chosen)
@@ -160,7 +163,7 @@ def from_arrays(images: np.ndarray, labels: np.ndarray, name: str, classes: Sequ
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
         raise FormatError(f"{name}: labels are {labels.dtype} {list(labels.shape)}; expected integers [N]")
     if len(labels) != len(images):
-        raise FormatError(f"{name}: {len(images)} images and {len(labels)} labels")
+        raise FormatError(f"{name}: {plural(len(images), 'image')} and {plural(len(labels), 'label')}")
     if images.dtype.kind == "f":
         images = images.astype(np.float32)
     if images.dtype not in (np.uint8, np.float32):
