@@ -22,7 +22,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 
 pytest.importorskip("huggingface_hub")
 from tests.support.hub_stand_in import TOKEN, Hub, pointed_at, serving
-from tests.support.paths import KFS
+from tests.support.paths import KFS, SAMPLE
 
 WRONG = "sha256:" + "0" * 64
 
@@ -159,10 +159,10 @@ def test_a_pinned_file_in_the_cache_needs_no_server(server, pushed, place):
 
 
 def test_wrong_digest_writes_nothing(server, pushed, place):
-    (place / "x.dpk").write_bytes(b"old")
+    shutil.copy(SAMPLE, place / "x.dpk")
     with pytest.raises(IntegrityError, match=f"digest {pushed.digest} found, {WRONG} expected: another pack"):
         hub.pull("me/demo", "x.dpk", digest=WRONG)
-    assert (place / "x.dpk").read_bytes() == b"old"
+    assert (place / "x.dpk").read_bytes() == SAMPLE.read_bytes()
     assert names(place) == ["demo.dpk", "x.dpk"]
     server.requests.clear()
     with pytest.raises(FormatError, match="digest 'c549': 'sha256:' and 64 hexadecimal digits"):

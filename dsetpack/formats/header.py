@@ -108,6 +108,6 @@ def _check_magic(data: bytes) -> None:
 def _check_sizes(header: Header) -> None:
     block, smallest = header.user_block, user_block_size(header.manifest_stored)
     if block not in (smallest, 2 * smallest):
-        raise FormatError(f"user block of {plural(block, 'byte')} found; {smallest} or {2 * smallest} expected")
+        raise FormatError(f"user block of {block} bytes found; {smallest} or {2 * smallest} expected")
     if header.file_length < block:
         raise FormatError(f"file length {header.file_length} is less than its user block, {block}")

@@ -201,7 +201,7 @@ class OnnxPack:
     def _check_interface(self) -> None:
         """Check that the graph has the inputs and outputs that its metadata promises, and not too many pairs."""
         if 8 * len(self) > (limit := Limits().total):
-            raise LimitError(f"{plural(len(self), 'pair')}, whose order takes 8 bytes each; the limit is {limit} bytes")
+            raise LimitError(f"{len(self)} pairs, whose order takes 8 bytes each; the limit is {limit} bytes")
         drawn = [part for part in self._info.parts if part.drawn]
         each = len(self.card.classes) * (self.card.per_class or 0)
         if bool(drawn) != (self._info.noise is not None) or any(part.sources != each for part in drawn):

@@ -117,7 +117,7 @@ def test_the_kernel_ridge_predictor_on_the_command_line(files):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--arch", "convnet3,vgg11"], "vgg11 halves images 5 times: 16×16 is too small"),
+        (["--arch", "convnet3,vgg11"], "vgg11 halves images 5 times: 16×16 (height × width) is too small"),
         (["--arch", "convnet9"], "no network 'convnet9'"),
         (["--arch", "nowhere_nets:net"], "cannot import 'nowhere_nets'"),
     ],

@@ -130,7 +130,7 @@ def test_folders_that_are_none(tmp_path):
         ("", ["columns none"]),
         ("name,label\na.png,1\n", ["name, label"]),
         ("file,label\n", ["0 rows"]),
-        ("file,label\na.png\n", ["line 2", "1 columns"]),
+        ("file,label\na.png\n", ["line 2", "1 column;"]),
         ("file,label\na.png,cat\n", ["line 2", "'cat'"]),
         ("file,label\na.png,1.5\n", ["line 2", "1.5"]),
         ("file,label\nb.png,1\n", ["line 2", "b.png"]),
@@ -145,7 +145,7 @@ def test_folders_that_are_none(tmp_path):
     refused(tmp_path, "labels.csv", "UTF-8", space=None)
     listing.write_text("file,label\na.png,1\nb.png,0\n")
     Image.new("RGB", (4, 5)).save(tmp_path / "b.png")
-    refused(tmp_path, "b.png", "4×5", "4×4", space=None)
+    refused(tmp_path, "b.png", "5×4", "4×4 (height × width)", space=None)
     whole = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(whole, format="PNG")
     for damaged in (b"", b"GIF", whole.getvalue()[:-30]):

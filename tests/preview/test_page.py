@@ -219,7 +219,7 @@ def test_it_says_how_much_it_shows():
     assert "3 of 70 sources; 2 of 4 decoders" in few.text
     assert len(few.all("figure")) == 3 * 3
     assert "7 of 7 sources; 12 of 14 decoders; kind haba; stage 0" in Page(page(evil())).text
-    assert "shrunk to 85×128 pixels" in Page(page(large())).text
+    assert "shrunk to 128×85 pixels (height × width)" in Page(page(large())).text
     assert "12 of 12 draws" in Page(page(generator())).text
     assert "18 of 18 draws" in Page(page(generator(None))).text  # the card does not say how many
 

@@ -62,7 +62,7 @@ def halved(image: Image, times: int, name: str) -> tuple[int, int]:
     height, width = (side >> times for side in sides(image))
     if not height or not width:
         raise FormatError(
-            f"{name} halves images {plural(times, 'time')}: {image[1]}×{image[2]} (height × width) is too small, {1 << times} a "
-            "side needed"
+            f"{name} halves images {plural(times, 'time')}: {image[1]}×{image[2]} (height × width) is too small, "
+            f"{1 << times} a side needed"
         )
     return height, width

@@ -92,9 +92,9 @@ class ParameterizationSettings(Model, ABC):
             more = f" (+{self.over_parameterisation:.0%}: {limit})" if self.over_parameterisation else ""
             decoders = f" and {plural(config.bank_size(), 'decoder')}" if bank else ""
             raise FormatError(
-                f"{plural(sources, 'source')} per class of {list(config.source_shape(image))}{decoders} of {self.name} "
-                f"are {sources * source + bank} floats; {plural(ipc, 'image')} per class are {allowed}{more}: raise "
-                "ipc, take fewer or smaller sources or decoders, or allow over_parameterisation"
+                f"{plural(sources, 'source')} per class of {list(config.source_shape(image))}{decoders} of {self.name}"
+                f": {sources * source + bank} floats, more than the {allowed}{more} of {plural(ipc, 'image')} per "
+                "class: raise ipc, take fewer or smaller sources or decoders, or allow over_parameterisation"
             )
         return Budget(allowed=allowed, sources=sources, source_floats=sources * source, decoder_floats=bank)
 
