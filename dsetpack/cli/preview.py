@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from dsetpack.cli.options import per_class_option
 from dsetpack.cli.outputs import PAGE, PICTURE, force_option, out_option
 
 
@@ -45,8 +46,9 @@ def picture_or_page(_ctx: click.Context, _option: click.Parameter, path: Path) -
     metavar="N",
     help="The largest number of decoders.",
 )
+@per_class_option
 @force_option
-def command(file: str, out: Path, rows: int | None, columns: int, force: bool) -> None:
+def command(file: str, out: Path, rows: int | None, columns: int, per_class: int | None, force: bool) -> None:
     """Draw FILE as a PNG, or as a page with everything in it.
 
     FILE is a path or URL. The PNG is a grid, with sources down and decoders across.
@@ -54,24 +56,24 @@ def command(file: str, out: Path, rows: int | None, columns: int, force: bool) -
     from dsetpack.formats.outputs import check_output
 
     check_output(out, PAGE if out.suffix.lower() == ".html" else PICTURE, [file], force=force)
-    click.echo((_page if out.suffix.lower() == ".html" else _picture)(file, out, rows, columns))
+    click.echo((_page if out.suffix.lower() == ".html" else _picture)(file, out, rows, columns, per_class))
 
 
-def _picture(file: str, out: Path, rows: int | None, columns: int) -> str:
+def _picture(file: str, out: Path, rows: int | None, columns: int, per_class: int | None) -> str:
     from dsetpack.formats.atomic import write_atomically
     from dsetpack.pack.opened import open_to_show
     from dsetpack.preview.grid import ROWS, grid
 
-    image, data = grid(open_to_show(file), rows or ROWS, columns), io.BytesIO()
+    image, data = grid(open_to_show(file, per_class=per_class), rows or ROWS, columns), io.BytesIO()
     image.save(data, format="PNG")
     write_atomically(out, data.getvalue())
     return f"{out}: {image.height}×{image.width} pixels (height × width)"
 
 
-def _page(file: str, out: Path, rows: int | None, columns: int) -> str:
+def _page(file: str, out: Path, rows: int | None, columns: int, per_class: int | None) -> str:
     from dsetpack.formats.atomic import write_atomically
     from dsetpack.preview.page import SOURCES, page
 
-    data = page(file, rows or SOURCES, columns).encode()
+    data = page(file, rows or SOURCES, columns, per_class).encode()
     write_atomically(out, data)
     return f"{out}: {len(data):,} bytes"

@@ -40,6 +40,20 @@ def part_shapes(part: PartEntry, config: KindConfig, card: Card) -> dict[str, tu
     return shapes
 
 
+def drawing(manifest: Manifest, card: Card, per_class: int | None) -> Card:
+    """The card with another number of images per class and epoch of a generator; None changes nothing.
+
+    Raises:
+        FormatError: if no part is a generator, or the number is not positive.
+    """
+    if per_class is None:
+        return card
+    with at("per_class"):
+        if all(part.sources for part in manifest.parts):
+            raise FormatError("it is for packs with a generator, and this one has none: leave it out")
+        return card.replace(per_class=per_class)
+
+
 def part_size(part: PartEntry, card: Card) -> tuple[int, int]:
     """The number of sources of a part (0 for a generator if the card has no ``per_class``), and of slots per source."""
     config = part_config(part)

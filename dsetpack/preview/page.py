@@ -24,13 +24,14 @@ from dsetpack.version import __version__
 SOURCES, DECODERS = 40, 12
 
 
-def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> str:
+def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS, per_class: int | None = None) -> str:
     """Make the page.
 
     Args:
         where: path, bytes, binary file object or fsspec URL of a pack; every byte of it is checked first.
         sources, decoders: the largest numbers of sources and decoders; fewer are shown if pictures are large, and the
             page says how many.
+        per_class: images per class of a generator; by default its card's number, or a few.
 
     Returns:
         HTML, which takes some 100 kB to 6 MB in UTF-8. The same pack gives the same page.
@@ -40,7 +41,7 @@ def page(where: Readable, sources: int = SOURCES, decoders: int = DECODERS) -> s
         OSError: if it cannot be read.
     """
     told = facts(where)
-    shown = draw(open_to_show(where, told.digest), sources, decoders)
+    shown = draw(open_to_show(where, told.digest, per_class=per_class), sources, decoders)
     style, script = _file("page.css") + view_rules(shown.parts), _file("page.js")
     return Template(_file("page.html")).substitute(
         title=text(told.card.title),
