@@ -133,7 +133,7 @@ def diff(a: Readable, b: Readable) -> Difference:
             card=tuple(_changes(_card(first), _card(second))),
             parts=tuple(_changes(_parts(first), _parts(second))),
             tensors=tuple(_tensors(first, second)),
-            images=_images(open_to_show(a, first.digest, per_class=1), open_to_show(b, second.digest, per_class=1)),
+            images=_images(open_to_show(a, first.digest, draws=1), open_to_show(b, second.digest, draws=1)),
         )
 
 

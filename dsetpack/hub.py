@@ -20,16 +20,20 @@ from dsetpack.cards.croissant import dumps
 from dsetpack.cards.facts import base_name
 from dsetpack.cards.markdown import mark
 from dsetpack.formats import Reader, verify
-from dsetpack.formats.atomic import check_writable, write_atomically
+from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
+from dsetpack.formats.network import why
+from dsetpack.formats.outputs import PACK, check_output
 from dsetpack.formats.progress import Work, display, steps
 
 __all__ = ["Pulled", "Pushed", "pull", "push"]
 
 TYPE = "dataset"
 CARD = "README.md"
+_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
+_REPOSITORY = re.compile(f"{_PART}/{_PART}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -85,6 +89,7 @@ def push(
         private: create the repository as a private one; if it exists, it must be private.
 
     Raises:
+        FormatError: if ``repository`` is not ``OWNER/NAME``; nothing is asked then.
         DsetpackError: if the file is not a sound pack, if ``huggingface_hub`` is missing, or if the Hub refuses. Then
             nothing was committed.
         OSError: if the file cannot be read.
@@ -92,6 +97,7 @@ def push(
     hub, name = _library(), base_name(os.fspath(path))
     if not name.endswith(".dpk"):
         raise FormatError(f"{path}: a file name that ends in .dpk expected, by which others find the pack")
+    _check_name(repository)
     verify(path)
     found = facts(path)
     api = hub.HfApi()
@@ -125,6 +131,7 @@ def pull(
     file: str | None = None,
     revision: str | None = None,
     digest: str | None = None,
+    force: bool = False,
 ) -> Pulled:
     """Download a pack, verify all of it, and only then write it to its place in one step.
 
@@ -132,20 +139,24 @@ def pull(
 
     Args:
         repository: ``OWNER/NAME``.
-        out: where to write the file; by default under its own name in the current folder. An existing file is
-            replaced.
+        out: where to write the file; by default under its own name in the current folder. An existing pack is replaced.
         file: the file in the repository; it may be left out if there is only one ``.dpk``.
         revision: a commit, branch or tag; only a commit (40 digits) is sure to stay the same. By default the main
             branch.
         digest: the digest that the pack must have, ``sha256:...``.
+        force: replace an existing file that is not a pack, too.
 
     Raises:
+        FormatError: if ``repository`` is not ``OWNER/NAME``; nothing is asked then.
         IntegrityError: if the digest differs, or if the file is damaged.
         DsetpackError: if the repository, revision or file does not exist, if access is not permitted, if
-            ``huggingface_hub`` is missing, or if the connection fails.
+            ``huggingface_hub`` is missing, if the connection fails, or if ``out`` is there and not a pack.
         OSError: if ``out`` cannot be written.
     """
     hub = _library()
+    _check_name(repository)
+    if out is not None:
+        check_output(out, PACK, force=force)
     if digest is not None and not _DIGEST.fullmatch(digest):
         raise FormatError(f"digest {digest!r}: 'sha256:' and 64 hexadecimal digits in lower case expected")
     place = f"{repository}@{revision}" if revision else repository
@@ -157,7 +168,7 @@ def pull(
             file = _chosen(file, [entry.rfilename for entry in info.siblings or ()])
     assert revision is not None
     target = Path(base_name(file) if out is None else out)
-    check_writable(target)
+    check_output(target, PACK, force=force)
     data, found = _download(hub, repository, file, revision, digest)
     write_atomically(target, data)
     return Pulled(repository, file, revision, found, len(data))
@@ -165,6 +176,15 @@ def pull(
 
 def _library() -> Any:
     return need("huggingface_hub", "hub")
+
+
+def _check_name(repository: str) -> None:
+    """Check the form of a repository's name by the Hub's rules, before anything is sent there."""
+    if not _REPOSITORY.fullmatch(repository) or any(sign in repository for sign in ("--", "..")):
+        raise FormatError(
+            f"{printable(repository)!r}: not the name of a repository: OWNER/NAME expected, such as you/demo, of "
+            "letters, digits, '-', '_' and '.'"
+        )
 
 
 def _errors() -> Any:
@@ -319,5 +339,5 @@ def _reason(error: Exception) -> str:
         return f"the Hub answers with HTTP status {status}: {said}"
     named = f"{type(error).__name__}: {said}"
     if isinstance(error, OSError) or type(error).__module__.startswith(("http", "requests", "urllib3")):
-        return f"the connection failed, and nothing was written: run it again ({named})"
+        return f"the connection failed, and nothing was written: run it again; {why(error)}"
     return f"huggingface_hub failed ({named})"

@@ -24,7 +24,7 @@ from dsetpack.formats.progress import display, shown
 pytest.importorskip("huggingface_hub")
 from tests.support.displays import Recorder
 from tests.support.hub_stand_in import TOKEN, Hub, pointed_at, serving
-from tests.support.paths import KFS
+from tests.support.paths import KFS, SAMPLE
 
 WRONG = "sha256:" + "0" * 64
 
@@ -183,10 +183,10 @@ def test_a_pinned_file_in_the_cache_needs_no_server(server, pushed, place):
 
 
 def test_wrong_digest_writes_nothing(server, pushed, place):
-    (place / "x.dpk").write_bytes(b"old")
+    shutil.copy(SAMPLE, place / "x.dpk")
     with pytest.raises(IntegrityError, match=f"digest {pushed.digest} found, {WRONG} expected: another pack"):
         hub.pull("me/demo", "x.dpk", digest=WRONG)
-    assert (place / "x.dpk").read_bytes() == b"old"
+    assert (place / "x.dpk").read_bytes() == SAMPLE.read_bytes()
     assert names(place) == ["demo.dpk", "x.dpk"]
     server.requests.clear()
     with pytest.raises(FormatError, match="digest 'c549': 'sha256:' and 64 hexadecimal digits"):
@@ -379,3 +379,44 @@ def test_open_by_url_when_the_connection_drops(server, pushed, fresh_filesystem)
     server.cuts, server.silent = 1000, True
     with pytest.raises(DsetpackError, match="hf://datasets/me/demo/demo.dpk: cannot be read"):
         dsetpack.open("hf://datasets/me/demo/demo.dpk")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["demo", "a/b/c", "https://huggingface.co/datasets/me/demo", "a--b/c", "a/.b", "me/de mo", "", "/", "me/demo/"],
+)
+def test_the_form_of_a_name_is_checked_before_anything_is_asked(server, name):
+    for failed in (run("pull", name), run("push", "demo.dpk", name)):
+        assert failed.exit_code == 1
+        assert "OWNER/NAME expected, such as you/demo" in failed.output
+        assert failed.output.count("\n") == 1
+    assert not server.requests
+
+
+def test_a_name_with_a_revision_is_one(server, pushed):
+    assert run("pull", f"me/demo@{pushed.revision}", "-o", "x.dpk").exit_code == 0
+
+
+def test_another_file_is_not_replaced(server, pushed, place):
+    (place / "x.dpk").write_bytes(b"old")
+    server.requests.clear()
+    refused = run("pull", "me/demo", "-o", "x.dpk")
+    assert refused.exit_code == 1
+    assert "x.dpk: there already, and not a pack: name another file, or pass --force" in refused.output
+    assert not server.requests
+    assert (place / "x.dpk").read_bytes() == b"old"
+    (place / "demo.dpk").write_bytes(b"old")  # by its own name, which only the Hub knows
+    assert "demo.dpk: there already, and not a pack" in run("pull", "me/demo").output
+    assert run("pull", "me/demo", "--force").exit_code == 0
+    assert (place / "demo.dpk").read_bytes() == KFS.read_bytes()
+
+
+def test_no_network_is_one_line(place, monkeypatch, tmp_path):
+    """The host is looked up in a process of its own: huggingface_hub reads its environment once."""
+    environment = {**os.environ, "HF_ENDPOINT": "http://nowhere.invalid", "HF_HOME": str(tmp_path / "hf")}
+    for command in (["pull", "me/demo"], ["info", "hf://datasets/me/demo/demo.dpk"]):
+        line = [sys.executable, "-m", "dsetpack", *command]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1, done.stderr
+        assert "the server cannot be reached (" in done.stderr

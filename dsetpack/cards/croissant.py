@@ -20,6 +20,7 @@ from dsetpack.cards import text
 from dsetpack.cards.facts import Facts, PartFacts
 from dsetpack.cards.licenses import license_url
 from dsetpack.formats.card import Card
+from dsetpack.formats.words import plural
 
 VERSION = "http://mlcommons.org/croissant/1.1"
 HDF5 = "application/x-hdf5"
@@ -93,8 +94,8 @@ def created(card: Card) -> datetime.date | None:
 
 def _description(found: Facts) -> str:
     card = found.card
-    made = f"{found.images:,} images" if found.images else "Images"
-    sized = f"{made} of {'×'.join(map(str, card.shape))} in {len(card.classes):,} classes"
+    made = plural(found.images, "image") if found.images else "Images"
+    sized = f"{made} of {'×'.join(map(str, card.shape))} in {plural(len(card.classes), 'class')}"
     stored = f"{sized}, as a distilled data set in one .dpk file (HDF5) of {found.size:,} bytes."
     return " ".join(filter(None, (text.line(card.description), stored, f"dsetpack digest {found.digest}.")))
 

@@ -17,6 +17,7 @@ from dsetpack.cards.edit import is_address
 from dsetpack.cards.facts import Facts, PartFacts
 from dsetpack.cards.licenses import hub_license
 from dsetpack.formats.card import Card, Metric, NormalizedSpace, RawSpace, Recipe, ZcaSpace
+from dsetpack.formats.words import plural
 
 MARK = "<!-- dsetpack card of {name}: written anew by every push -->"
 CLASSES = 200
@@ -120,8 +121,8 @@ def _part(part: PartFacts) -> str:
     if part.decoders == 1:
         comma = "" if part.kind == "images" else ","
         return f"{part.images:,}{comma} {part.kind}{named}"
-    sources = f"{part.sources:,} sources of {_sizes(part.source_shape)}"
-    return f"{part.images:,} = {sources} × {part.decoders:,} decoders, {part.kind}{named}"
+    sources = f"{plural(part.sources, 'source')} of {_sizes(part.source_shape)}"
+    return f"{part.images:,} = {sources} × {plural(part.decoders, 'decoder')}, {part.kind}{named}"
 
 
 def _labels(card: Card) -> str:
@@ -270,7 +271,7 @@ def _origin(card: Card) -> list[str]:
         ("real data", text.escape(made.dataset or "")),
         ("digest of its training images", f"`{made.dataset_digest}`" if made.dataset_digest else ""),
         ("method", text.escape(made.method or "")),
-        ("budget", f"{made.budget_floats:,} floats" if made.budget_floats is not None else ""),
+        ("budget", "" if made.budget_floats is None else plural(made.budget_floats, "float")),
         ("made with", ", ".join(text.escape(f"{k} {v}") for k, v in sorted(made.software.items()))),
         ("made on", text.escape(made.created or "")),
     ]

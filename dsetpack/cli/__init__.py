@@ -11,33 +11,40 @@ from typing import Any
 
 import click
 
+from dsetpack.formats.by_name import closest, spelled
 from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.notices import Notice
 from dsetpack.formats.progress import shown
 
-_COMMANDS = {
-    "info": "info",
-    "verify": "verify",
-    "diff": "diff",
-    "keygen": "keygen",
-    "sign": "sign",
-    "preview": "preview",
-    "export": "export",
-    "card": "card",
-    "edit": "edit",
-    "push": "push",
-    "pull": "pull",
-    "convert": "convert",
-    "unpack": "unpack",
-    "distill": "distill",
-    "recipes": "recipes",
-    "eval": "evaluate",
-    "reproduce": "reproduce",
-    "score": "score",
-    "audit": "audit",
-    "demo": "demo",
+_GROUPS = {
+    "Make a pack": ("distill", "convert", "recipes", "demo"),
+    "Look at a pack": ("info", "preview", "diff"),
+    "Measure a pack": ("eval", "reproduce", "score", "audit"),
+    "Take it elsewhere": ("unpack", "export", "card", "edit", "push", "pull"),
+    "Trust it": ("verify", "sign", "keygen"),
 }
-
+_MODULES = {"eval": "evaluate"}
+"""The modules of commands that have another name."""
+_COMMANDS = {name: _MODULES.get(name, name) for names in _GROUPS.values() for name in names}
+_MEANT = {
+    "check": "verify",
+    "compare": "diff",
+    "describe": "card",
+    "download": "pull",
+    "extract": "unpack",
+    "import": "convert",
+    "inspect": "info",
+    "key": "keygen",
+    "list": "recipes",
+    "onnx": "export",
+    "show": "info' or 'preview",
+    "test": "eval",
+    "train": "distill' or 'eval",
+    "upload": "push",
+    "validate": "verify",
+    "view": "preview",
+}
+"""Other words for commands, and what to call."""
 
 _python = warnings.showwarning
 
@@ -46,20 +53,38 @@ class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands group by group, with whole summaries: the first sentence of each command's help."""
+        width = max(map(len, _COMMANDS))
+        for title, names in _GROUPS.items():
+            with formatter.section(title):
+                rows = [(name.ljust(width), self._summary(ctx, name)) for name in names]
+                formatter.write_dl(rows)
+
+    def _summary(self, ctx: click.Context, name: str) -> str:
+        command = self.get_command(ctx, name)
+        return "" if command is None else command.get_short_help_str(limit=200)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; if there is none of that name, say which is meant."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-"):
+            meant = spelled(_COMMANDS, name) or _MEANT.get(name.casefold()) or closest(_COMMANDS, name, 0.6)
+            hint = f" Did you mean '{meant}'?" if meant else ""
+            ctx.fail(f"No such command '{name}'.{hint}")
+        from dsetpack.trainers.progress import display
+
+        first = os.environ.get("RANK", "0") == "0"  # of several processes, one shows its progress
+        ctx.with_resource(shown(display(name) if first else None))
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"dsetpack.cli.{_COMMANDS[cmd_name]}").command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        from dsetpack.trainers.progress import display
-
-        first = os.environ.get("RANK", "0") == "0"  # of several processes, one shows its progress
-        ctx.with_resource(shown(display(args[0]) if first else None))
-        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         for stream in (sys.stdout, sys.stderr):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsetpack.cli.options import data_options
+from dsetpack.cli.options import Names, data_options, device_option, per_class_option
 
 if TYPE_CHECKING:
     from dsetpack.trainers.audit import Audit, Leak
@@ -31,20 +31,24 @@ _NAMES = {
     default=10_000,
     show_default=True,
     type=click.IntRange(20),
+    metavar="N",
     help="The number of members, and of non-members.",
 )
-@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Networks per kind.")
-@click.option("--steps", type=click.IntRange(1), help="Steps on FILE; by default the card's recipe.")
-@click.option("--real-steps", type=click.IntRange(1), help="Steps on members; by default 100 passes over them.")
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), metavar="N", help="Networks per kind.")
+@click.option("--steps", type=click.IntRange(1), metavar="N", help="Steps on FILE; by default the card's recipe.")
+@click.option(
+    "--real-steps", type=click.IntRange(1), metavar="N", help="Steps on members; by default 100 passes over them."
+)
 @click.option("--real-augment", is_flag=True, help="Augment members by the card, too, so that networks memorise less.")
 @click.option(
     "--attack",
     "attacks",
     multiple=True,
-    type=click.Choice(list(_NAMES)),
+    type=Names(list(_NAMES)),
     help="Only this attack; may be repeated. By default all five.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
+@device_option
+@per_class_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
     file: str,
@@ -57,15 +61,17 @@ def command(
     real_augment: bool,
     attacks: tuple[str, ...],
     device: str,
+    per_class: int | None,
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Attack networks trained on FILE, and networks trained on the real images it was distilled from.
+    """Measure what networks trained on FILE give away.
 
-    The attacks guess from a network's output whether an image is one of the real training images (members) or a test
-    image (non-members). The command prints their AUC: 0.5 is guessing, 1 gives every member away. The training images
-    of the data must be those that FILE was distilled from, as the card's provenance says. All attacks except
-    'threshold' need scikit-learn: pip install 'dsetpack[audit]'.
+    The command trains networks on FILE, and on the real images that it was distilled from, and attacks both. The
+    attacks guess from a network's output whether an image is one of the real training images (members) or a test image
+    (non-members). The command prints their AUC: 0.5 is guessing, 1 gives every member away. The training images of the
+    data must be those that FILE was distilled from, as the card's provenance says. All attacks except 'threshold' need
+    scikit-learn: pip install 'dsetpack[audit]'.
     """
     import dsetpack
     from dsetpack.loading.device import usable
@@ -75,7 +81,8 @@ def command(
     from dsetpack.trainers.real import with_its_space
 
     target = usable(device)
-    pack, members, test = dsetpack.open(file), load(data, root, "train", **how), load(data, root, "test", **how)
+    pack = dsetpack.open(file, per_class=per_class)
+    members, test = load(data, root, "train", **how), load(data, root, "test", **how)
     if not known_members(pack, members):
         click.echo(f"warning: the card of {file} does not pin the real images; {members.name} is assumed", err=True)
     found = audit(

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from dsetpack.cli import index
 from dsetpack.cli.declared import SPACES, DeclaredSpace
-from dsetpack.formats.presets import PRESETS as ENCODINGS
+from dsetpack.cli.options import InputPath, Names, Sections, encoding_option
+from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.pack.pack import Pack
@@ -22,16 +25,12 @@ _LABELS = (
 )
 
 
-class _Command(click.Command):
-    """A command whose help lists the layouts; they are looked for only then, because they import torch."""
+class _Command(Sections):
+    """A command whose help lists the layouts."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        from dsetpack.convert import layout_names, layout_of
-
         with formatter.section("Layouts"):
-            found = {name: layout_of(name) for name in layout_names()}
-            rows = [(name, f"{one.recognised}. Not said: {one.unknown}.") for name, one in found.items()]
-            formatter.write_dl(rows)
+            formatter.write_dl(list(index.read().layouts.items()))
 
 
 def _floats(_ctx: click.Context, _option: click.Parameter, text: str | None) -> tuple[float, ...] | None:
@@ -60,44 +59,73 @@ def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> fl
         raise click.BadParameter(f"{text!r}: a number or 'none' expected") from None
 
 
-@click.command("convert", cls=_Command)
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
-@click.option("--layout", help="The layout of SOURCE; by default it is detected.")
-@click.option("--space", type=click.Choice(SPACES), help="The pixel space of the values in SOURCE.")
-@click.option("--mean", callback=_floats, help="For normalized and zca-frepo, one number per channel: 0.49,0.48,0.45.")
-@click.option("--std", callback=_floats, help="As --mean; by default both are the published ones of --dataset.")
-@click.option("--dataset", help="The real data, by name or path: published mean and std, class names, images for ZCA.")
-@click.option(
-    "--root", type=click.Path(path_type=Path), help="Folder with the data's files; by default $DSETPACK_DATA."
+@click.command(
+    "convert",
+    cls=_Command,
+    sections={
+        "What SOURCE is": ("layout", "dataset", "root", "method", "split", "experiment", "factor"),
+        "Images": ("space", "mean", "std", "zca", "refit", "axes", "drop_alpha"),
+        "Labels": ("labels", "classes", "absent"),
+        "Training": ("recipe", "lr"),
+        "Card": ("title", "description", "license", "author", "url"),
+        "Output": ("out", "encoding", "force"),
+    },
 )
-@click.option("--zca", type=click.Path(path_type=Path), help="A .npz or .pt of mean and matrix, instead of a new fit.")
+@click.argument("source", type=InputPath)
+@out_option("The .dpk to write.", required=True)
+@click.option("--layout", metavar="NAME", help="The layout of SOURCE; by default it is detected.")
+@click.option("--space", type=Names(SPACES), help="The pixel space of the values in SOURCE.")
+@click.option(
+    "--mean",
+    metavar="N,...",
+    callback=_floats,
+    help="For normalized and zca-frepo, one number per channel: 0.49,0.48,0.45.",
+)
+@click.option(
+    "--std", metavar="N,...", callback=_floats, help="As --mean; by default both are the published ones of --dataset."
+)
+@click.option(
+    "--dataset",
+    metavar="NAME|PATH",
+    help="The real data, by name or path: published mean and std, class names, images for ZCA.",
+)
+@click.option("--root", type=InputPath, help="The folder that holds data sets by name; by default $DSETPACK_DATA.")
+@click.option("--zca", type=InputPath, help="A .npz or .pt of mean and matrix, instead of a new fit.")
 @click.option("--refit", is_flag=True, help="Keep only the recipe of a ZCA, not its matrix of (C·H·W)² floats.")
-@click.option("--labels", help=_LABELS)
+@click.option("--labels", metavar="RULE|PATH", help=_LABELS)
 @click.option(
     "--classes",
+    metavar="N|NAME,...",
     callback=_classes,
     help="The number of classes, or their names with commas between them; names that SOURCE has may be in any order.",
 )
-@click.option("--lr", callback=_rate, help="The learning rate to train with, or 'none' for no recipe.")
+@click.option("--lr", metavar="LR", callback=_rate, help="The learning rate to train with, or 'none' for no recipe.")
 @click.option(
-    "--factor", type=click.IntRange(1), help="For IDC: smaller images per side of each image; 1 for plain images."
+    "--factor",
+    type=click.IntRange(1),
+    metavar="N",
+    help="For IDC: smaller images per side of each image; 1 for plain images.",
 )
-@click.option("--experiment", type=click.IntRange(0), help="For DC, DSA and DM: the number of the set in the file.")
-@click.option("--split", type=click.Choice(["train", "test"]), help="The split of SOURCE to read; by default train.")
 @click.option(
-    "--axes", type=click.Choice(["NCHW", "NHWC"], case_sensitive=False), help="The order of the axes of images."
+    "--experiment", type=click.IntRange(0), metavar="N", help="For DC, DSA and DM: the number of the set in the file."
 )
+@click.option("--split", type=Names(["train", "test"]), help="The split of SOURCE to read; by default train.")
+@click.option("--axes", type=Names(["NCHW", "NHWC"]), help="The order of the axes of images.")
 @click.option("--drop-alpha", is_flag=True, help="Drop the alpha channel of images.")
 @click.option("--absent", is_flag=True, help="Accept classes without images.")
-@click.option("--method", help="The method that made SOURCE, such as dsa.")
-@click.option("--recipe", help="The recipe to train with, by name, such as dc-mnist-ipc10; see 'dsetpack recipes'.")
+@click.option("--method", metavar="NAME", help="The method that made SOURCE, such as dsa.")
+@click.option(
+    "--recipe",
+    metavar="NAME",
+    help="The recipe to train with, by name, such as dc-mnist-ipc10; see 'dsetpack recipes'.",
+)
 @click.option("--title", help="The title of the pack.")
 @click.option("--description", help="A text about the pack, before what the conversion says.")
-@click.option("--license", help="The licence of the data, such as MIT or CC-BY-4.0.")
-@click.option("--author", help="Who made the set.")
-@click.option("--url", help="Where the set comes from.")
-@click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
+@click.option("--license", metavar="NAME", help="The licence of the data, such as MIT or CC-BY-4.0.")
+@click.option("--author", metavar="NAME", help="Who made the set.")
+@click.option("--url", metavar="URL", help="Where the set comes from.")
+@encoding_option
+@force_option
 def command(
     source: Path,
     out: Path,
@@ -110,19 +138,22 @@ def command(
     zca: Path | None,
     refit: bool,
     encoding: str,
+    force: bool,
     **declared: Any,
 ) -> None:
-    """Make a pack of SOURCE, a file or folder of a distilled data set. No code in it is ever run.
+    """Make a pack of other people's files.
 
-    Options declare what SOURCE does not say; an error names what is missing. The card records what you declared.
+    SOURCE is a file or folder of a distilled data set. No code in it is ever run. Options declare what SOURCE does not
+    say; an error names what is missing. The card records what you declared.
     """
     from dsetpack.convert import PUBLISHED, convert, detect
-    from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import FormatError
+    from dsetpack.formats.outputs import PACK, check_apart, check_output
 
     said = DeclaredSpace(space, mean, std, dataset, root, zca, refit)
     said.check()
-    check_writable(out)
+    reads = [source, zca, declared["labels"], declared["recipe"], dataset, SHIPPED]
+    check_output(out, PACK, reads, force=force, keep=data_root(root))
     if not source.exists():
         raise FormatError(f"{source}: no such file or folder")
     layout = layout or detect(source)
@@ -133,8 +164,16 @@ def command(
     pack = convert(
         source, layout=layout, space=chosen, dataset=None if dataset is None else _name(dataset, data), **declared
     )
+    check_apart(out, _beside(source, pack))
     pack.save(out, encoding=encoding)
     click.echo(_line(out, layout, pack, encoding))
+
+
+def _beside(source: Path, pack: Pack) -> list[Path]:
+    """The files that were read with SOURCE, such as the labels beside it."""
+    converted = pack.card.provenance.settings.get("converted")
+    files = converted.get("files") if isinstance(converted, dict) else None
+    return [source.parent / name for name in files] if isinstance(files, dict) else []
 
 
 def _name(dataset: str, data: ImageData | None) -> str:
@@ -148,6 +187,6 @@ def _line(out: Path, layout: str, pack: Pack, encoding: str) -> str:
     ways = f"{len(part)} × {part.slots} {part.kind}" if part.slots > 1 else f"{len(part)}"
     recipe = "no recipe" if pack.card.recipe is None else f"lr {pack.card.recipe.lr:g}"
     return (
-        f"{out}: layout {layout}; {ways} = {len(pack)} images {shape}, {pack.card.space.kind} space, "
+        f"{out}: layout {layout}; {ways} = {plural(len(pack), 'image')} {shape}, {pack.card.space.kind} space, "
         f"{pack.card.labels.kind} labels, {recipe}; {size:,} bytes ({encoding})"
     )

@@ -11,6 +11,7 @@ import click
 
 from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.model import printable
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.diff import Change, Difference, Images, TensorChange
@@ -23,10 +24,10 @@ TROUBLE = 2
 @click.argument("b")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 def command(a: str, b: str, as_json: bool) -> None:
-    """Compare the packs A and B (paths or URLs): card, parts, tensors and decoded images.
+    """Compare the packs A and B.
 
-    The exit status is 0 if they are the same, 1 if they differ, and 2 if one cannot be read. The compression of tensors
-    does not count.
+    A and B are paths or URLs; card, parts, tensors and decoded images are compared. The exit status is 0 if they are
+    the same, 1 if they differ, and 2 if one cannot be read. The compression of tensors does not count.
     """
     from dsetpack.cli import message
     from dsetpack.diff import diff
@@ -72,8 +73,14 @@ def _tensor(change: TensorChange) -> str:
     ]
     if change.differing is not None:
         largest = "not finite" if change.max_abs is None else f"{change.max_abs:.6g}"
-        told.append(f"{change.differing:,} values differ, by at most {largest}" if change.differing else "same values")
+        told.append(
+            f"{_differ(change.differing, 'value')}, by at most {largest}" if change.differing else "same values"
+        )
     return printable(f"tensor {change.name}: {'; '.join(told)}")
+
+
+def _differ(number: int, noun: str) -> str:
+    return f"{plural(number, noun)} {'differs' if number == 1 else 'differ'}"
 
 
 def _shown(key: str, value: Any) -> str:
@@ -87,6 +94,6 @@ def _images(images: Images) -> str:
         return printable(f"images: not compared: {images.reason}")
     largest, mean = ("not finite" if v is None else f"{v:.6g}" for v in (images.max_abs, images.mean_abs))
     return (
-        f"images: {images.pairs:,} pairs differ by at most {largest}, {mean} in the mean; "
-        f"{images.labels_changed:,} labels changed"
+        f"images: {_differ(images.pairs, 'pair')} by at most {largest}, {mean} in the mean; "
+        f"{plural(images.labels_changed or 0, 'label')} changed"
     )

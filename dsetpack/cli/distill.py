@@ -8,28 +8,47 @@ from typing import Any
 
 import click
 
-from dsetpack.cli.options import data_options, settings_option
-from dsetpack.formats.presets import PRESETS as ENCODINGS
+from dsetpack.cli.options import Names, Sections, data_options, device_option, encoding_option, settings_option
+from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
+from dsetpack.formats.words import plural
 
 
-@click.command("distill")
-@click.option("--method", help="How to distill: kfs, haba, dim, isa, ...; 'dsetpack recipes' lists all.")
+@click.command(
+    "distill",
+    cls=Sections,
+    sections={
+        "What to distill": ("data", "root"),
+        "How": ("method", "preset", "recipe", "ipc", "stages", "augment", "settings"),
+        "Running": ("seed", "device", "resume", "tensorboard"),
+        "Output": ("out", "encoding", "force"),
+    },
+)
+@click.option(
+    "--method", metavar="NAME", help="How to distill: kfs, haba, dim, isa, ...; 'dsetpack recipes' lists all."
+)
 @click.option(
     "--preset",
     default="cpu",
     show_default=True,
-    type=click.Choice(["cpu", "paper"]),
+    type=Names(["cpu", "paper"]),
     help="Minutes on a CPU, or the paper's settings, for a GPU.",
 )
-@click.option("--recipe", help="A recipe by name, or a .toml file, instead of --method and --preset.")
+@click.option("--recipe", metavar="NAME", help="A recipe by name, or a .toml file, instead of --method and --preset.")
 @data_options(required=False)
-@click.option("--ipc", type=click.IntRange(1), help="The budget: the floats of this many images per class.")
-@click.option("--stages", help="Distill in stages, by classes ('0,1;2,3') or as stages x classes ('5x2').")
-@click.option("--augment", type=click.Choice(["dsa", "none"]), help="The Siamese augmentation while matching.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .dpk to write.")
-@click.option("--encoding", default="exact", show_default=True, type=click.Choice(ENCODINGS), help="How to store it.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The seed of everything random.")
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
+@click.option(
+    "--ipc", type=click.IntRange(1), metavar="N", help="The budget: the floats of this many images per class."
+)
+@click.option(
+    "--stages", metavar="STAGES", help="Distill in stages, by classes ('0,1;2,3') or as stages x classes ('5x2')."
+)
+@click.option("--augment", type=Names(["dsa", "none"]), help="The Siamese augmentation while matching.")
+@out_option("The .dpk to write.", required=True)
+@encoding_option
+@force_option
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), metavar="N", help="The seed of everything random."
+)
+@device_option
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.run.")
 @click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where to keep real means and experts.")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the CSV log.")
@@ -45,6 +64,7 @@ def command(
     augment: str | None,
     out: Path,
     encoding: str,
+    force: bool,
     seed: int,
     device: str,
     resume: bool,
@@ -53,11 +73,12 @@ def command(
     settings: dict[str, Any],
     **how: Any,
 ) -> None:
-    """Distill the training images of a data set into a pack, by a method or by a recipe.
+    """Distill a data set into a pack.
 
-    Ctrl-C saves a checkpoint; --resume continues from it to the very same pack. 'torchrun --nproc-per-node N -m
-    dsetpack distill ...' divides the work between N processes. With --stages, each stage sees only the images of its
-    own classes and becomes a part of the pack; with kfs, later stages keep the decoders of the first.
+    A method or a recipe says how; the training images of the data are used. Ctrl-C saves a checkpoint; --resume
+    continues from it to the very same pack. 'torchrun --nproc-per-node N -m dsetpack distill ...' divides the work
+    between N processes. With --stages, each stage sees only the images of its own classes and becomes a part of the
+    pack; with kfs, later stages keep the decoders of the first.
     """
     if recipe is not None and method is not None:
         raise click.UsageError("--recipe names a method already: leave out --method")
@@ -65,9 +86,9 @@ def command(
         raise click.UsageError(
             f"--recipe {recipe} is a whole recipe, which --preset {preset} would not change: leave out one of them"
         )
-    from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import FormatError
-    from dsetpack.loading.device import usable
+    from dsetpack.formats.outputs import PACK, check_output
+    from dsetpack.loading.device import device_name, usable
     from dsetpack.trainers import parallel
     from dsetpack.trainers.data import load
     from dsetpack.trainers.distill import distill
@@ -81,10 +102,10 @@ def command(
     chosen = data or load_recipe(name, changes).data
     if chosen is None:
         raise FormatError(f"recipe {name} is for any data: name the data by --data")
-    check_writable(out)
+    check_output(out, PACK, [recipe, chosen, SHIPPED], force=force, keep=data_root(root))
     usable(device)
     make = distill if stages is None else partial(distill_stages, stages=parse_stages(stages))
-    with parallel.joined(device) as where:
+    with parallel.joined(device_name(device)) as where:
         pack = make(
             load(chosen, root, "train", **how),
             recipe=name,
@@ -100,8 +121,8 @@ def command(
         )
         if not parallel.rank():
             floats, size = pack.card.provenance.budget_floats, out.stat().st_size
-            what = f"{pack.card.title}; {len(pack)} images from {floats:,} floats in {size:,} bytes ({encoding})"
-            click.echo(f"{out}: {what}")
+            made = f"{plural(len(pack), 'image')} from {plural(floats or 0, 'float')}"
+            click.echo(f"{out}: {pack.card.title}; {made} in {size:,} bytes ({encoding})")
 
 
 def _given(option: str) -> bool:
@@ -111,16 +132,15 @@ def _given(option: str) -> bool:
 
 def _method(method: str, preset: str) -> str:
     """The name of a method's recipe for a preset."""
-    import difflib
-
+    from dsetpack.formats.by_name import closest, spelled
     from dsetpack.formats.errors import FormatError
     from dsetpack.recipes.tables import method_names
 
-    name = method if preset == "paper" else f"{method}-{preset}"
-    if name not in method_names():
+    name = spelled(method_names(), method if preset == "paper" else f"{method}-{preset}")
+    if name is None:
         methods = sorted({known.removesuffix("-cpu") for known in method_names()})
-        near = difflib.get_close_matches(method, methods, 1, 0)[0]
         raise FormatError(
-            f"no method {method!r} with preset {preset}; nearest is {near!r}, all are {', '.join(methods)}"
+            f"no method {method!r} with preset {preset}; nearest is {closest(methods, method)!r}, all are "
+            f"{', '.join(methods)}"
         )
     return name

@@ -7,29 +7,33 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dsetpack.cli.outputs import force_option, out_option
+
 if TYPE_CHECKING:
     from dsetpack.formats.card import Card
 
 
 @click.command("edit")
 @click.argument("file")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The .dpk to write; by default FILE is replaced.")
+@out_option("The .dpk to write; by default FILE is replaced.")
 @click.option("--title", help="The title of the pack.")
 @click.option("--description", help="A text about the pack.")
-@click.option("--license", help="The licence of the data, such as MIT or CC-BY-4.0.")
-@click.option("--author", help="Who made the set.")
-@click.option("--url", help="Where the set comes from: an address.")
-@click.option("--method", help="The method that made the set, such as dsa.")
-def command(file: str, out: Path | None, **said: str | None) -> None:
-    """Change texts in the card of FILE: in place and in one step, or as a new file.
+@click.option("--license", metavar="NAME", help="The licence of the data, such as MIT or CC-BY-4.0.")
+@click.option("--author", metavar="NAME", help="Who made the set.")
+@click.option("--url", metavar="URL", help="Where the set comes from: an address.")
+@click.option("--method", metavar="NAME", help="The method that made the set, such as dsa.")
+@force_option
+def command(file: str, out: Path | None, force: bool, **said: str | None) -> None:
+    """Change texts in the card of FILE.
 
-    An empty text removes one (--license ""). Without options, the texts are shown as they are. What the stored numbers
-    mean cannot be edited: shape, space, labels, classes. The digest changes, so a signature is dropped.
+    FILE is replaced in one step, or left as it is if --out names another file. An empty text (--license "") removes one.
+    Without options, the texts are shown as they are. What the stored numbers mean cannot be edited: shape, space,
+    labels, classes. The digest changes, so a signature is dropped.
     """
     from dsetpack.cards.edit import described
     from dsetpack.formats import Reader
-    from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.errors import at
+    from dsetpack.formats.outputs import PACK, check_output
     from dsetpack.formats.seal import recard
     from dsetpack.formats.signature import signer
 
@@ -46,7 +50,7 @@ def command(file: str, out: Path | None, **said: str | None) -> None:
     if changed == card and out is None:
         click.echo(f"{file}: its card says this already; nothing was written")
         return
-    check_writable(target)
+    check_output(target, PACK, force=force)
     recard(file, changed, target, expect=before)
     with Reader(target) as reader:
         click.echo(f"{target}: {', '.join(given)} changed; digest {reader.digest}, before {before}")

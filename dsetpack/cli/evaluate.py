@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsetpack.cli.fitted import fitted
-from dsetpack.cli.options import data_options, settings_option
+from dsetpack.cli.options import Names, Sections, data_options, device_option, per_class_option, settings_option
+from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.formats.card import Card, Metric, Recipe
@@ -23,12 +25,21 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     return [name.strip() for value in values for name in value.split(",") if name.strip()]
 
 
-@click.command("eval")
+@click.command(
+    "eval",
+    cls=Sections,
+    sections={
+        "Test images": ("data", "root", "corruptions"),
+        "Networks": ("archs", "width", "seeds", "predictor", "best_of"),
+        "Training": ("protocol", "augment", "settings", "per_class", "device"),
+        "Output": ("record", "force"),
+    },
+)
 @click.argument("file")
 @data_options()
 @click.option(
     "--protocol",
-    type=click.Choice(["own", "common"]),
+    type=Names(["own", "common"]),
     default="own",
     show_default=True,
     help="Train by the card's own recipe, or by the common one for all packs (ConvNet-3, 2000 steps, DSA).",
@@ -46,12 +57,13 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
 @click.option(
     "--width",
     type=click.IntRange(1),
+    metavar="N",
     help="Width of the networks; by default the recipe's for its own network, otherwise the paper's.",
 )
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks to train.")
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), metavar="N", help="Networks to train.")
 @click.option(
     "--predictor",
-    type=click.Choice(["network", "krr"]),
+    type=Names(["network", "krr"]),
     default="network",
     show_default=True,
     help="Predict by the network, or by kernel ridge regression on its features (FRePo, ISA).",
@@ -71,14 +83,13 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     metavar="NAME[:LEVEL]",
     help="Also test on corrupted test images, such as fog:3, or fog for all five levels; may be repeated.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
+@device_option
+@per_class_option
 @click.option("--augment/--no-augment", default=True, help="Use the protocol's augmentation, or none.")
-@click.option(
-    "--record",
-    type=click.Path(path_type=Path),
-    metavar="NEW",
-    help="Write FILE with the results in its card to NEW, which may be FILE itself.",
+@out_option(
+    "Write FILE with the results in its card to NEW, which may be FILE itself.", "--record", "record", metavar="NEW"
 )
+@force_option
 @settings_option("Change the protocol's recipe, such as steps=1000 or lr=0.02; may be repeated.")
 def command(
     file: str,
@@ -93,16 +104,19 @@ def command(
     corruptions: list[str],
     device: str,
     augment: bool,
+    per_class: int | None,
     record: Path | None,
+    force: bool,
     settings: dict[str, Any],
     **how: Any,
 ) -> None:
-    """Train networks on FILE, by its card's recipe or by the common protocol, and test them on the data's test images.
+    """Train networks on FILE, and test them on real images.
 
-    The network after the last step counts. The command prints the mean and the standard deviation over seeds.
+    FILE is a path or URL. Networks train by its card's recipe, or by the common protocol, and are tested on the data's
+    test images. The network after the last step counts. The command prints the mean and the standard deviation over
+    seeds.
     """
     import dsetpack
-    from dsetpack.formats.atomic import check_writable
     from dsetpack.formats.seal import recard
     from dsetpack.loading.device import usable
     from dsetpack.trainers.data import load
@@ -111,10 +125,12 @@ def command(
 
     target = usable(device)
     if record is not None:
-        check_writable(record)
+        _check_record(record, file, data, data_root(root), force)
     if any(":" in arch for arch in archs):
         sys.path.insert(0, str(Path.cwd()))  # the user's own network is in the current folder
-    pack, test = dsetpack.open(file), load(data, root, "test", **how)
+    pack, test = dsetpack.open(file, per_class=per_class), load(data, root, "test", **how)
+    if record is not None:
+        _check_same_draws(pack.card, file)
     check_data(pack.card, test)
     changed = _recipe(pack.card, test.name, protocol, settings)
     named: list[str | None] = [*archs] or [None]
@@ -139,7 +155,7 @@ def command(
     if len(plans) * len(tests) == 1:
         metrics = [_sentence(file, next(measured), len(test))]
     else:
-        click.echo(f"{file}: {len(test)} test images, {_count(seeds)}, after the last step")
+        click.echo(f"{file}: {plural(len(test), 'test image')}, {plural(seeds, 'seed')}, after the last step")
         title = NAMES[plans[0].predictor]
         metrics = list(_rows(title, measured, [how.recipe.arch for how in plans], [t.name for t in tests], best_of))
     if record is not None:
@@ -149,6 +165,29 @@ def command(
         click.echo(f"{record}: {recard(file, card, record, expect=digest):,} bytes, the {what} in its card")
         if signed:
             click.echo(f"{record}: not signed: the signature of {file} was for the card as it was")
+
+
+def _check_record(record: Path, file: str, data: str, root: str | Path | None, force: bool) -> None:
+    """Check that the new file replaces nothing that is read, except FILE itself on request."""
+    from dsetpack.formats.outputs import PACK, check_output
+
+    same = record.exists() and Path(file).exists() and record.samefile(file)
+    reads = () if same and Path(data).is_dir() else (data, SHIPPED)
+    check_output(record, PACK, reads, force=force, keep=root)
+
+
+def _check_same_draws(card: Card, file: str) -> None:
+    """Check that the card says how many images a generator made for the results that go into it."""
+    from dsetpack.formats import Reader
+    from dsetpack.formats.errors import FormatError
+
+    with Reader(file) as reader:
+        said = reader.manifest.card.per_class
+    if said not in (None, card.per_class):
+        raise FormatError(
+            f"{file}: its card says {said} images per class, and the results would be for {card.per_class}: leave out "
+            "--per-class, or --record"
+        )
 
 
 def _signed(file: str) -> bool:
@@ -164,11 +203,11 @@ def _sentence(file: str, found: Measured, images: int) -> Metric:
     shown = f"{metric.arch} {metric.width or ''}".strip()
     kind = "" if metric.name == "accuracy" else f"{metric.name} "
     click.echo(
-        f"{file}: {kind}{_percent(found.last)} on {images} test images of {metric.test_data}; {shown}, "
-        f"{_count(metric.seeds)}{'' if metric.protocol == 'own' else f', {metric.protocol} protocol'}"
+        f"{file}: {kind}{_percent(found.last)} on {plural(images, 'test image')} of {metric.test_data}; {shown}, "
+        f"{plural(metric.seeds, 'seed')}{'' if metric.protocol == 'own' else f', {metric.protocol} protocol'}"
     )
     if found.readings > 1:
-        click.echo(f"best of {found.readings} readings, chosen on the test images: {_percent(found.best)}")
+        click.echo(f"best of {plural(found.readings, 'reading')}, chosen on the test images: {_percent(found.best)}")
     return metric
 
 
@@ -198,10 +237,6 @@ def _percent(values: list[float]) -> str:
 
     spread = f" ± {statistics.stdev(values):.2%}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.2%}{spread}"
-
-
-def _count(seeds: int) -> str:
-    return f"{seeds} seed{'' if seeds == 1 else 's'}"
 
 
 def _tests(test: ImageData, corruptions: list[str]) -> list[ImageData]:

@@ -7,22 +7,41 @@ from typing import Literal
 
 import click
 
+from dsetpack.cli.options import Names, per_class_option
+from dsetpack.cli.outputs import MODEL, OutputPath, force_option, one_output, out_option
+
 
 @click.command("export")
 @click.argument("file")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output", type=OutputPath(), required=False)
+@out_option("The model to write, instead of OUTPUT.")
 @click.option(
     "--space",
-    type=click.Choice(["pack", "raw"]),
+    type=Names(["pack", "raw"]),
     default="pack",
     show_default=True,
-    help="Pixel space of the images: the pack's own, or raw values in [0, 1].",
+    help="The pixel space of the images: the pack's own, or raw values in [0, 1].",
 )
 @click.option("--decoder-only", is_flag=True, help="Export only the bank, with the inputs 'source' and 'decoder'.")
-@click.option("--per-class", type=click.IntRange(1), help="Images per class and epoch of a generator.")
-def command(file: str, output: Path, space: Literal["pack", "raw"], decoder_only: bool, per_class: int | None) -> None:
-    """Write FILE (a path or URL) as the ONNX model OUTPUT, which decodes without torch or dsetpack."""
+@per_class_option
+@force_option
+def command(
+    file: str,
+    output: Path | None,
+    out: Path | None,
+    space: Literal["pack", "raw"],
+    decoder_only: bool,
+    per_class: int | None,
+    force: bool,
+) -> None:
+    """Write FILE as an ONNX model, which decodes without torch.
+
+    FILE is a path or URL; OUTPUT is the .onnx to write. The model needs neither torch nor dsetpack.
+    """
+    from dsetpack.formats.outputs import check_output
     from dsetpack.onnx import export
 
-    size = export(file, output, space=space, decoder_only=decoder_only, per_class=per_class)
-    click.echo(f"{output}: {size:,} bytes")
+    target = one_output(output, out, "OUTPUT")
+    check_output(target, MODEL, [file], force=force)
+    size = export(file, target, space=space, decoder_only=decoder_only, per_class=per_class)
+    click.echo(f"{target}: {size:,} bytes")

@@ -15,13 +15,17 @@ from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.model import printable
 from dsetpack.formats.parts import part_config
 from dsetpack.formats.signature import signer
+from dsetpack.formats.words import plural
 
 
 @click.command("info")
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(file: str, as_json: bool) -> None:
-    """Show the card and the tensors of FILE (a path or URL) without reading tensor data."""
+    """Show the card and the tensors of FILE.
+
+    FILE is a path or URL. Only its header and its manifest are read, not the tensors.
+    """
     with Reader(file) as reader:
         facts = {
             "file": reader.name,
@@ -104,7 +108,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "images",
             " + ".join(f"{p['images']} = {p['sources']} × {p['decoders']} {p['kind']}" for p in parts)
-            + f", {'×'.join(map(str, card['shape']))}, {card['space']['kind']} space",
+            + f", {'×'.join(map(str, card['shape']))} (channels × height × width), {card['space']['kind']} space",
         ),
         ("recipe", _listed(card["recipe"])),
         ("augmentation", _listed(card["augmentation"])),
@@ -133,6 +137,5 @@ def _measured(metric: dict[str, Any]) -> str:
     spread = "" if metric["std"] is None else f" ± {metric['std']:.2%}"
     width = "" if metric["width"] is None else f" of width {metric['width']}"
     recipe = "" if metric["protocol"] == "own" else f", {metric['protocol']} recipe"
-    seeds = f"{metric['seeds']} seed{'' if metric['seeds'] == 1 else 's'}"
-    where = f"{metric['arch']}{width} on {metric['test_data']}, {seeds}{recipe}"
+    where = f"{metric['arch']}{width} on {metric['test_data']}, {plural(metric['seeds'], 'seed')}{recipe}"
     return f"{metric['value']:.2%}{spread} ({where})"

@@ -7,16 +7,23 @@ from pathlib import Path
 
 import click
 
+from dsetpack.cli.options import InputPath
+
 
 @click.command("push")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputPath)
 @click.argument("repository", metavar="OWNER/NAME")
-@click.option("--revision", help="The branch to commit to, created if it does not exist; by default the main branch.")
+@click.option(
+    "--revision",
+    metavar="BRANCH",
+    help="The branch to commit to, created if it does not exist; by default the main branch.",
+)
 @click.option("--private", is_flag=True, help="Create a private repository; if it exists, it must be private.")
 def command(file: Path, repository: str, revision: str | None, private: bool) -> None:
-    """Verify FILE and upload it to a data set repository of the Hugging Face Hub, with its card, in one commit.
+    """Upload FILE and its card to the Hugging Face Hub.
 
-    This needs dsetpack[hub], and a token: 'hf auth login' or HF_TOKEN.
+    FILE is verified first. Both go into the data set repository OWNER/NAME, in one commit. This needs dsetpack[hub],
+    and a token: 'hf auth login' or HF_TOKEN.
     """
     from dsetpack.hub import CARD, push
 

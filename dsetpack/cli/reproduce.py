@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dsetpack.cli.fitted import fitted
-from dsetpack.cli.options import data_options
+from dsetpack.cli.options import data_options, device_option, per_class_option
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.formats.card import Metric
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 @click.command("reproduce")
 @click.argument("file")
 @data_options()
-@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks to train.")
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
-def command(file: str, data: str, root: Path | None, seeds: int, device: str, **how: Any) -> None:
-    """Measure FILE again by the recipe in its card, on the real test data that the card pins, and compare.
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(1), metavar="N", help="Networks to train.")
+@device_option
+@per_class_option
+def command(
+    file: str, data: str, root: Path | None, seeds: int, device: str, per_class: int | None, **how: Any
+) -> None:
+    """Check that FILE reaches the accuracy in its card.
 
-    The command prints the card's value, the new value, and their difference in standard errors. The exit status is 1 if
+    FILE (a path or URL) is measured again by the recipe in its card, on the real test data that the card pins. The
+    command prints the card's value, the new value, and their difference in standard errors. The exit status is 1 if
     they are more than three standard errors apart.
     """
     import dsetpack
@@ -32,7 +37,7 @@ def command(file: str, data: str, root: Path | None, seeds: int, device: str, **
     from dsetpack.trainers.reproduce import LIMIT, reproduce, settle
 
     target = usable(device)
-    pack, test = dsetpack.open(file), load(data, root, "test", **how)
+    pack, test = dsetpack.open(file, per_class=per_class), load(data, root, "test", **how)
     settle(pack.card, test, seeds)  # before the training images are read
     found = reproduce(fitted(pack, data, root, **how), test, seeds=seeds, device=target)
     click.echo(f"card:       {_shown(found.card)}")
@@ -50,5 +55,6 @@ def _shown(metric: Metric) -> str:
     spread = "" if metric.std is None else f" ± {metric.std:.2%}"
     kind = "" if metric.name == "accuracy" else f"{metric.name} "
     width = "" if metric.width is None else f" of width {metric.width}"
-    seeds = f"{metric.seeds} seed{'' if metric.seeds == 1 else 's'}"
-    return f"{kind}{metric.value:.2%}{spread} ({metric.arch}{width} on {metric.test_data}, {seeds})"
+    return (
+        f"{kind}{metric.value:.2%}{spread} ({metric.arch}{width} on {metric.test_data}, {plural(metric.seeds, 'seed')})"
+    )

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsetpack.cli.options import data_options
+from dsetpack.cli.options import data_options, device_option, per_class_option
+from dsetpack.cli.outputs import SHIPPED, out_option
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from dsetpack.trainers.robustness import Scores
@@ -37,30 +39,42 @@ _SCORES = {
 @click.argument("file")
 @data_options()
 @click.option(
-    "--seeds", default=5, show_default=True, type=click.IntRange(1), help="Networks, and random sets, per accuracy."
-)
-@click.option("--steps", type=click.IntRange(1), help="Steps of each training; by default the card's recipe.")
-@click.option("--real-steps", type=click.IntRange(1), help="Steps on all real images; by default ten epochs.")
-@click.option(
-    "--per-class",
+    "--seeds",
+    default=5,
+    show_default=True,
     type=click.IntRange(1),
-    help="Random images per class; by default the number that fits in FILE's bytes.",
+    metavar="N",
+    help="Networks, and random sets, per accuracy.",
+)
+@click.option(
+    "--steps", type=click.IntRange(1), metavar="N", help="Steps of each training; by default the card's recipe."
+)
+@click.option(
+    "--real-steps", type=click.IntRange(1), metavar="N", help="Steps on all real images; by default ten epochs."
+)
+@click.option(
+    "--random-per-class",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Random real images per class; by default the number that fits in FILE's bytes.",
 )
 @click.option(
     "--rate",
     "rates",
     multiple=True,
     type=click.FloatRange(0, min_open=True),
+    metavar="LR",
     help="A learning rate to try for random images and hard labels, besides the recipe's; may be repeated. "
     "By default 0.001, 0.005, 0.01, 0.05 and 0.1.",
 )
-@click.option(
+@out_option(
+    "A file that keeps each accuracy as soon as it is measured; measured ones in it are not repeated.",
     "--results",
-    type=click.Path(path_type=Path, dir_okay=False),
+    "results",
     metavar="JSON",
-    help="A file that keeps each accuracy as soon as it is measured; measured ones in it are not repeated.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where to compute: cpu, cuda, cuda:1, ...")
+@per_class_option
+@device_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
     file: str,
@@ -69,6 +83,7 @@ def command(
     seeds: int,
     steps: int | None,
     real_steps: int | None,
+    random_per_class: int | None,
     per_class: int | None,
     rates: tuple[float, ...],
     results: Path | None,
@@ -76,15 +91,17 @@ def command(
     as_json: bool,
     **how: Any,
 ) -> None:
-    """Print the label-robust and the augmentation-robust score of FILE (DD-Ranking's LRS and ARS, as fractions).
+    """Measure how much FILE owes to its images alone.
 
-    They compare networks trained on FILE with networks trained on all real images and on random ones of the same size.
-    That takes many trainings: for each seed one or two on FILE and one at each learning rate on random images, twice if
-    the card augments; one at each learning rate on FILE with hard labels, if its labels are soft; and one on all real
-    images. The command says how many trainings there are before it starts.
+    The label-robust and the augmentation-robust score (DD-Ranking's LRS and ARS, as fractions) compare networks trained
+    on FILE with networks trained on all real images and on random ones of the same size. That takes many trainings: for
+    each seed one or two on FILE and one at each learning rate on random images, twice if the card augments; one at each
+    learning rate on FILE with hard labels, if its labels are soft; and one on all real images. The command says how
+    many trainings there are before it starts.
     """
     import dsetpack
     from dsetpack.formats import Reader
+    from dsetpack.formats.outputs import check_apart
     from dsetpack.loading.device import usable
     from dsetpack.trainers.baselines import images_within
     from dsetpack.trainers.data import load
@@ -92,14 +109,17 @@ def command(
     from dsetpack.trainers.scoring import RATES, Plan, robustness
 
     target = usable(device)
-    pack, real, test = dsetpack.open(file), load(data, root, "train", **how), load(data, root, "test", **how)
+    if results is not None:
+        check_apart(results, [file, data, SHIPPED])
+    pack = dsetpack.open(file, per_class=per_class)
+    real, test = load(data, root, "train", **how), load(data, root, "test", **how)
     with Reader(file) as reader:
         size = reader.header.file_length
     found = robustness(
         with_its_space(pack, real),
         real,
         test,
-        per_class or images_within(real, size),
+        random_per_class or images_within(real, size),
         Plan(seeds, steps, real_steps, rates or RATES),
         device=target,
         results=results,
@@ -108,13 +128,14 @@ def command(
     if as_json:
         click.echo(json.dumps({"file": file, "digest": pack.digest, "bytes": size, **_facts(found)}, indent=2))
         return
-    click.echo(f"{file}: {size:,} bytes, beside {found.per_class} random real images per class; seeds: {seeds}")
+    beside = plural(found.per_class, "random real image")
+    click.echo(f"{file}: {size:,} bytes, beside {beside} per class; seeds: {seeds}")
     _show(found)
 
 
 def _say(cost: Cost) -> None:
     real = f" and {cost.real} of {cost.real_steps:,} on real images" if cost.real else ""
-    click.echo(f"{cost.trainings} trainings of {cost.steps:,} steps{real}", err=True)
+    click.echo(f"{plural(cost.trainings, 'training')} of {plural(cost.steps, 'step')}{real}", err=True)
 
 
 def _facts(found: Scores) -> dict[str, Any]:

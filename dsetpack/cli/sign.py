@@ -6,17 +6,22 @@ from pathlib import Path
 
 import click
 
+from dsetpack.cli.options import InputPath
+
 
 @click.command("sign")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=InputPath)
 @click.option(
     "--key",
-    type=click.Path(path_type=Path),
+    type=InputPath,
     required=True,
     help="An Ed25519 private key as PEM, from 'dsetpack keygen' or 'openssl genpkey -algorithm ed25519'.",
 )
 def command(file: Path, key: Path) -> None:
-    """Check the whole of FILE and sign it in place. Its digest does not change; an existing signature is replaced."""
+    """Check FILE and sign it, in place.
+
+    Only its header changes, not its digest. A file holds one signature: an existing one is replaced.
+    """
     from dsetpack.formats import Reader
     from dsetpack.formats.signature import signer
     from dsetpack.formats.signing import sign

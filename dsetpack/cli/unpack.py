@@ -7,28 +7,29 @@ from typing import Any, Literal
 
 import click
 
-from dsetpack.cli.options import data_options
+from dsetpack.cli.options import Names, data_options, per_class_option
+from dsetpack.cli.outputs import SHIPPED, OutputPath, one_output, out_option
 
 
 @click.command("unpack")
 @click.argument("file")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", type=OutputPath(), required=False)
+@out_option("The folder to write, instead of DIR.")
 @click.option(
     "--as",
     "form",
-    type=click.Choice(["png", "safetensors", "hf"]),
+    type=Names(["png", "safetensors", "hf"]),
     default="png",
     show_default=True,
     help="8-bit PNG files and labels.csv; float tensors; or a table of the Hugging Face datasets library.",
 )
-@click.option(
-    "--space", type=click.Choice(["pack", "raw"]), help="For safetensors: the pixel space; by default the pack's."
-)
-@click.option("--per-class", type=click.IntRange(1), help="Images per class of a generator.")
+@click.option("--space", type=Names(["pack", "raw"]), help="For safetensors: the pixel space; by default the pack's.")
+@per_class_option
 @data_options(required=False)
 def command(
     file: str,
-    folder: Path,
+    folder: Path | None,
+    out: Path | None,
     form: str,
     space: Literal["pack", "raw"] | None,
     per_class: int | None,
@@ -36,16 +37,21 @@ def command(
     root: Path | None,
     **how: Any,
 ) -> None:
-    """Write every image of FILE (a path or URL) with its label into the new or empty folder DIR.
+    """Write every image of FILE, with its label, into a folder.
 
-    If the pack keeps only the recipe of its ZCA, --data names the training images on which to fit it again.
+    FILE is a path or URL; DIR is a new or empty folder, so nothing is ever overwritten. If the pack keeps only the
+    recipe of its ZCA, --data names the training images on which to fit it again.
     """
     import dsetpack
     from dsetpack.cli.fitted import fitted
+    from dsetpack.formats.outputs import check_apart
+    from dsetpack.formats.words import plural
     from dsetpack.unpack import unpack
 
+    target = one_output(folder, out, "DIR")
+    check_apart(target, [data, SHIPPED])
     pack = dsetpack.open(file, per_class=per_class)
     if data is not None:
         pack = fitted(pack, data, root, **how)
-    unpack(pack, folder, as_=form, space=space)
-    click.echo(f"{folder}: {len(pack):,} images as {form}")
+    unpack(pack, target, as_=form, space=space)
+    click.echo(f"{target}: {plural(len(pack), 'image')} as {form}")

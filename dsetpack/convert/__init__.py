@@ -21,7 +21,7 @@ from dsetpack.convert._published import PUBLISHED, Published, published
 from dsetpack.convert.base import Given, Layout
 from dsetpack.files.splits import Split
 from dsetpack.formats.axes import Axes
-from dsetpack.formats.by_name import by_name, chosen
+from dsetpack.formats.by_name import by_name, chosen, spelled
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.limits import Limits
 from dsetpack.pack.pack import Pack
@@ -149,7 +149,7 @@ def convert(
     path = Path(source)
     if not path.exists():
         raise FormatError(f"{path}: no such file or folder")
-    name = layout or detect(path)
+    name = detect(path) if layout is None else spelled(layout_names(), layout) or layout
     given = Given(
         space=None if space is None else as_space(space),
         labels=None if labels is None else os.fspath(labels),
@@ -161,7 +161,7 @@ def convert(
         axes=axes,
         drop_alpha=drop_alpha,
         absent=absent,
-        dataset=dataset,
+        dataset=spelled(PUBLISHED, dataset) or dataset,
         method=method,
         recipe=recipe,
         title=title,

@@ -82,7 +82,9 @@ def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Spac
     try:
         bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
     except RuntimeError as error:
-        raise FormatError(f"the decoders' tensors do not fit {found.kind}: {error}") from error
+        shapes = {role: list(values.shape) for role, values in found.bank.items()}
+        expected = {role: list(values.shape) for role, values in bank.state_dict().items()}
+        raise FormatError(f"the decoders' tensors {shapes} do not fit {found.kind}; expected {expected}") from error
     part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
     return Pack(card, [part], space)
 

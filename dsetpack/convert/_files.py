@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import struct
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -62,26 +63,36 @@ def load_torch(path: Path, limits: Limits) -> Any:
     with at(str(path)):
         check_size(path, limits)
         if zipfile.is_zipfile(path):
-            with open_zip(path, limits):
-                pass
+            with open_zip(path, limits) as archive:
+                _refuse_program(archive)
         with path.open("rb") as file:
             return _load(file, path)
 
 
 def _load(file: IO[bytes], path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_ALLOWED):
+        with torch.serialization.safe_globals(_ALLOWED), warnings.catch_warnings(action="ignore"):
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise FormatError(_refusal(path, error)) from error
+        raise FormatError(_refusal(path)) from error
     except Exception as error:  # a damaged pickle or archive can raise anything in torch
         raise FormatError(
-            f"not a sound torch file ({_short(error)}); cut off or damaged: fetch it again, or save it again with "
+            "not a sound torch file: cut off, damaged, or something else; fetch it again, or save it again with "
             "torch.save"
         ) from error
 
 
-def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
+def _refuse_program(archive: zipfile.ZipFile) -> None:
+    """Refuse what ``torch.jit.save`` wrote."""
+    if any(name.endswith("/constants.pkl") for name in archive.namelist()):
+        raise FormatError(
+            "a TorchScript program, which is code, so it is not read. If you trust it, load it where it was made and "
+            "save its tensors: torch.save({'images': images, 'labels': labels}, 'plain.pt')"
+        )
+
+
+def _refusal(path: Path) -> str:
+    """Why torch does not read a file, in our words: torch's own advise to load it without any check."""
     try:
         with torch.serialization.safe_globals(_ALLOWED):
             named = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
@@ -89,8 +100,8 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
         named = []
     if not named:
         return (
-            f"not a torch file of plain tensors ({_short(error)}). If it is one of other objects, save its "
-            "tensors again where it was made: torch.save({'images': images, 'labels': labels}, 'plain.pt')"
+            "not a torch file of plain tensors: cut off, damaged, or something else. If it is one of other objects, "
+            "save its tensors again where it was made: torch.save({'images': images, 'labels': labels}, 'plain.pt')"
         )
     shown = printable(", ".join(named[:4]))[:240] + (", ..." if len(named) > 4 else "")
     return (
@@ -98,12 +109,6 @@ def _refusal(path: Path, error: pickle.UnpicklingError) -> str:
         "text, lists and dicts are read. If you trust it, load it where it was made and save its tensors again: "
         "torch.save({'images': images, 'labels': labels}, 'plain.pt') in Python, or safetensors.torch.save_file"
     )
-
-
-def _short(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    first = next((line for line in lines if "rror" in line or "nsupported" in line), lines[0])
-    return printable(first.strip())[:160]
 
 
 def tensor_of(value: object) -> Tensor:

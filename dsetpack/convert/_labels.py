@@ -17,6 +17,7 @@ from dsetpack.files.arrays import load_npy
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.words import plural
 from dsetpack.pack.arrays import label_array
 
 TOLERANCE = 1e-3
@@ -103,9 +104,11 @@ def plain_labels(held: Tensor | NDArray[Any], found: Found) -> tuple[Tensor, tup
     values, classes = label_array(held)
     labels = torch.from_numpy(values)
     if len(labels) != (count := len(found.sources)):
-        raise FormatError(f"{len(labels)} labels for {count} images of {found.where}; one each expected")
+        raise FormatError(
+            f"{plural(len(labels), 'label')} for {plural(count, 'image')} of {found.where}; one each expected"
+        )
     if labels.ndim == 2 and (bad := int((~labels.isfinite()).sum())):
-        raise FormatError(f"{bad} values are NaN or infinite; finite labels expected")
+        raise FormatError(f"NaN or infinity in {plural(bad, 'value')}; finite labels expected")
     return labels, classes
 
 
@@ -143,12 +146,12 @@ def _by_order(found: Found, given: Given) -> Tensor:
     known, count = some_classes(found, given), len(found.sources)
     if known is None:
         raise FormatError(
-            f"labels by order, {count} images class by class, need the number of classes: pass classes= (--classes 10, "
-            "or names, or --dataset)"
+            f"labels by order, {plural(count, 'image')} class by class, need the number of classes: pass classes= "
+            "(--classes 10, or names, or --dataset)"
         )
     classes = known if isinstance(known, int) else len(known)
     if classes < 1 or count % classes:
-        raise FormatError(f"{count} images are not equally many of each of {classes} classes")
+        raise FormatError(f"{plural(count, 'image')} cannot be equally many of each of {plural(classes, 'class')}")
     return torch.arange(classes).repeat_interleave(count // classes)
 
 

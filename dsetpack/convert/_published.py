@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.errors import FormatError
 
 DIGITS = tuple("0123456789")
@@ -57,11 +58,12 @@ def published(dataset: str) -> Published:
     Raises:
         FormatError: if there are none for this name.
     """
-    if dataset not in _TABLE:
+    if (name := spelled(_TABLE, dataset)) is None:
         raise FormatError(f"no published statistics of {dataset!r}; they exist for {', '.join(PUBLISHED)}")
-    return _TABLE[dataset]
+    return _TABLE[name]
 
 
 def known_classes(dataset: str | None) -> tuple[str, ...] | int | None:
     """The published class names of a data set, or their number; None if they are not known here."""
-    return _TABLE[dataset].classes if dataset in _TABLE else None
+    name = spelled(_TABLE, dataset)
+    return None if name is None else _TABLE[name].classes

@@ -22,6 +22,7 @@ from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
 from dsetpack.formats.notices import notice
+from dsetpack.formats.words import plural
 from dsetpack.spaces import Raw
 from dsetpack.unpack.base import CARD_FILE, LABEL_CLASS, LABELS_FILE
 
@@ -99,7 +100,8 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         except (UnicodeDecodeError, csv.Error) as error:
             raise FormatError(f"not a CSV file in UTF-8 ({error})") from error
         if len(header) < 2 or header[0] != "file" or not rows:
-            raise FormatError(f"columns {', '.join(header[:4]) or 'none'}, {len(rows)} rows; file, label expected")
+            held = ", ".join(header[:4]) or "none"
+            raise FormatError(f"columns {held}, {plural(len(rows), 'row')}; file, label expected")
         hard = header[1] == "label"
         named = hard and not any(_is_number(row[1]) for row in rows if len(row) > 1)
         columns = 1 if hard else len(header) - 1
@@ -107,7 +109,7 @@ def _listed(path: Path, limits: Limits) -> dict[str, Any]:
         images = []
         for number, row in enumerate(rows, 2):
             if len(row) != len(header):
-                raise FormatError(f"line {number} has {len(row)} columns; {len(header)} expected")
+                raise FormatError(f"line {number} has {plural(len(row), 'column')}; {len(header)} expected")
             with at(f"line {number}"):
                 values.append(_name(row[1]) if named else _values(row[1 : 1 + columns], hard))
                 images.append(_inside(path, row[0]))

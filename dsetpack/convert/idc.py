@@ -14,6 +14,7 @@ from dsetpack.convert._files import load_torch, tensor_of, torch_labels
 from dsetpack.convert.base import Found, Given, Layout, refuse_experiment
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.upsample import UpsampleConfig
+from dsetpack.formats.words import plural
 from dsetpack.spaces import Raw
 
 _FACTOR = re.compile(r"_factor(\d{1,2})(?!\d)")
@@ -59,7 +60,7 @@ class IdcLayout(Layout):
 
 def _pair(held: object) -> tuple[Tensor, Tensor | NDArray[Any]]:
     if not isinstance(held, list | tuple) or len(held) != 2:
-        what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
+        what = plural(len(held), "entry") if isinstance(held, list | tuple) else type(held).__name__
         raise FormatError(f"{what}; a list [images, labels] expected; if IDC did not make it, pass layout='tensors'")
     with at("images"):
         images = tensor_of(held[0])

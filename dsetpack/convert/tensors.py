@@ -19,6 +19,7 @@ from dsetpack.files.names import usual
 from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.notices import notice
+from dsetpack.formats.words import plural
 
 _IMAGES = re.compile(r"images_(?:zca_)?(best|\d+)\.pt")
 _MASK = "mask.pt"
@@ -167,7 +168,7 @@ def _pair(held: object, where: str, split: Split | None = None) -> tuple[object,
         return held[names.images], None if names.labels is None else held[names.labels], found
     if isinstance(held, list | tuple) and len(held) == 2:
         return held[0], held[1], None
-    what = f"{len(held)} entries" if isinstance(held, list | tuple) else type(held).__name__
+    what = plural(len(held), "entry") if isinstance(held, list | tuple) else type(held).__name__
     raise FormatError(f"{where}: {what}; a pair [images, labels] or a dict with 'images' and 'labels' expected")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
+from dsetpack.formats.words import plural
 
 
 def prefers_loops(x: Tensor) -> bool:
@@ -57,7 +58,9 @@ class Decoder(nn.Module, ABC):
         """
         super().__init__()
         if min(image) < 1 or classes < 1:
-            raise FormatError(f"image {image} with {classes} classes, expected (C, H, W) and classes of at least 1")
+            raise FormatError(
+                f"image {image} with {plural(classes, 'class')}, expected (C, H, W) and classes of at least 1"
+            )
         config.bank_shapes(image, classes)
         self.config = config
         self.image = image

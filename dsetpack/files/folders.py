@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dsetpack.files.classes import in_order
 from dsetpack.files.splits import Split, split_folders, subfolders, taken
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
 
@@ -56,7 +57,7 @@ def read_folder(path: Path, split: Split | None = None) -> Listing:
     found = [(file, label) for label, name in enumerate(classes) for file in image_files(root / name)]
     if not found:
         raise FormatError(
-            f"{root}: no image files in its {len(classes)} sub-folders; expected one sub-folder per class"
+            f"{root}: no image files in its {plural(len(classes), 'sub-folder')}; expected one sub-folder per class"
         )
     return Listing(tuple(file for file, _ in found), np.array([label for _, label in found]), classes, chosen)
 

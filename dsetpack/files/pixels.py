@@ -48,7 +48,7 @@ def stacked(
         with _opened(file) as image:
             if image.size != (width, height):
                 raise FormatError(
-                    f"{file} is {image.height}×{image.width} and {files[0].name} is {height}×{width} (height×width): "
+                    f"{file} is {image.height}×{image.width} and {files[0].name} is {height}×{width} (height × width): "
                     "all images must have one size; resize them first"
                 )
             alpha.check(image, file)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import notice
+from dsetpack.formats.words import plural
 
 Axes = Literal["NCHW", "NHWC"]
 _MOST = 4
@@ -63,7 +64,7 @@ def seen(shape: Sequence[int]) -> Axes | None:
 
 
 def _said(channels: int, height: int, width: int) -> str:
-    return f"{channels} channel{'' if channels == 1 else 's'}, height×width {height}×{width}"
+    return f"{plural(channels, 'channel')}, {height}×{width} (height × width)"
 
 
 def _few(length: int) -> bool:

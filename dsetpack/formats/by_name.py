@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -45,8 +45,31 @@ def by_name(package: str, constant: str, helpers: tuple[str, ...] = ()) -> Mappi
     return MappingProxyType(found)
 
 
+def spelled(known: Iterable[str], name: object) -> str | None:
+    """The known name that somebody means, or None: case, hyphens and underscores do not count.
+
+    So ``CIFAR10`` and ``cifar-10`` are ``cifar10``, ``FashionMNIST`` is ``fashion-mnist``, ``ResNet18`` is
+    ``resnet18``. A name that is known as it is comes first.
+    """
+    if not isinstance(name, str):
+        return None
+    names = tuple(known)
+    return name if name in names else next((one for one in names if _plain(one) == _plain(name)), None)
+
+
+def closest(known: Iterable[str], name: object, cutoff: float = 0.0) -> str | None:
+    """The known name that is most like a wrong one; None if none is alike enough (``cutoff``, as in ``difflib``)."""
+    plain = {_plain(one): one for one in known}
+    near = difflib.get_close_matches(_plain(str(name)), plain, 1, cutoff)
+    return plain[near[0]] if near else None
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "").replace("_", "")
+
+
 def chosen(known: Mapping[str, T], name: object, what: str) -> T:
-    """The one of that name.
+    """The one of that name, as ``spelled`` finds it.
 
     Args:
         known: by name.
@@ -56,8 +79,8 @@ def chosen(known: Mapping[str, T], name: object, what: str) -> T:
     Raises:
         FormatError: if there is none of that name; the message names the nearest and all.
     """
-    if isinstance(name, str) and name in known:
-        return known[name]
-    near = difflib.get_close_matches(str(name), known, 1, 0)
-    nearest = f"nearest is {near[0]!r}, all are {', '.join(known)}" if near else "there are none"
+    if (found := spelled(known, name)) is not None:
+        return known[found]
+    near = closest(known, name)
+    nearest = f"nearest is {near!r}, all are {', '.join(known)}" if near else "there are none"
     raise FormatError(f"no {what} {name!r}; {nearest}")

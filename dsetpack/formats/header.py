@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass
 
 from dsetpack.formats.errors import FormatError, IntegrityError, VersionError
+from dsetpack.formats.words import plural
 
 MAGIC = b"\x8aDPK\r\n\x1a\n"
 """As in PNG: the high bit catches 7-bit transfers, CR LF and LF catch text-mode ones, 0x1A stops a DOS listing."""
@@ -78,7 +79,7 @@ def unpack(data: bytes) -> Header:
     """
     _check_magic(data)
     if len(data) < SIZE:
-        raise IntegrityError(f"cut inside the header: {len(data)} bytes found, {SIZE} expected")
+        raise IntegrityError(f"cut inside the header: {plural(len(data), 'byte')} found, {SIZE} expected")
     _, major, minor, reserved, block, length, stored, plain, digest, key_id, signature = _FIELDS.unpack_from(data)
     if major != MAJOR:
         raise VersionError(f"format {major}.{minor} found, this version reads {MAJOR}.x; update dsetpack")
@@ -96,7 +97,7 @@ def _check_magic(data: bytes) -> None:
     if data[: len(MAGIC)] == MAGIC:
         return
     if data and MAGIC.startswith(data):
-        raise IntegrityError(f"cut inside the magic number: {len(data)} bytes found")
+        raise IntegrityError(f"cut inside the magic number: {plural(len(data), 'byte')} found")
     if data[:4] in (b"\x8aDPK", b"\x0aDPK", b"\xc2\x8aDP", b"\xef\xbf\xbdD"):
         raise FormatError(f"damaged by a transfer in text mode ({data[:8]!r} found); transfer it as binary")
     if not data:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.extras import need
+from dsetpack.formats.words import plural
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -132,7 +133,7 @@ def _public_key(key: object) -> bytes:
     with at(f"trusted key {os.fspath(key)}" if isinstance(key, str | os.PathLike) else "trusted key"):
         raw = _bytes(key)
         if len(raw) != 32:
-            raise FormatError(f"{len(raw)} bytes found; an Ed25519 public key has 32")
+            raise FormatError(f"{plural(len(raw), 'byte')} found; an Ed25519 public key has 32")
         if raw[:31] + bytes([raw[31] & 0x7F]) in _WEAK:
             raise FormatError("it protects nothing: anyone can make signatures that fit it")
     return raw

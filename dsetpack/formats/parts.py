@@ -12,6 +12,7 @@ from dsetpack.formats.card import Card, NormalizedSpace, ZcaSpace
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds import KindConfig, kind_config
 from dsetpack.formats.manifest import Manifest, PartEntry
+from dsetpack.formats.words import plural
 
 INTEGERS = ("uint8", "uint16", "uint32", "int8", "int16", "int32", "int64")
 FLOATS = ("float16", "float32", "float64")
@@ -39,6 +40,20 @@ def part_shapes(part: PartEntry, config: KindConfig, card: Card) -> dict[str, tu
     return shapes
 
 
+def drawing(manifest: Manifest, card: Card, per_class: int | None) -> Card:
+    """The card with another number of images per class and epoch of a generator; None changes nothing.
+
+    Raises:
+        FormatError: if no part is a generator, or the number is not positive.
+    """
+    if per_class is None:
+        return card
+    with at("per_class"):
+        if all(part.sources for part in manifest.parts):
+            raise FormatError("it is for packs with a generator, and this one has none: leave it out")
+        return card.replace(per_class=per_class)
+
+
 def part_size(part: PartEntry, card: Card) -> tuple[int, int]:
     """The number of sources of a part (0 for a generator if the card has no ``per_class``), and of slots per source."""
     config = part_config(part)
@@ -53,7 +68,7 @@ def check_part(part: PartEntry, manifest: Manifest) -> None:
     if set(part.tensors) != set(shapes):
         raise FormatError(f"tensors for the roles {sorted(part.tensors)} found, {sorted(shapes)} expected")
     if config.has_sources != (part.sources > 0):
-        raise FormatError(f"{part.sources} sources found for kind {part.kind!r}")
+        raise FormatError(f"{plural(part.sources, 'source')} found for kind {part.kind!r}")
     for role, shape in shapes.items():
         _check_role(role, shape, part.tensors[role], manifest)
     _check_class_decoders(part, config, len(manifest.card.classes))
@@ -78,7 +93,9 @@ def _check_class_decoders(part: PartEntry, config: KindConfig, classes: int) -> 
     if lists is None:
         return
     if len(lists) != classes:
-        raise FormatError(f"class_decoders has {len(lists)} lists, one for each of {classes} classes expected")
+        raise FormatError(
+            f"class_decoders has {plural(len(lists), 'list')}, one for each of {plural(classes, 'class')} expected"
+        )
     if len({len(chosen) for chosen in lists}) != 1 or not lists[0]:
         raise FormatError("class_decoders must allow equally many decoders, at least one, for every class")
     for label, chosen in enumerate(lists):
@@ -103,7 +120,10 @@ def check_card(manifest: Manifest) -> None:
 def _check_standardisation(means: Sequence[float], stds: Sequence[float], channels: int) -> None:
     """Check that there are one mean and one deviation per channel, usable in float32."""
     if {len(means), len(stds)} != {channels}:
-        raise FormatError(f"space: {len(means)} means and {len(stds)} deviations for {channels} channels")
+        raise FormatError(
+            f"space: {plural(len(means), 'mean')} and {plural(len(stds), 'deviation')} for "
+            f"{plural(channels, 'channel')}"
+        )
     with np.errstate(over="ignore"):
         values = np.array([means, stds], np.float32)
     if not np.isfinite(values).all() or not values[1].all():
@@ -133,7 +153,7 @@ def check_values(role: str, values: NDArray[np.generic], card: Card) -> None:
         wrong = np.flatnonzero((values < 0) | (values >= len(card.classes)))  # type: ignore[operator]
         if wrong.size:
             label = values.flat[wrong[0]]
-            raise FormatError(f"label {label} of source {wrong[0]}; there are {len(card.classes)} classes")
+            raise FormatError(f"label {label} of source {wrong[0]}; the card has {plural(len(card.classes), 'class')}")
     elif card.finite and values.dtype.kind == "f" and not bool(np.isfinite(values).all()):
         where = int(np.flatnonzero(~np.isfinite(values))[0])
         raise FormatError(f"{values.flat[where]} at element {where}; the card promises finite values")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.encodings import ArrayCodec, Encoding, codec
 from dsetpack.formats.encodings.cast import Cast
 from dsetpack.formats.encodings.quantize import Quantize
@@ -76,8 +77,9 @@ def _explicit(choice: Choice, role: str, values: NDArray[Any]) -> ArrayCodec | N
 
 
 def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
-    if preset not in PRESETS:
-        raise FormatError(f"encoding {preset!r}: one of {', '.join(PRESETS)} expected, or a dict of them by tensor")
+    said, preset = preset, spelled(PRESETS, preset) or ""
+    if not preset:
+        raise FormatError(f"encoding {said!r}: one of {', '.join(PRESETS)} expected, or a dict of them by tensor")
     if values.dtype != np.float32 or role == "space" or values.size == 0:
         return None
     if role == "sources" and preset != "int4" and _are_pixels(values):

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Protocol
 from typing_extensions import override
 
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.network import unreachable, why
 
 PathLike = str | os.PathLike[str]
 Readable = PathLike | bytes | bytearray | memoryview | BinaryIO
@@ -138,7 +139,7 @@ class UrlSource(Source):
         try:
             self._fs, self._path = url_to_fs(self._url, **_OPTIONS.get(self._url.partition("://")[0], {}))
         except Exception as error:  # each file system has errors of its own
-            raise DsetpackError(f"{self._url}: cannot be opened: {error}") from error
+            raise DsetpackError(f"{self._url}: cannot be opened: {why(error)}") from error
         self._process = os.getpid()
 
     @override
@@ -167,12 +168,14 @@ class UrlSource(Source):
             self._connect()
         try:
             return request()
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if unreachable(error):
+                raise DsetpackError(f"cannot be read: {why(error)}") from error
             raise FileNotFoundError(errno.ENOENT, "no such file", self.name) from None
         except DsetpackError:
             raise
         except Exception as error:  # each file system has errors of its own
-            raise DsetpackError(f"cannot be read: {error!r}") from error
+            raise DsetpackError(f"cannot be read: {why(error)}") from error
 
     @override
     def close(self) -> None:

@@ -19,6 +19,7 @@ from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.parts import check_values, roles_of
 from dsetpack.formats.progress import steps
 from dsetpack.formats.reader import Reader
+from dsetpack.formats.signature import signer
 from dsetpack.formats.source import Readable
 
 VIEW_SECONDS = 60
@@ -32,7 +33,7 @@ def verify(
     limits: Limits | None = None,
     digest: str | None = None,
     trusted_keys: Iterable[TrustedKey] | None = None,
-) -> None:
+) -> str | None:
     """Check a whole pack file.
 
     First every byte is compared with its digest, then every tensor's values with the card. Last, a separate process
@@ -44,6 +45,10 @@ def verify(
         limits: what the file may declare.
         digest: the file must have this ``digest``.
         trusted_keys: one of these public keys must have signed it.
+
+    Returns:
+        the id, ``sha256:...``, of the key that the file says it is signed with; None if it is not signed. The signature
+        itself is only checked against ``trusted_keys``.
 
     Raises:
         DsetpackError: if there is a problem; the message names the file and the field of the first one.
@@ -58,9 +63,10 @@ def verify(
     """
     limits = limits or Limits()
     with Reader(where, limits=limits, digest=digest, trusted_keys=trusted_keys) as reader:
+        signed_by = signer(reader.header)
         if not hdf5:
             check_contents(reader, reader.manifest)
-            return
+            return signed_by
         # From here on use a copy, which nobody can change between the check of its digests and that of its HDF5 view.
         with tempfile.TemporaryDirectory(prefix="dsetpack-verify-") as folder:
             copy = Path(folder) / "copy.dpk"
@@ -70,6 +76,7 @@ def verify(
                 check_contents(same, same.manifest)
             with at(reader.name), steps("verify the HDF5 view"):
                 _check_view(copy, limits)
+        return signed_by
 
 
 def check_contents(reader: Reader, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from dsetpack.formats.words import plural
 from dsetpack.loading.shared_epoch import shared
 from dsetpack.loading.source import PairSource, Transform, decode, loaded
 from dsetpack.order.checks import check_epoch, check_seed
@@ -95,5 +96,5 @@ class PackDataset(Dataset[Sample]):
     def _pair(self, index: SupportsIndex) -> int:
         number, length = operator.index(index), len(self)
         if not -length <= number < length:
-            raise IndexError(f"index {number} is out of range: the pack has {length} pairs")
+            raise IndexError(f"index {number} is out of range: the pack has {plural(length, 'pair')}")
         return number % length

@@ -17,10 +17,8 @@ and only the values asked for are widened. Codes of fewer bits take one byte eac
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Literal
 
-from dsetpack.formats.errors import FormatError
 from dsetpack.formats.extras import need
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
@@ -56,7 +54,8 @@ def export(
 
     Raises:
         FormatError, IntegrityError, VersionError, LimitError: if the pack's file is not a sound pack.
-        FormatError: if a space or a bank cannot be exported, or if the pack was changed since it was opened.
+        FormatError: if a space or a bank cannot be exported, if the pack was changed since it was opened, or if
+            ``path`` is the pack itself.
         IntegrityError: if the pack's file is now another.
         LimitError: if the tensors take more than the 2 GiB that an ONNX file can hold.
         DsetpackError: if the package ``onnx`` is missing.
@@ -64,16 +63,12 @@ def export(
     """
     need("onnx", "onnx")
     from dsetpack.formats.atomic import check_writable, write_atomically
+    from dsetpack.formats.outputs import check_apart
     from dsetpack.onnx.exporter import model
 
-    _check_apart(getattr(pack, "origin", pack), Path(path))
+    origin = getattr(pack, "origin", pack)
+    check_apart(path, [origin] if isinstance(origin, str | os.PathLike) else [])
     check_writable(path)
     data = model(pack, space, decoder_only, encoding, per_class)
     write_atomically(path, data)
     return len(data)
-
-
-def _check_apart(origin: object, path: Path) -> None:
-    """Check that the model does not replace the pack that it is made from."""
-    if isinstance(origin, str | os.PathLike) and path.exists() and Path(origin).exists() and path.samefile(origin):
-        raise FormatError(f"{path}: the pack itself; give the model a name of its own")

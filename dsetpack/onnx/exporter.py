@@ -11,8 +11,9 @@ from typing_extensions import TypeIs
 
 from dsetpack.formats import Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, at
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
 from dsetpack.formats.manifest import ITEMSIZE
+from dsetpack.formats.parts import drawing
 from dsetpack.formats.presets import EncodingChoice
 from dsetpack.formats.source import Readable
 from dsetpack.onnx import envelope
@@ -40,17 +41,9 @@ def model(
         if encoding is not None:
             raise FormatError("encoding= is for packs in memory; a file's tensors are exported as they are stored")
         with Reader(pack) as reader:
-            return _model(reader, _counted(reader.manifest.card, per_class), None, space, decoder_only)
+            return _model(reader, drawing(reader.manifest, reader.manifest.card, per_class), None, space, decoder_only)
     with _reader(pack, encoding) as reader:
-        return _model(reader, _counted(pack.card, per_class), _refitted(pack), space, decoder_only)
-
-
-def _counted(card: Card, per_class: int | None) -> Card:
-    """The card with another number of images per class; None changes nothing."""
-    if per_class is None:
-        return card
-    with at("per_class"):
-        return card.replace(per_class=per_class)
+        return _model(reader, drawing(reader.manifest, pack.card, per_class), _refitted(pack), space, decoder_only)
 
 
 def _is_readable(pack: Exportable | Readable) -> TypeIs[Readable]:
@@ -152,4 +145,4 @@ def _check(builder: Builder, reader: Reader, card: Card, decoder_only: bool) -> 
         )
     drawn = any(not part.config.has_sources for part in builder.parts)
     if drawn and not decoder_only and card.per_class is None:
-        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class=")
+        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class= (--per-class)")

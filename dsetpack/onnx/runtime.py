@@ -15,6 +15,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, LimitError, at
 from dsetpack.formats.extras import need
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.model import printable
+from dsetpack.formats.words import plural
 from dsetpack.onnx import envelope, external
 from dsetpack.order import philox
 from dsetpack.order.pairs import PairTable
@@ -92,7 +93,7 @@ class OnnxPack:
 
     def __repr__(self) -> str:
         parts = " + ".join(f"{sources} × {slots}" for sources, slots in self.table.parts)
-        return f"OnnxPack({self.card.title!r}, {parts} = {len(self)} images {list(self.card.shape)})"
+        return f"OnnxPack({self.card.title!r}, {parts} = {plural(len(self), 'image')} {list(self.card.shape)})"
 
     @property
     def space(self) -> SpaceModel:

@@ -17,6 +17,7 @@ from dsetpack.formats.axes import Axes, channels_last
 from dsetpack.formats.card import Card, Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.kinds.images import ImagesConfig
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Raw, Space, as_space
 from dsetpack.spaces.ranges import check_range
@@ -44,7 +45,7 @@ def images_contents(
     y, names = as_labels(labels, classes)
     y = y.to(x.device)
     if len(x) != len(y):
-        raise FormatError(f"{len(x)} images and {len(y)} labels")
+        raise FormatError(f"{plural(len(x), 'image')} and {plural(len(y), 'label')}")
     card.setdefault("labels", Labels(kind="soft" if y.ndim == 2 else "hard"))
     with at("card"):
         made = Card(title=title, classes=names, shape=_shape(x), space=pixel_space.model, **card)

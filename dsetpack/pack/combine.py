@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import printable
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part
 
 Which = SupportsIndex | str
@@ -107,7 +108,7 @@ def _class(card: Card, which: Which) -> int:
     elif 0 <= (number := _index(which)) < len(names):
         return number
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    raise FormatError(f"no class {which!r}; there are {len(names)} classes: {shown}")
+    raise FormatError(f"no class {which!r}; the pack has {plural(len(names), 'class')}: {shown}")
 
 
 def _parts(parts: Sequence[Part], which: Which) -> list[Part]:
@@ -118,4 +119,6 @@ def _parts(parts: Sequence[Part], which: Which) -> list[Part]:
     elif 0 <= (number := _index(which)) < len(parts):
         return [parts[number]]
     names = sorted({part.name for part in parts if part.name is not None})
-    raise FormatError(f"no part {which!r}; there are {len(parts)} parts, named {', '.join(names) or 'nothing'}")
+    raise FormatError(
+        f"no part {which!r}; the pack has {plural(len(parts), 'part')}, named {', '.join(names) or 'nothing'}"
+    )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 
@@ -72,9 +73,13 @@ def _check_labels(number: int, part: Part, card: Card) -> None:
     if hard != (part.labels.ndim == 1):
         raise FormatError(f"part {number}: labels of shape {list(part.labels.shape)}, the card says {card.labels.kind}")
     if not hard and part.labels.shape[1] != classes:
-        raise FormatError(f"part {number}: {part.labels.shape[1]} label columns for {classes} classes")
+        raise FormatError(
+            f"part {number}: {plural(part.labels.shape[1], 'label column')} for {plural(classes, 'class')}"
+        )
     if hard and len(part.labels) and not 0 <= int(part.labels.min()) <= int(part.labels.max()) < classes:
-        raise FormatError(f"part {number}: labels {part.labels.min()}..{part.labels.max()} for {classes} classes")
+        raise FormatError(
+            f"part {number}: labels {part.labels.min()}..{part.labels.max()} for {plural(classes, 'class')}"
+        )
 
 
 def _check_images(number: int, part: Part, card: Card) -> None:
@@ -85,6 +90,7 @@ def _check_images(number: int, part: Part, card: Card) -> None:
     made = (tuple(part.decoder.image), part.decoder.classes)
     if made != (card.shape, len(card.classes)):
         given, wanted = (
-            f"images {list(image)} of {count} classes" for image, count in (made, (card.shape, len(card.classes)))
+            f"images {list(image)} of {plural(count, 'class')}"
+            for image, count in (made, (card.shape, len(card.classes)))
         )
         raise FormatError(f"part {number}: its decoders make {given}; {wanted} expected")

@@ -14,9 +14,9 @@ from torch import Tensor
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats import Limits, PartEntry, Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.errors import FormatError
 from dsetpack.formats.keys import TrustedKey
-from dsetpack.formats.parts import part_config, part_size
+from dsetpack.formats.parts import drawing, part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.loading.device import usable
 from dsetpack.pack.contents import MemoryContents
@@ -71,13 +71,10 @@ def open_pack(
 
 
 def _of_reader(reader: Reader, per_class: int | None, origin: str | bytes | None) -> Pack:
-    card = reader.manifest.card
-    if per_class is not None:
-        with at("per_class"):
-            card = card.replace(per_class=per_class)
+    card = drawing(reader.manifest, reader.manifest.card, per_class)
     contents = FileContents(reader, card)
     if not all(sources for sources, _ in contents.sizes):
-        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class=")
+        raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class= (--per-class)")
     return Pack._of(card, contents, reader.digest, origin)
 
 
@@ -85,8 +82,14 @@ DRAWS = 6
 """How many images per class are shown of a generator whose card gives no number."""
 
 
-def open_to_show(where: Readable, digest: str | None = None, per_class: int = DRAWS) -> Pack:
-    """Open a pack to look at it; a generator whose card gives no number makes ``per_class`` images per class.
+def open_to_show(
+    where: Readable, digest: str | None = None, *, per_class: int | None = None, draws: int = DRAWS
+) -> Pack:
+    """Open a pack to look at it.
+
+    Args:
+        where, digest, per_class: as for ``open_pack``.
+        draws: images per class of a generator, if neither ``per_class`` nor its card gives a number.
 
     Raises:
         FormatError, IntegrityError, VersionError, LimitError: if the file is not a sound pack.
@@ -95,7 +98,7 @@ def open_to_show(where: Readable, digest: str | None = None, per_class: int = DR
     with Reader(where, digest=digest) as reader:
         digest, manifest = reader.digest, reader.manifest
         unsaid = manifest.card.per_class is None and not all(part.sources for part in manifest.parts)
-    return open_pack(where, digest=digest, per_class=per_class if unsaid else None)
+    return open_pack(where, digest=digest, per_class=draws if unsaid and per_class is None else per_class)
 
 
 def _origin(where: Readable) -> str | bytes | None:

@@ -17,6 +17,7 @@ from dsetpack.formats.axes import Axes
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.presets import EncodingChoice
+from dsetpack.formats.words import plural
 from dsetpack.formats.writer import encode, write
 from dsetpack.loading.dataset import PackDataset, Sample
 from dsetpack.loading.device import usable
@@ -186,7 +187,7 @@ class Pack(Dataset[Sample]):
 
     def __repr__(self) -> str:
         kinds = " + ".join(f"{len(p)} × {p.slots} {p.kind}" for p in self.parts)
-        return f"Pack({self.card.title!r}, {kinds} = {len(self)} images {list(self.card.shape)})"
+        return f"Pack({self.card.title!r}, {kinds} = {plural(len(self), 'image')} {list(self.card.shape)})"
 
     def __getitem__(self, index: SupportsIndex) -> Sample:
         """The image and label of a pair, as from ``PackDataset``.

@@ -12,6 +12,7 @@ from dsetpack.decoders import Decoder
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
+from dsetpack.formats.words import plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,8 @@ class Part:
     def __post_init__(self) -> None:
         if self.sources is not None and len(self.sources) != len(self.labels):
             raise FormatError(
-                f"{len(self.sources)} sources and {len(self.labels)} labels; one label per source expected"
+                f"{plural(len(self.sources), 'source')} and {plural(len(self.labels), 'label')}; one label "
+                "per source expected"
             )
         if self.class_decoders is not None:
             if self.labels.ndim != 1:

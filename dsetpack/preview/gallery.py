@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
+from dsetpack.formats.words import plural
 from dsetpack.preview.escape import text
 from dsetpack.preview.pictures import Gallery, Pictures, Shown
 from dsetpack.preview.rows import fitted, plain
@@ -112,16 +113,17 @@ def _weight(row: Shown) -> str:
 
 def _told(pictures: Pictures, part: Gallery) -> str:
     """The note on how many sources and decoders are shown, and how."""
-    sources, slots, word = len(part.part), part.part.slots, f"{_word(part)}s"
-    said = [f"{len(part.rows):,} of {sources:,} {word}" if len(part.rows) < sources else f"All {sources:,} {word}"]
+    sources, slots = len(part.part), part.part.slots
+    every = plural(sources, _word(part))
+    said = [f"{len(part.rows):,} of {every}" if len(part.rows) < sources else f"All {every}"]
     if slots > 1 or part.source_kind:
-        said.append(f"{len(part.rows[0].images)} of {slots:,} decoders")
+        said.append(f"{len(part.rows[0].images)} of {plural(slots, 'decoder')}")
     said.append(f"kind {part.part.kind}")
     if len({p.stage for p in pictures.pack.parts}) > 1:
         said.append(f"stage {part.part.stage}")
     said.append("pixels clipped to [0, 1]")
     if part.shrunk:
-        said.append(f"shrunk to {part.size[0]}×{part.size[1]} pixels")
+        said.append(f"shrunk to {part.size[1]}×{part.size[0]} pixels (height × width)")
     if part.form.format != "PNG":
         said.append(f"stored with loss, as {part.form.format.replace('WEBP', 'WebP')}")
     if part.source_kind == "code":

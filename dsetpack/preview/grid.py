@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from dsetpack.cards import text
 from dsetpack.cards.edit import address
 from dsetpack.cards.facts import base_name
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 from dsetpack.preview.layout import LINE, Plan, plan
 from dsetpack.preview.pixels import decoded, picture
@@ -63,7 +64,7 @@ def grid(pack: Pack, rows: int | None = None, columns: int | None = None) -> Ima
     for said, drawn in parts:
         pieces += [*([_words([(said, SMALL, GREY)], width)] if said else []), drawn]
     left = len(pack.parts) - len(parts)
-    more = [(f"{left} more parts are not shown", SMALL, GREY)] if left else []
+    more = [(f"{plural(left, 'more part')} not shown", SMALL, GREY)] if left else []
     return _stacked([*pieces, _words([*more, (_opening(pack), SMALL, GREY)], width)], width)
 
 
@@ -102,18 +103,17 @@ def _told(pack: Pack, number: int, shown: list[Row]) -> str:
         return f"{where}{_of(len(shown), len(part), 'source')}, with {_of(decoders, part.slots, 'decoder')} each"
     if images == len(part) and not where:
         return ""
-    return f"{where}{_of(images, len(part), 'image')}, of {_of(len(shown), len(shown), 'class')}"
+    return f"{where}{_of(images, len(part), 'image')}, of {plural(len(shown), 'class')}"
 
 
 def _of(shown: int, there: int, what: str) -> str:
-    some = f"{shown:,}" if shown == there else f"{shown:,} of {there:,}"
-    return f"{some} {what}{'' if there == 1 else 'es' if what.endswith('s') else 's'}"
+    return plural(there, what) if shown == there else f"{shown:,} of {plural(there, what)}"
 
 
 def _heading(pack: Pack) -> list[Line]:
     card = pack.card
     _, height, width = card.shape
-    many, classes = _of(len(pack), len(pack), "image"), _of(len(card.classes), len(card.classes), "class")
+    many, classes = plural(len(pack), "image"), plural(len(card.classes), "class")
     facts = [f"{many} of {height} by {width} pixels, {classes}", card.credit, card.license, address(card)]
     return [(card.title, TITLE, INK), ("  ·  ".join(fact for fact in facts if fact), SMALL, GREY)]
 

@@ -22,7 +22,7 @@ from dsetpack.preview.pictures import draw
 from dsetpack.version import __version__
 
 
-def page(where: Readable, rows: int | None = None, columns: int | None = None) -> str:
+def page(where: Readable, rows: int | None = None, columns: int | None = None, per_class: int | None = None) -> str:
     """Make the page.
 
     Args:
@@ -30,6 +30,7 @@ def page(where: Readable, rows: int | None = None, columns: int | None = None) -
         rows: the largest number of rows: classes of plain images, or sources; by default all.
         columns: the largest number of images of a class, by default all, or of decoders, by default 12. If there are
             too many pictures, they are stored with loss, then shrunk, and in the end fewer are shown; the page says so.
+        per_class: images per class of a generator; by default its card's number, or a few.
 
     Returns:
         HTML, which takes some 100 kB to 9 MB in UTF-8. The same file gives the same page.
@@ -39,7 +40,7 @@ def page(where: Readable, rows: int | None = None, columns: int | None = None) -
         OSError: if it cannot be read.
     """
     told = facts(where)
-    shown = draw(open_to_show(where, told.digest), rows, columns)
+    shown = draw(open_to_show(where, told.digest, per_class=per_class), rows, columns)
     style, script = _file("page.css") + rules(shown.parts), _file("page.js")
     return Template(_file("page.html")).substitute(
         title=text(told.card.title),

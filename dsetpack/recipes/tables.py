@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dsetpack.formats.by_name import closest, spelled
 from dsetpack.formats.errors import FormatError
 
 FOLDER = Path(__file__).parent
@@ -103,7 +103,10 @@ def _path(name: str | Path) -> Path:
     for path in (FOLDER / f"{name}.toml", FOLDER / "methods" / f"{name}.toml"):
         if path.parent in (FOLDER, FOLDER / "methods") and path.is_file():
             return path
-    near = difflib.get_close_matches(str(name), (*recipe_names(), *method_names()), 1, 0)[0]
+    known = (*recipe_names(), *method_names())
+    if (meant := spelled(known, str(name))) not in (None, str(name)):
+        return _path(str(meant))
+    near = closest(known, name)
     raise FormatError(f"no recipe {str(name)!r}; nearest is {near!r}: 'dsetpack recipes' lists all")
 
 

@@ -13,6 +13,7 @@ from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice, Preset
 from dsetpack.formats.reuse import Reuse
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.replay.budget import File, file_of
@@ -139,8 +140,8 @@ class Contents:
         kept = self._shrunk([part.slots for part in self.parts], images, balance)
         if (found := sum(len(part) * part.slots for part in kept.parts)) > images:
             raise FormatError(
-                f"{images} images do not hold one source of each class of each task, which make {found}; ask for more, "
-                "or remove a task"
+                f"{plural(images, 'image')} cannot hold one source of each class of each task, which make {found}; ask "
+                "for more, or remove a task"
             )
         return kept
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 import torch
 from numpy.typing import ArrayLike
@@ -17,10 +17,12 @@ from torch import Tensor
 from dsetpack.formats import Limits, Reader
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.axes import Axes
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.notices import notice
 from dsetpack.formats.presets import PRESETS, Preset
 from dsetpack.formats.source import Readable
+from dsetpack.formats.words import plural
 from dsetpack.loading.loader import PackLoader
 from dsetpack.pack.arrays import as_codes, as_labels, class_names
 from dsetpack.pack.opened import open_pack
@@ -95,11 +97,11 @@ class ReplayMemory:
         balance: Balance = "class",
     ) -> None:
         self._budget = parse_bytes(budget)
-        if encoding not in PRESETS:
+        if (known := spelled(PRESETS, encoding)) is None:
             raise FormatError(f"encoding {encoding!r}; expected one of {', '.join(PRESETS)}")
         if balance not in BALANCES:
             raise FormatError(f"balance {balance!r}; expected one of {', '.join(BALANCES)}")
-        self._encoding, self._balance = encoding, balance
+        self._encoding, self._balance = cast(Preset, known), balance
         self._classes = None if classes is None else class_names(classes)
         self._space = None if space is None else as_space(space)
         self._contents: Contents | None = None
@@ -107,7 +109,8 @@ class ReplayMemory:
         self._full = False  # whether sources were dropped for the budget
 
     def __repr__(self) -> str:
-        return f"ReplayMemory({len(self.tasks)} tasks, {len(self)} images, {self.bytes:,} of {self.budget:,} bytes)"
+        held = f"{plural(len(self.tasks), 'task')}, {plural(len(self), 'image')}"
+        return f"ReplayMemory({held}, {self.bytes:,} of {self.budget:,} bytes)"
 
     def __len__(self) -> int:
         """The number of images, which is the number of (source, decoder) pairs."""

@@ -13,6 +13,7 @@ from dsetpack.formats.card import Card, Positive
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model
 from dsetpack.formats.presets import Preset
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.replay.contents import hard
@@ -68,9 +69,9 @@ def read(pack: Pack, budget: int | None, encoding: Preset | None) -> Notes:
         return notes
     if budget is not None:
         return notes.model_copy(update={"tasks": tuple(map(str, stages))})
-    stale = f"{len(stages)} stages" + (" of other classes" if count == len(stages) else "")
+    stale = plural(len(stages), "stage") + (" of other classes" if count == len(stages) else "")
     raise FormatError(
-        f"card.extra.{KEY} names {count} tasks for {stale}: the pack is no longer what a memory wrote; pass "
+        f"card.extra.{KEY} names {plural(count, 'task')} for {stale}: the pack is no longer what a memory wrote; pass "
         "budget= to open it with tasks that are called by their stages"
     )
 

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import NormalizedSpace
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import raw_batches
 
@@ -71,7 +72,7 @@ class Normalized(Space):
     def _match(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = float_images(x)
         if x.shape[1] != self._mean.shape[1]:
-            raise FormatError(f"images have {x.shape[1]} channels; the space has {self._mean.shape[1]}")
+            raise FormatError(f"images have {plural(x.shape[1], 'channel')}; the space has {self._mean.shape[1]}")
         return x, self._mean.to(x), self._std.to(x)
 
 

@@ -27,6 +27,7 @@ from typing_extensions import override
 from dsetpack.formats.card import ZcaSpace
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
 from dsetpack.formats.progress import steps
+from dsetpack.formats.words import plural
 from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import data_digest, raw_batches
 from dsetpack.spaces.normalized import stds
@@ -58,7 +59,7 @@ class Zca(Space):
         self._scale = torch.tensor(model.channel_std or (1.0,), device=device).view(shape)
 
     def __repr__(self) -> str:
-        size = "to be refit" if self._mean is None else f"{len(self._mean)} values"
+        size = "to be refit" if self._mean is None else plural(len(self._mean), "value")
         return f"Zca({self._model.variant}, epsilon {self._model.epsilon:g}, {size})"
 
     @property
@@ -199,7 +200,7 @@ class Zca(Space):
         if math.prod(x.shape[1:]) != len(mean):
             raise FormatError(f"images have shape {list(x.shape)}; this ZCA is for C·H·W = {len(mean)}")
         if channels not in (1, x.shape[1]):
-            raise FormatError(f"images have {x.shape[1]} channels; this ZCA standardises {channels}")
+            raise FormatError(f"images have {plural(x.shape[1], 'channel')}; this ZCA standardises {channels}")
         return x, mean.to(x.dtype), matrix.to(x.dtype)
 
     def _inverted(self) -> Tensor:
@@ -287,7 +288,9 @@ def _channels(
         variance = (cov.diagonal().view(channels, -1) + (means - overall[:, None]).square()).mean(1)
         return tuple(overall.tolist()), stds(variance)
     if len(centre) != channels or len(scale) != channels or min(scale) <= 0:
-        raise FormatError(f"channel_mean {centre} and channel_std {scale} do not fit images with {channels} channels")
+        raise FormatError(
+            f"channel_mean {centre} and channel_std {scale} do not fit images with {plural(channels, 'channel')}"
+        )
     return tuple(float(v) for v in centre), tuple(float(v) for v in scale)
 
 

@@ -21,6 +21,7 @@ import torch
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.progress import Work
+from dsetpack.formats.words import plural
 from dsetpack.loading.device import usable
 from dsetpack.pack.pack import Pack
 from dsetpack.trainers.attacks import ATTACKS, LEAST, Attack, answers, attacker, attacks
@@ -135,7 +136,7 @@ def audit(
             attacker(name)  # fail now, not after the first training
     size = min(count, len(members), len(test))
     if size < LEAST or seeds < 1:
-        raise FormatError(f"{size} members and {seeds} seeds; expected at least {LEAST} and 1")
+        raise FormatError(f"{plural(size, 'member')} and {plural(seeds, 'seed')}; expected at least {LEAST} and 1")
     bench = _Bench(pack, members, test, size, names, usable(device or pack.device))
     augmentation = pack.card.augmentation
     on_members = _real_recipe(recipe, real_steps, size, real_augment)

@@ -80,8 +80,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FormatError(f"{path}: not a readable checkpoint ({reason}); remove it to start again") from error
+        raise FormatError(
+            f"{path}: not a readable checkpoint: damaged, or another file; remove it to start again"
+        ) from error
     if not isinstance(found, dict) or found.get("dsetpack") != FORMAT:
         raise FormatError(f"{path}: not a checkpoint of this version of dsetpack; remove it to start again")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import dsetpack
+from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Recipe
 from dsetpack.pack.pack import Pack
 from dsetpack.preview.grid import grid
@@ -80,7 +82,9 @@ def run(pack_path: Path, picture: Path, say: Say, seed: int = 0) -> Demo:
     distill(train, "kfs-cpu", seed=seed, out=pack_path, encoding="int8", settings=SETTINGS)
     distill_seconds = time.perf_counter() - began
     pack = dsetpack.open(pack_path)
-    grid(pack).save(picture, format="PNG")
+    data = io.BytesIO()
+    grid(pack).save(data, format="PNG")
+    write_atomically(picture, data.getvalue())
     _read_through(pack)
     say(f"wrote {pack_path} ({pack_path.stat().st_size:,} bytes) and {picture}; training networks on both")
     rows = tuple(_rows(pack, pack_path.stat().st_size, train, test, seed))

@@ -13,6 +13,7 @@ import torch
 from dsetpack.formats.card import Recipe
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.presets import EncodingChoice
+from dsetpack.loading.device import device_name
 from dsetpack.pack.pack import Pack
 from dsetpack.spaces import Normalized, Raw, Space, Zca
 from dsetpack.trainers import checkpoint, parallel
@@ -84,7 +85,7 @@ class Job:
         if folder is None and out is not None:
             folder = f"{os.fspath(out)}.run"
         kept = None if folder is None else Path(folder)
-        return Job(recipe, seed, kept, resume, _cache(cache), device, run or Run(), out, encoding)
+        return Job(recipe, seed, kept, resume, _cache(cache), device_name(device), run or Run(), out, encoding)
 
     def context(
         self,

@@ -22,6 +22,7 @@ from torch.nn.utils import get_total_norm
 
 from dsetpack.formats.errors import DsetpackError
 from dsetpack.formats.model import Model
+from dsetpack.formats.words import plural
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import deterministic
 from dsetpack.trainers.checkpoint import Identity, check_free, load_checkpoint, save_checkpoint, unsound
@@ -131,7 +132,7 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, step: int, checkpoint: Path | None) -> None:
         saved = f"saved in {checkpoint}; resume to continue from there" if checkpoint else "nothing was to be saved"
-        super().__init__(f"interrupted after {step} steps: {saved}")
+        super().__init__(f"interrupted after {plural(step, 'step')}: {saved}")
         self.step, self.checkpoint = step, checkpoint
 
 

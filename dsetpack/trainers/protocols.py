@@ -15,12 +15,14 @@ import torch
 from torch import nn
 from typing_extensions import Unpack
 
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.card import Augmentation, Card, Recipe
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.recipes.training import DSA, NO_FLIP
 from dsetpack.trainers.custom import custom_network, is_custom
 from dsetpack.trainers.data import ImageData
-from dsetpack.trainers.networks import Network, network
+from dsetpack.trainers.networks import Network, network, network_names
 from dsetpack.trainers.seeds import derive
 from dsetpack.training.augment import augmentation_of
 
@@ -190,7 +192,7 @@ def check_data(card: Card, test: ImageData) -> None:
     if test.shape != tuple(card.shape):
         raise FormatError(f"{test.name} has images of {list(test.shape)}; the pack makes {list(card.shape)}")
     if len(test.classes) != len(card.classes):
-        raise FormatError(f"{test.name} has {len(test.classes)} classes; the pack has {len(card.classes)}")
+        raise FormatError(f"{test.name} has {plural(len(test.classes), 'class')}; the pack has {len(card.classes)}")
     if set(test.classes) == set(card.classes):
         for number, (theirs, ours) in enumerate(zip(test.classes, card.classes, strict=True)):
             if theirs != ours:
@@ -217,9 +219,10 @@ def _with_network(recipe: Recipe, arch: str | None, width: int | None) -> Recipe
     """The recipe with the chosen network. A name of foreign code is accepted only here, never from a recipe."""
     if arch is None and is_custom(recipe.arch):
         raise FormatError(f"the recipe names the network {recipe.arch!r}; name one of your own by 'arch' (--arch) only")
-    same = arch is None or arch == recipe.arch
+    name = recipe.arch if arch is None else arch if is_custom(arch) else spelled(network_names(), arch) or arch
+    same = name == recipe.arch
     return recipe.model_copy(
-        update={"arch": arch or recipe.arch, "width": width or (recipe.width if same else None)},
+        update={"arch": name, "width": width or (recipe.width if same else None)},
     )
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
-from dsetpack.formats.by_name import chosen
+from dsetpack.formats.by_name import chosen, spelled
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.model import Model, problems
@@ -110,6 +110,7 @@ def _validated(table: Table) -> DistillRecipe:
     choices = {"parameterization": parameterizations.known(), "objective": objectives.known()}
     kinds = {key: _kind(values[key], key, choice) for key, choice in choices.items() if key in values}
     for key, kind in kinds.items():
+        values[key] = {**values[key], "name": spelled(choices[key], values[key]["name"])}
         known += _dotted(kind, f"{key}.")
     for key, kind in kinds.items():
         values[key] = _model(kind, values[key], f"{key}.", known)

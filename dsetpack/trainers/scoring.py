@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dsetpack.formats.card import Augmentation, Labels, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.progress import Work
+from dsetpack.formats.words import plural
 from dsetpack.loading.device import usable
 from dsetpack.pack.pack import Pack
 from dsetpack.trainers.baselines import random_pack
@@ -130,7 +131,7 @@ class _Bench:
             check_fits(pack, data)
         for label, name in enumerate(real.classes):
             if (there := len(real.of_class(label))) < per_class:
-                raise FormatError(f"{real.name} has {there} images of class {name!r}; {per_class} asked for")
+                raise FormatError(f"{real.name} has {plural(there, 'image')} of class {name!r}; {per_class} asked for")
         self.pack, self.real, self.test, self.per_class = pack, real, test, per_class
         self.seeds, self.device = range(plan.seeds), device
         self.steps = plan.steps or recipe.steps or len(pack.loader(recipe.batch_size)) * (recipe.epochs or 0)
@@ -301,4 +302,6 @@ def check_fits(pack: Pack, data: ImageData) -> None:
     if data.shape != tuple(pack.card.shape):
         raise FormatError(f"{data.name} has images of {list(data.shape)}; the pack makes {list(pack.card.shape)}")
     if len(data.classes) != len(pack.card.classes):
-        raise FormatError(f"{data.name} has {len(data.classes)} classes; the pack has {len(pack.card.classes)}")
+        raise FormatError(
+            f"{data.name} has {plural(len(data.classes), 'class')}; the pack has {len(pack.card.classes)}"
+        )

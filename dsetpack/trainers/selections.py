@@ -29,6 +29,7 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import Model
+from dsetpack.formats.words import plural
 from dsetpack.spaces import Space
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.data import ImageData
@@ -97,7 +98,8 @@ def select(rule: Rule, context: Context, count: int, settings: SelectionSettings
     for label, found in enumerate(members):
         if len(found) < count:
             raise FormatError(
-                f"{data.name} has {len(found)} images of class {data.classes[label]!r}; {count} to be picked by {rule}"
+                f"{data.name} has {plural(len(found), 'image')} of class {data.classes[label]!r}; {count} to be picked "
+                f"by {rule}"
             )
     pick = _picker(rule, _trained(rule, context, settings or SelectionSettings()))
     return torch.cat([found[pick(found, count)] for found in members])
@@ -163,7 +165,7 @@ def k_center(features: Tensor, count: int) -> Tensor:
 def most_forgotten(counts: Tensor, count: int) -> Tensor:
     """The indices of the ``count`` largest of ``counts`` [N], int64 [count], largest first, of equal ones the first."""
     if not 1 <= count <= len(counts):
-        raise FormatError(f"{count} of {len(counts)} images to be picked; expected 1 to {len(counts)}")
+        raise FormatError(f"{count} of {plural(len(counts), 'image')} to be picked; expected 1 to {len(counts)}")
     return torch.argsort(counts, descending=True, stable=True)[:count]
 
 
@@ -267,8 +269,8 @@ def _trained(rule: Rule, context: Context, settings: SelectionSettings) -> Featu
     epoch = math.ceil(len(data) / settings.batch)
     if rule == "forgetting" and schedule.steps < 2 * epoch:
         raise FormatError(
-            f"forgetting needs every image at least twice: {schedule.steps} steps of {settings.batch} images, at least "
-            f"{2 * epoch} expected for {len(data)} images"
+            f"forgetting needs every image at least twice: {plural(schedule.steps, 'step')} of "
+            f"{plural(settings.batch, 'image')}, at least {2 * epoch} expected for {plural(len(data), 'image')}"
         )
     work = FeatureNetwork(settings, data, context.space, context.seed)
     optimise(work, schedule, seed=derive(context.seed, PHASE), run=context.run(PHASE))
@@ -289,7 +291,7 @@ def _checked(features: Tensor, count: int) -> Tensor:
     if features.ndim != 2 or not features.is_floating_point() or not len(features):
         raise FormatError(f"features are {features.dtype} {list(features.shape)}; expected floats [N, F] with N >= 1")
     if not 1 <= count <= len(features):
-        raise FormatError(f"{count} of {len(features)} images to be picked; expected 1 to {len(features)}")
+        raise FormatError(f"{count} of {plural(len(features), 'image')} to be picked; expected 1 to {len(features)}")
     return features.double() if features.numel() <= WIDE else features
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats.card import Card, SpaceModel, ZcaSpace
 from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part
 from dsetpack.trainers.data import ImageData
@@ -96,7 +97,7 @@ def budget(chosen: DistillRecipe, data: ImageData, classes: Stage, number: int) 
             f"{settings.name} in stages: a generator draws images of all classes of a pack, so it cannot be the part "
             "of some of them; choose a parameterization that stores its sources"
         )
-    with at(f"stage {number} of {len(classes)} classes"):
+    with at(f"stage {number} of {plural(len(classes), 'class')}"):
         if number and isinstance(settings, kfs.KfsSettings):
             return settings.budget_later(data.shape, len(classes), chosen.ipc)
         return settings.budget(data.shape, len(classes), chosen.ipc)

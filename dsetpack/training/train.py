@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from dsetpack.formats.card import Augmentation, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.progress import steps
+from dsetpack.formats.words import plural
 from dsetpack.loading.device import moved, usable
 from dsetpack.order.checks import check_seed
 from dsetpack.training.augment import Dsa
@@ -305,4 +306,4 @@ def check_weights(model: nn.Module, total: int) -> None:
         DsetpackError: if a weight is not finite.
     """
     if not all(bool(p.isfinite().all()) for p in model.parameters()):
-        raise DsetpackError(f"the last of {total} steps left weights that are not finite: lower recipe.lr")
+        raise DsetpackError(f"the last of {plural(total, 'step')} left weights that are not finite: lower recipe.lr")

@@ -22,6 +22,7 @@ from dsetpack.formats.card import Card, RawSpace, Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.notices import notice
 from dsetpack.formats.progress import steps
+from dsetpack.formats.words import plural
 from dsetpack.pack.pack import Pack
 
 CARD = "dsetpack.card"
@@ -68,7 +69,9 @@ def pictures(pack: Pack) -> Iterator[Image.Image]:
         DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
     if pack.card.shape[0] not in (1, 3):
-        raise FormatError(f"images have {pack.card.shape[0]} channels; a picture has 1 or 3: unpack as safetensors")
+        raise FormatError(
+            f"images have {plural(pack.card.shape[0], 'channel')}; a picture has 1 or 3: unpack as safetensors"
+        )
     clipped = Clipped()
     for images in raw_batches(pack):
         clipped.count(images)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import dsetpack
 from dsetpack import FormatError, Pack, Zca
 from dsetpack.cli import main
 from dsetpack.trainers import progress
@@ -20,12 +23,129 @@ from tests.support.fast_recipe import FAST
 from tests.support.paths import KFS, SAMPLE
 from tests.support.processes import environment
 
+COMMANDS = main.list_commands(None)
 
-def test_help_names_every_command_and_each_explains_itself():
+
+def test_help_lists_every_command_in_groups_with_its_whole_summary():
     listing = run("--help")
-    for name in ("info", "verify", "preview", "distill", "recipes", "eval", "demo"):
-        assert name in listing
-        assert "Usage" in run(name, "--help")
+    assert "..." not in listing
+    titles = [line for line in listing.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles[:3] == ["Options:", "Make a pack:", "Look at a pack:"]
+    for name in COMMANDS:
+        summary = main.get_command(None, name).get_short_help_str(limit=200)
+        assert summary.endswith(".")
+        assert re.search(rf"^  {name} +{re.escape(summary)}$", re.sub(r"\n {8,}", " ", listing), re.MULTILINE)
+    assert [listing.index(f"\n  {name} ") for name in COMMANDS] == sorted(
+        listing.index(f"\n  {name} ") for name in COMMANDS
+    )
+
+
+def test_help_of_every_command_without_torch():
+    """In a process in which torch cannot be imported, and neither can what is slow to import."""
+    code = """
+import sys
+from click.testing import CliRunner
+
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "h5py", "huggingface_hub", "onnx", "onnxruntime"):
+            raise ImportError(f"{name} is not to be imported")
+
+sys.meta_path.insert(0, Nothing())
+from dsetpack.cli import main
+for name in ("", *main.list_commands(None)):
+    done = CliRunner().invoke(main, [*name.split(), "--help"])
+    assert done.exit_code == 0, (name, done.output, done.exception)
+    assert done.output.startswith("Usage: ")
+    assert name in done.output
+done = CliRunner().invoke(main, ["info", sys.argv[1]])
+assert done.exit_code == 0, (done.output, done.exception)
+assert "280 = 70 × 4 kfs, 1×28×28 (channels × height × width)" in done.output
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(KFS)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_options_with_the_same_meaning_have_the_same_help():
+    texts = {}
+    for name in COMMANDS:
+        for param in main.get_command(None, name).params:
+            for option in ("--device", "--per-class", "--root", "--encoding", "--force"):
+                if option in param.opts:
+                    texts.setdefault(option, set()).add(param.help)
+    assert {option: len(found) for option, found in texts.items()} == dict.fromkeys(texts, 1)
+    assert len(texts) == 5
+
+
+@pytest.mark.parametrize("name", ["eval", "reproduce", "score", "audit", "unpack", "export", "preview"])
+def test_a_generators_number_of_images_can_be_given_wherever_one_is_opened(name):
+    assert "--per-class N " in run(name, "--help")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("evaluate", "'eval'"),
+        ("show", "'info' or 'preview'"),
+        ("validate", "'verify'"),
+        ("download", "'pull'"),
+        ("convrt", "'convert'"),
+        ("distil", "'distill'"),
+        ("INFO", "'info'"),
+        ("key-gen", "'keygen'"),
+    ],
+)
+def test_a_command_that_is_none_meets_the_one_that_is_meant(said, meant):
+    assert f"No such command '{said}'. Did you mean {meant}?" in run(said, expect=2)
+
+
+def test_a_command_that_is_like_none():
+    assert "No such command 'zzzz'.\n" in run("zzzz", expect=2)
+    assert "Did you mean" not in run("zzzz", expect=2)
+
+
+def test_names_in_any_spelling(tmp_path):
+    out = tmp_path / "x.dpk"
+    run("distill", "--data", "Fashion-Sample", "--method", "RANDOM", "--preset", "CPU", "--encoding", "INT8", "-o", out)
+    card = dsetpack.open(out).card
+    assert (card.provenance.dataset, card.provenance.method) == ("fashion-sample", "random")
+    assert run("recipes", "KFS-CIFAR10-ipc1") == run("recipes", "kfs-cifar10-ipc1")
+    run("distill", "--data", "FashionSample", "--recipe", "Random_CPU", "-o", out)
+    printed = run("eval", out, "--data", "FASHION_SAMPLE", "--arch", "ConvNet3", "--width", "2", "--set", "steps=1")
+    assert "on 1,000 test images of fashion-sample; convnet3 2, 5 seeds" in printed
+    run("unpack", out, tmp_path / "st", "--as", "SafeTensors")
+    told = run("convert", tmp_path / "st", "--layout", "SAFETENSORS", "-o", tmp_path / "y.dpk")
+    assert "layout safetensors" in told
+
+
+def test_a_path_comes_before_a_name_in_another_spelling(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "CIFAR10").mkdir()
+    said = run("distill", "--data", "CIFAR10", "-o", "x.dpk", expect=1)
+    assert said.startswith("error: CIFAR10: ")
+    assert "--root" not in said
+    assert "cifar10 needs its files" in run("distill", "--data", "Cifar10", "-o", "x.dpk", expect=1)
+
+
+def test_one_of_a_thing_is_singular(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("one.npz", images=np.zeros((1, 6, 8), np.uint8), labels=np.zeros(1, np.int64))
+    said = [
+        run("convert", "one.npz", "--lr", "none", "--classes", "1", "-o", "one.dpk"),
+        run("info", "one.dpk"),
+        run("card", "one.dpk"),
+        run("card", "one.dpk", "--croissant"),
+        run("unpack", "one.dpk", "-o", "plain"),
+        run("verify", "one.dpk"),
+        run("preview", "one.dpk", "-o", "one.png"),
+        repr(dsetpack.open("one.dpk")),
+    ]
+    assert "= 1 image 1×6×8" in said[0]
+    assert "plain: 1 image as png" in said[4]
+    words = "images|classes|sources|decoders|parts|labels|tensors|steps|seeds|floats|pairs|files|stages|bytes"
+    assert not re.search(rf"(?<![\d.,])1 (\w+ )?({words})\b", "\n".join(said))
+    with Image.open("one.png") as picture:
+        assert f"one.png: {picture.height}×{picture.width} pixels (height × width)" in said[6]
 
 
 @pytest.mark.parametrize(
@@ -38,7 +158,7 @@ def test_help_names_every_command_and_each_explains_itself():
         (["eval", SAMPLE, "--data", "fashion-sample"], "no recipe"),
         (["eval", SAMPLE, "--data", "fashion-sample", "--set", "step=3"], "no setting 'step'; nearest is 'steps'"),
         (["eval", SAMPLE, "--data", "fashion-sample", "--set", "lr=-1"], "--set: lr: Input should be greater than 0"),
-        (["eval", SAMPLE, "--data", "fashion-sample", "--device", "gpu"], "device 'gpu' cannot be used here"),
+        (["eval", SAMPLE, "--data", "fashion-sample", "--device", "processor"], "device 'processor' cannot be used"),
         (["eval", SAMPLE, "--data", "fashion-sample", "--set", "steps=2", "--arch", "convnet9"], "convnet3"),
     ],
 )

@@ -14,6 +14,7 @@ from dsetpack import Augmentation, Recipe, Zca
 from dsetpack.trainers.data import load
 from tests.support.command_line import run
 from tests.support.eval_files import EVAL, RECIPE
+from tests.support.preview_packs import generator
 
 
 @pytest.fixture
@@ -117,7 +118,7 @@ def test_the_kernel_ridge_predictor_on_the_command_line(files):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--arch", "convnet3,vgg11"], "vgg11 halves images 5 times: 16×16 is too small"),
+        (["--arch", "convnet3,vgg11"], "vgg11 halves images 5 times: 16×16 (height × width) is too small"),
         (["--arch", "convnet9"], "no network 'convnet9'"),
         (["--arch", "nowhere_nets:net"], "cannot import 'nowhere_nets'"),
     ],
@@ -163,3 +164,22 @@ def test_eval_refits_the_zca_of_a_pack_that_keeps_only_how(tmp_path):
     assert dsetpack.open(recorded).card.space == pack.card.space
     assert dsetpack.open(recorded).card.metrics[0].protocol == "own"
     assert "same raw training images" in run("eval", path, "--data", tmp_path / "others.npz", expect=1)
+
+
+def test_a_generator_is_measured_with_a_number_of_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8), np.arange(12) % 3
+    np.savez("mine.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=np.array(["a", "b", "c"]))
+    for name, number in (("open.dpk", None), ("four.dpk", 4)):
+        dsetpack.open(generator(number), per_class=number or 1).replace_card(
+            recipe=Recipe(steps=1, batch_size=4, width=2), per_class=number
+        ).save(name)
+    line = ("--data", "mine.npz", "--seeds", "1")
+    assert "pass per_class= (--per-class)" in run("eval", "open.dpk", *line, expect=1)
+    run("eval", "open.dpk", *line, "--per-class", "2", "-o", "measured.dpk")
+    assert dsetpack.open("measured.dpk").card.per_class == 2  # what the result is for
+    assert "12 test images" in run("eval", "four.dpk", *line, "--per-class", "2")
+    refused = run("eval", "four.dpk", *line, "--per-class", "2", "-o", "other.dpk", expect=1)
+    assert "its card says 4 images per class, and the results would be for 2" in refused
+    run("eval", "four.dpk", *line, "--per-class", "4", "-o", "other.dpk")
+    assert dsetpack.open("other.dpk").card.per_class == 4

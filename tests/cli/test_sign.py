@@ -32,10 +32,14 @@ def test_sign_and_verify(pack, tmp_path):
     identity = made.split("key id: ")[1].strip()
     run("keygen", other)
     digest = Reader(pack).digest
+    assert run("verify", pack) == f"{pack}: sound, not signed\n"
     assert run("sign", pack, "--key", key) == f"{pack}: {digest} signed by key {identity}\n"
-    assert "signed by a trusted key" in run("verify", pack, "--trusted", f"{key}.pub", "--trusted", f"{other}.pub")
+    assert f"sound, signed by the trusted key {identity}\n" in run(
+        "verify", pack, "--trusted", f"{key}.pub", "--trusted", f"{other}.pub"
+    )
     assert "sound" in run("verify", pack, "--trusted", public, "--digest", digest)
-    assert run("verify", pack) == f"{pack}: sound\n"
+    unknown = f"{pack}: sound, signed by key {identity}, which is not known here: --trusted KEY checks the signature\n"
+    assert run("verify", pack) == unknown
     assert "which is not trusted" in run("verify", pack, "--trusted", f"{other}.pub", expect=1)
     assert "another file: digest" in run("verify", pack, "--digest", "sha256:" + "0" * 64, expect=1)
     assert f"the signature of key {identity} was replaced" in run("sign", pack, "--key", other)

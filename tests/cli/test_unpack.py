@@ -27,5 +27,5 @@ def test_unpack_and_back(tmp_path):
 def test_unpack_of_a_generator_takes_a_number(tmp_path):
     path = tmp_path / "g.dpk"
     path.write_bytes(generator(None))
-    assert "per_class=" in run("unpack", path, tmp_path / "out", expect=1)
+    assert "per_class= (--per-class)" in run("unpack", path, tmp_path / "out", expect=1)
     assert "9 images as png" in run("unpack", path, tmp_path / "out", "--per-class", "3")

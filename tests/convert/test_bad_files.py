@@ -130,7 +130,7 @@ def test_folders_that_are_none(tmp_path):
         ("", ["columns none"]),
         ("name,label\na.png,1\n", ["name, label"]),
         ("file,label\n", ["0 rows"]),
-        ("file,label\na.png\n", ["line 2", "1 columns"]),
+        ("file,label\na.png\n", ["line 2", "1 column;"]),
         ("file,label\na.png,cat\nb.png,1\n", ["line 2", "'cat'"]),
         ("file,label\na.png,\n", ["line 2", "no label"]),
         ("file,label\na.png,1.5\n", ["line 2", "1.5"]),

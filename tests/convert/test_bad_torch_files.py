@@ -130,7 +130,7 @@ def test_other_things_in_torch_files(tmp_path):
         ({"weights": X}, ["no array of images", "weights"]),
         ([X, Y, Y], ["3 entries"]),
         ({"data": []}, ["'data' is empty"]),
-        ({"data": [[X]]}, ["data[0]", "1 entries"]),
+        ({"data": [[X]]}, ["data[0]", "1 entry"]),
         (7, ["int"]),
     ):
         torch.save(held, path)

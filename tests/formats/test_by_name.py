@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dsetpack.formats.by_name import by_name, chosen
+from dsetpack.formats.by_name import by_name, chosen, closest, spelled
 from dsetpack.formats.errors import DsetpackError, FormatError
 
 NUMBERS = itertools.count()
@@ -66,6 +66,43 @@ KNOWN = {"apple": 1, "fig": 2, "pear": 3}
 
 def test_the_chosen_one():
     assert chosen(KNOWN, "fig", "fruit") == 2
+    assert chosen(KNOWN, "Fig", "fruit") == 2
+
+
+SPELLED = ("cifar10", "cifar100", "fashion-mnist", "k-center-cpu", "resnet18", "NCHW")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CIFAR10", "cifar10"),
+        ("CIFAR-10", "cifar10"),
+        ("Cifar_100", "cifar100"),
+        ("FashionMNIST", "fashion-mnist"),
+        ("fashion_mnist", "fashion-mnist"),
+        ("KCenter-CPU", "k-center-cpu"),
+        ("ResNet18", "resnet18"),
+        ("nchw", "NCHW"),
+        ("cifar1", None),
+        ("", None),
+        (None, None),
+        (10, None),
+    ],
+)
+def test_case_hyphens_and_underscores_do_not_count(name, meant):
+    assert spelled(SPELLED, name) == meant
+
+
+def test_a_name_that_is_there_as_it_is_comes_first():
+    assert spelled(["a-b", "ab", "AB"], "AB") == "AB"
+    assert spelled(["a-b", "ab", "AB"], "Ab") == "a-b"
+
+
+def test_the_closest():
+    assert closest(SPELLED, "CFAR10", 0.6) == "cifar10"
+    assert closest(SPELLED, "FashionMINST") == "fashion-mnist"
+    assert closest(SPELLED, "zzz", 0.6) is None
+    assert closest([], "a") is None
 
 
 @pytest.mark.parametrize(("name", "near"), [("peer", "pear"), ("aple", "apple"), ("figs", "fig")])

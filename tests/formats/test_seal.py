@@ -40,7 +40,7 @@ def test_a_new_card_must_fit_the_values_that_are_there(tmp_path):
     values[1] = np.nan
     old.write_bytes(images(values, finite=False))
     for changes, message in (
-        ({"classes": ("a", "b")}, "part 0: labels: label 2 of source 2; there are 2 classes"),
+        ({"classes": ("a", "b")}, "part 0: labels: label 2 of source 2; the card has 2 classes"),
         ({"finite": True}, "part 0: sources: nan at element 30; the card promises finite values"),
     ):
         with pytest.raises(formats.FormatError, match=message):

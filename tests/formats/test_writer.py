@@ -75,7 +75,10 @@ def test_shuffle_is_chosen_by_size():
         (lambda c, p, t: t.update(sources=t["sources"] > 0), "dtype bool found"),
         (lambda c, p, t: t.update(extra=t["sources"]), "tensor 'extra' belongs to no part"),
         (lambda c, p, t: t.pop("labels"), "labels: tensor 'labels' is not in the index"),
-        (lambda c, p, t: t.update(labels=np.array([0, 1, 2, 3, 0], np.uint8)), "label 3 of source 3; there are 3"),
+        (
+            lambda c, p, t: t.update(labels=np.array([0, 1, 2, 3, 0], np.uint8)),
+            "label 3 of source 3; the card has 3 classes",
+        ),
         (lambda c, p, t: t.update(labels=np.array([0.0, 1, 2, 0, 0])), "labels: .* is float64, integers expected"),
         (lambda c, p, t: t["sources"].fill(np.nan), "nan at element 0; the card promises finite values"),
         (lambda c, p, t: t.update(sources=t["sources"][:4]), "the decoder needs"),

@@ -26,10 +26,10 @@ def test_select_by_class_and_part():
         assert torch.equal(pack.select(classes=same).labels, chosen.labels)
     assert len(pack.select(parts="test")) == len(pack.select(parts=1)) == 6
     for wrong, message in (
-        ({"classes": [7]}, "no class 7; there are 3 classes: a, b, c"),
+        ({"classes": [7]}, "no class 7; the pack has 3 classes: a, b, c"),
         ({"classes": 2.0}, "no class 2.0"),
         ({"classes": ["Trouser"]}, "no class 'Trouser'"),
-        ({"parts": ["nope"]}, "no part 'nope'; there are 2 parts, named test, train"),
+        ({"parts": ["nope"]}, "no part 'nope'; the pack has 2 parts, named test, train"),
         ({"parts": [5]}, "no part 5"),
         ({"classes": []}, "classes is empty"),
         ({"parts": []}, "parts is empty"),

@@ -11,6 +11,7 @@ import dsetpack
 from dsetpack import DsetpackError, FormatError, Pack
 from dsetpack.formats import Reader
 from dsetpack.pack import opened
+from tests.support.paths import KFS
 from tests.support.small_packs import generator_pack
 
 
@@ -56,7 +57,13 @@ def test_a_generators_number_of_images_is_positive():
         dsetpack.open(generator_pack(4).to_bytes(), per_class=0)
 
 
-@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x"])
+def test_a_number_of_images_is_only_for_generators():
+    for data in (KFS, Pack.from_arrays(torch.rand(4, 1, 5, 5), [0, 1, 0, 1]).to_bytes()):
+        with pytest.raises(FormatError, match="per_class: it is for packs with a generator, and this one has none"):
+            dsetpack.open(data, per_class=3)
+
+
+@pytest.mark.parametrize("device", ["processor", "cuda:99", "cpu:x"])
 def test_a_device_that_cannot_be_used_is_named_before_the_file_is_read(device):
     with pytest.raises(DsetpackError, match=rf"^device '{device}' cannot be used here \(.+\); use 'cpu'$"):
         dsetpack.open("no such file", device=device)

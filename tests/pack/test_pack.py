@@ -128,7 +128,7 @@ def test_a_device_that_is_not_there():
     pack = make_pack(recipe=Recipe(steps=1))
     wrong = f"cuda:{torch.cuda.device_count()}"
     for use in (pack.to, pack.materialize, lambda device: pack.train(torch.nn.Identity(), device=device)):
-        for name in (wrong, "gpu"):
+        for name in (wrong, wrong.replace("cuda", "gpu"), "processor"):
             with pytest.raises(DsetpackError, match=f"device '{name}' cannot be used here"):
                 use(name)
     assert pack.to("cpu") is pack

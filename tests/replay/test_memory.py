@@ -182,7 +182,7 @@ BAD = {
     "a generator": (lambda m: m.add(generator()), "draws its images"),
     "label too large": (lambda m: m.add_arrays(*arrays([7], 1)), "labels 7..7 for 4 classes"),
     "codes of another shape": (lambda m: m.extend(torch.zeros(1, 5, 3, 3), [1]), r"\[5, 3, 3\], \[2, 3, 3\] expected"),
-    "codes and labels": (lambda m: m.extend(torch.zeros(2, 2, 3, 3), [1]), "2 sources and 1 labels"),
+    "codes and labels": (lambda m: m.extend(torch.zeros(2, 2, 3, 3), [1]), "2 sources and 1 label;"),
     "codes that are text": (lambda m: m.extend("abc", [1]), "codes of dtype <U3; floats expected"),
     "a pack that may hold NaN": (lambda m: m.add(may_hold_nan()), "finite=False"),
     "no images that can be distilled": (lambda m: m.add_stage(kfs([0])), "data is a Pack; images that a method"),
@@ -191,7 +191,7 @@ BAD = {
     "budget too small for it": (lambda m: m.add(many([2])), "does not hold one source of each class"),
     "smaller budget": (lambda m: m.resize(3000), "does not hold one source of each class"),
     "no budget": (lambda m: m.resize("2 parsecs"), "expected bytes"),
-    "few images": (lambda m: m.keep_images(3), "3 images do not hold"),
+    "few images": (lambda m: m.keep_images(3), "3 images cannot hold"),
 }  # fmt: skip
 
 

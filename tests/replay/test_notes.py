@@ -14,7 +14,7 @@ def test_what_was_selected_or_merged_from_a_memory_is_opened_with_a_budget(tmp_p
     memory = memory_of([kfs([0, 0, 1]), kfs([2, 3])])
     for pack, tasks in ((memory.pack.select(parts=[1]), ("1",)), (Pack.merge(memory.pack, memory.pack), None)):
         data = pack.to_bytes("int8")
-        with pytest.raises(FormatError, match="2 tasks for . stages: the pack is no longer what .*; pass budget="):
+        with pytest.raises(FormatError, match="2 tasks for . stages?: the pack is no longer what .*; pass budget="):
             ReplayMemory.open(data)
         again = ReplayMemory.open(data, budget="1MB")
         assert torch.equal(again.targets, pack.labels)

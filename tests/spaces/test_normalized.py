@@ -27,7 +27,7 @@ def test_normalized():
     again = space_from_card(NormalizedSpace(mean=space.model.mean, std=space.model.std)).to("cpu")
     assert torch.equal(again.apply(x), y)
     assert pickle.loads(pickle.dumps(space)).model == space.model
-    with pytest.raises(FormatError, match="1 channels; the space has 3"):
+    with pytest.raises(FormatError, match="1 channel; the space has 3"):
         space.apply(x[:, :1])
     with pytest.raises(FormatError, match="channel 0"):
         Normalized.fit(torch.full((3, 1, 2, 2), 0.7))

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
+from dsetpack.formats.words import plural
 
 NORM = ("weight", "bias", "running_mean", "running_var")
 Layer = Literal["up3", "up4", "conv"]
@@ -71,8 +72,8 @@ class GeneratorConfig(KindConfig):
     def bank_shapes(self, image: tuple[int, int, int], classes: int) -> TensorShapes:
         if self.noise <= classes:
             raise FormatError(
-                f"generator: {self.noise} noise entries for {classes} classes; expected more than {classes}, since the "
-                "label takes the first ones"
+                f"generator: {plural(self.noise, 'noise entry')} for {plural(classes, 'class')}; expected more than "
+                f"{classes}, since the label takes the first ones"
             )
         hidden, width = 16 * self.width, self.width
         shapes: TensorShapes = {"fc.weight": (hidden, self.noise), "fc.bias": (hidden,)}

@@ -10,6 +10,7 @@ from typing_extensions import override
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
 from dsetpack.formats.kinds.upsample import UpsampleConfig
+from dsetpack.formats.words import plural
 
 FIRST_CHANNELS = 8  # for deep hallucinators; no other choice gives the parameter counts of the paper's table 9
 
@@ -117,7 +118,7 @@ class HabaConfig(KindConfig):
         if self.depth == 0 and (found != image[0] or self.channels not in (None, image[0])):
             raise FormatError(
                 f"haba: depth 0 has no layer that changes channels: found source_channels {found} and channels "
-                f"{self.channels} for images of {image[0]} channels; leave both out"
+                f"{self.channels} for images of {plural(image[0], 'channel')}; leave both out"
             )
         if patches := self.patches():
             try:

@@ -17,13 +17,14 @@ The function of each corruption documents what it computes and what its values m
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from dsetpack.formats.by_name import closest, spelled
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.data.corruptions import blur, noise, resampling, tone
 from dsetpack.trainers.data.corruptions.base import Corruption, Draws
 from dsetpack.trainers.data.reader import ImageData
@@ -62,13 +63,14 @@ def corrupted(data: ImageData, name: str, level: int, seed: int = 0) -> ImageDat
     Raises:
         FormatError: if the name or level is unknown, or the corruption is not defined for the number of channels.
     """
-    corruption = _known(name)
+    name = _known(name)
+    corruption = CORRUPTIONS[name]
     if level not in LEVELS:
         raise FormatError(f"corruption level {level!r}; expected an integer from {LEVELS[0]} to {LEVELS[-1]}")
     channels = data.shape[0]
     if corruption.channels is not None and channels not in corruption.channels:
         accepted = " or ".join(map(str, corruption.channels))
-        raise FormatError(f"{data.name} has images of {channels} channels; {name} is defined for {accepted}")
+        raise FormatError(f"{data.name} has images of {plural(channels, 'channel')}; {name} is defined for {accepted}")
     values = corruption.levels[LEVELS.index(level)]
     parts = []
     for start in range(0, len(data), _AT_ONCE):
@@ -79,12 +81,12 @@ def corrupted(data: ImageData, name: str, level: int, seed: int = 0) -> ImageDat
     return replace(data, images=torch.cat(parts).to(data.images.device), name=f"{data.name}:{name}:{level}{tail}")
 
 
-def _known(name: str) -> Corruption:
-    if name not in CORRUPTIONS:
-        near = difflib.get_close_matches(name, CORRUPTIONS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+def _known(name: str) -> str:
+    if (found := spelled(CORRUPTIONS, name)) is None:
+        near = closest(CORRUPTIONS, name, 0.6)
+        hint = f"; did you mean {near!r}?" if near else ""
         raise FormatError(f"no corruption {name!r}; known are {', '.join(CORRUPTIONS)}{hint}")
-    return CORRUPTIONS[name]
+    return found
 
 
 def _stored(x: Tensor, dtype: torch.dtype) -> Tensor:

@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from dsetpack.files.limited import DEFLATE
 from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.words import plural
 from dsetpack.trainers.data.reader import DataReader, ImageData, from_arrays, places, searched, used_classes
 
 BYTES = 0x08
@@ -111,7 +112,9 @@ class IdxReader(DataReader):
         assert labels is not None
         x, y = read_idx(images, 3), read_idx(labels, 1)
         if len(x) != len(y):
-            raise FormatError(f"{images} has {len(x)} images, {labels} has {len(y)} labels: they do not match")
+            raise FormatError(
+                f"{images} has {plural(len(x), 'image')}, {labels} has {plural(len(y), 'label')}: they do not match"
+            )
         return from_arrays(x, y, name, classes)
 
 

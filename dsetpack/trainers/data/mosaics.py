@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from dsetpack.files.arrays import load_npy
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.data.npz import CIFAR10
 from dsetpack.trainers.data.reader import REAL, DataReader, ImageData, from_arrays
 
@@ -39,7 +40,8 @@ def read_mosaics(folder: Path, split: str) -> ImageData:
     images = np.concatenate([_tiles(file) for file in files]) if files else np.empty((0, 3, SIDE, SIDE), np.uint8)
     if len(images) != len(labels):
         raise FormatError(
-            f"{folder}: {len(files)} mosaics {split}_*.webp hold {len(images)} images; {len(labels)} labels"
+            f"{folder}: {plural(len(files), 'mosaic')} {split}_*.webp hold {plural(len(images), 'image')}; "
+            f"{plural(len(labels), 'label')}"
         )
     return from_arrays(images, labels, "cifar10", CIFAR10, axes="NCHW")
 

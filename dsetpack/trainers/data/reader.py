@@ -21,6 +21,7 @@ from dsetpack.formats.alpha import without_alpha
 from dsetpack.formats.axes import Axes, channels_last
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.words import plural
 from dsetpack.pack.arrays import DTYPES, as_images, as_labels
 from dsetpack.spaces import data_digest
 
@@ -59,7 +60,8 @@ class ImageData:
             raise FormatError(f"{self.name}: labels are {y.dtype} {list(y.shape)}; expected int64 [{len(x)}]")
         if int(y.min()) < 0 or int(y.max()) >= len(self.classes):
             raise FormatError(
-                f"{self.name}: labels from {int(y.min())} to {int(y.max())}; there are {len(self.classes)} classes"
+                f"{self.name}: labels from {int(y.min())} to {int(y.max())}; it has "
+                f"{plural(len(self.classes), 'class')}"
             )
         if x.is_floating_point() and not (float(x.min()) >= 0 and float(x.max()) <= 1):
             raise FormatError(
@@ -123,7 +125,8 @@ class ImageData:
             found = self.of_class(label)
             if len(found) < per_class:
                 raise FormatError(
-                    f"{self.name} has {len(found)} images of class {self.classes[label]!r}; {per_class} asked for"
+                    f"{self.name} has {plural(len(found), 'image')} of class {self.classes[label]!r}; {per_class} "
+                    "asked for"
                 )
             chosen.append(found[torch.randperm(len(found), generator=generator)[:per_class].to(found.device)])
         return torch.cat(chosen)
@@ -194,7 +197,7 @@ def from_arrays(
     with at(name):
         y, known = hard_labels(labels, classes)
     if len(y) != len(images):
-        raise FormatError(f"{name}: {len(images)} images and {len(labels)} labels")
+        raise FormatError(f"{name}: {plural(len(images), 'image')} and {plural(len(labels), 'label')}")
     if images.dtype.kind == "f":
         images = images.astype(np.float32)
     if images.dtype not in (np.uint8, np.float32):

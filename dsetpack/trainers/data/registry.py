@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -11,7 +10,7 @@ from typing import Any
 
 from dsetpack.files.splits import Split
 from dsetpack.formats.axes import Axes
-from dsetpack.formats.by_name import by_name
+from dsetpack.formats.by_name import by_name, closest, spelled
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.progress import steps
 from dsetpack.trainers.data.reader import DataReader, ImageData, check_split
@@ -46,7 +45,8 @@ def load(
         name_or_path: a name of ``data_names()``, or a path: an ``.npz`` file or a folder of ``.npy`` files with images
             and labels under usual names (``x_train``, ``y_train``, ``x_test``, ``y_test``, or ``images``, ``labels``),
             a folder with one sub-folder of images per class (or ``train`` and ``test`` folders of those), a folder of
-            IDX files, a ``.dpk`` of images, or the folder with the files of a data set known by name.
+            IDX files, a ``.dpk`` of images, or the folder with the files of a data set known by name. ``CIFAR10`` is
+            ``cifar10`` if there is no such path.
         root: for a name: the folder that holds the data set's files, a folder of that name with them, or those that
             torchvision makes (``cifar-10-batches-py``, ``MNIST/raw``, ...); None for the environment variable
             ``DSETPACK_DATA``.
@@ -68,11 +68,11 @@ def load(
 
 def _read(name_or_path: str | Path, root: str | Path | None, wanted: Split, declared: Mapping[str, Any]) -> ImageData:
     named = {name: reader for reader in _readers() for name in reader.names}
-    if str(name_or_path) in named:
-        name = str(name_or_path)
+    said, path = str(name_or_path), Path(name_or_path)
+    name = said if said in named or path.exists() else spelled(named, said)
+    if name in named:
         _check_taken(declared, (), name)
         return named[name].load(name, _root(root), wanted)
-    path = Path(name_or_path)
     if not path.exists():
         raise FormatError(_unknown(str(name_or_path), tuple(named)))
     for reader in _readers():
@@ -100,6 +100,6 @@ def _root(root: str | Path | None) -> Path | None:
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = closest(names, name, 0.6)
+    hint = f"; did you mean {near!r}?" if near else ""
     return f"{name!r} is neither a data set known by name ({', '.join(sorted(names))}) nor an existing path{hint}"

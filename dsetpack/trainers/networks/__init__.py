@@ -34,7 +34,7 @@ def network(name: str, image: Image, classes: int, width: int | None = None, *, 
     and the caller's random state stays as it was.
 
     Args:
-        name: ``convnet3``, ``resnet18``, ``vgg11``, ``alexnet``, ...; see ``network_names``.
+        name: ``convnet3``, ``resnet18`` (or ``ResNet18``), ``vgg11``, ``alexnet``, ...; see ``network_names``.
         image: (C, H, W).
         classes: the number of logits.
         width: channels of the first convolution; the others keep their ratio to it. None for the papers' width.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 
 Image = tuple[int, int, int]
 
@@ -61,6 +62,7 @@ def halved(image: Image, times: int, name: str) -> tuple[int, int]:
     height, width = (side >> times for side in sides(image))
     if not height or not width:
         raise FormatError(
-            f"{name} halves images {times} times: {image[1]}×{image[2]} is too small, {1 << times} a side needed"
+            f"{name} halves images {plural(times, 'time')}: {image[1]}×{image[2]} (height × width) is too small, "
+            f"{1 << times} a side needed"
         )
     return height, width

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.model import Model
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 from dsetpack.trainers.context import Context
@@ -92,11 +93,11 @@ class ParameterizationSettings(Model, ABC):
         sources = self.sources or max(fits, 1)
         if sources > fits:
             more = f" (+{self.over_parameterisation:.0%}: {limit})" if self.over_parameterisation else ""
-            decoders = f" and {config.bank_size()} decoders" if bank else ""
+            decoders = f" and {plural(config.bank_size(), 'decoder')}" if bank else ""
             raise FormatError(
-                f"{sources} sources per class of {list(config.source_shape(image))}{decoders} of {self.name} are "
-                f"{sources * source + bank} floats; {ipc} images per class are {allowed}{more}: raise ipc, take fewer "
-                "or smaller sources or decoders, or allow over_parameterisation"
+                f"{plural(sources, 'source')} per class of {list(config.source_shape(image))}{decoders} of {self.name}"
+                f": {sources * source + bank} floats, more than the {allowed}{more} of {plural(ipc, 'image')} per "
+                "class: raise ipc, take fewer or smaller sources or decoders, or allow over_parameterisation"
             )
         return Budget(allowed=allowed, sources=sources, source_floats=sources * source, decoder_floats=bank)
 

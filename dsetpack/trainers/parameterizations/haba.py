@@ -41,6 +41,7 @@ from typing_extensions import override
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.haba import HabaConfig
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part
 from dsetpack.spaces import Space
 from dsetpack.trainers import selections
@@ -216,7 +217,7 @@ class Haba(Parameterization):
         self._slots = self.hallucinators * self._patches
         expected = self._slots * (bank.classes if settings.class_wise else 1)
         if bank.bank_size != expected:
-            raise FormatError(f"a bank of {bank.bank_size} decoders; the settings ask for {expected}")
+            raise FormatError(f"a bank of {plural(bank.bank_size, 'decoder')}; the settings ask for {expected}")
         self.bases = nn.Parameter(bases.detach().clone())
         self.bank, self.space, self.settings = bank, space, settings
         self.register_buffer("base_labels", labels, persistent=False)

@@ -429,7 +429,7 @@ def parts() -> Iterator[tuple[str, bytes, str, str]]:
     )
     soft = lambda m: m["card"].update(labels={"kind": "soft"})  # noqa: E731
     yield edited("part-labels-soft", soft, "FormatError", r"the decoder needs \[4, 3\]")
-    yield edited("class-decoders-count", part(class_decoders=[[0]]), "FormatError", "has 1 lists, one for each of 3")
+    yield edited("class-decoders-count", part(class_decoders=[[0]]), "FormatError", "has 1 list, one for each of 3")
     yield edited("class-decoders-uneven", part(class_decoders=[[0], [0], []]), "FormatError", "equally many decoders")
     yield edited("class-decoders-empty", part(class_decoders=[[], [], []]), "FormatError", "equally many decoders")
     yield edited(
@@ -474,8 +474,8 @@ def contents() -> Iterator[tuple[str, bytes, str, str]]:
     def labels(name: str, values: np.ndarray, match: str) -> tuple[str, bytes, str, str]:
         return name, draft({"sources": SOURCES, "labels": values}, CARD, PART).file(), "FormatError", match
 
-    yield labels("label-range", np.array([0, 1, 3, 0], np.uint8), "label 3 of source 2; there are 3 classes")
-    yield labels("label-negative", np.array([0, -1, 2, 0], np.int8), "label -1 of source 1; there are 3 classes")
+    yield labels("label-range", np.array([0, 1, 3, 0], np.uint8), "label 3 of source 2; the card has 3 classes")
+    yield labels("label-negative", np.array([0, -1, 2, 0], np.int8), "label -1 of source 1; the card has 3 classes")
     yield labels("label-wraps", np.array([0, 1, 2**32, 0], np.int64), "label 4294967296 of source 2")
 
     def floats(name: str, value: float, **card: Any) -> tuple[str, bytes, str, str]:
