@@ -201,6 +201,6 @@ def _array(key: str, description: str, shape: tuple[int, ...], *types: str) -> J
 
 def _label(key: str, card: Card) -> Json:
     if card.labels.kind == "soft":
-        return _array(key, "One number a class.", (len(card.classes),), "cr:Label")
+        return _array(key, "One number per class.", (len(card.classes),), "cr:Label")
     field = _field(key, "The number of the class.", "sc:Integer", "cr:Label")
     return {**field, "references": {"field": {"@id": "classes/label"}}}

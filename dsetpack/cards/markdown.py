@@ -116,20 +116,20 @@ def _part(part: PartFacts) -> str:
     called += [f"stage {part.stage}"] if part.stage else []
     named = f" ({', '.join(called)})" if called else ""
     if not part.stored:
-        drawn = f"{part.images:,} an epoch" if part.images else "as many as `per_class=` asks for"
+        drawn = f"{part.images:,} per epoch" if part.images else "as many as `per_class=` asks for"
         return f"{drawn}, drawn by a {part.kind}{named}"
     if part.decoders == 1:
-        comma = "" if part.kind == "images" else ","
-        return f"{part.images:,}{comma} {part.kind}{named}"
+        said = plural(part.images, "image") if part.kind == "images" else f"{part.images:,}, {part.kind}"
+        return f"{said}{named}"
     sources = f"{plural(part.sources, 'source')} of {_sizes(part.source_shape)}"
     return f"{part.images:,} = {sources} × {plural(part.decoders, 'decoder')}, {part.kind}{named}"
 
 
 def _labels(card: Card) -> str:
     if card.labels.kind == "hard":
-        return "one class an image"
+        return "one class per image"
     kind = "centred scores" if card.labels.centred else "scores"
-    return f"{kind}: one float32 a class and image"
+    return f"{kind}: one float32 per class and image"
 
 
 def _epoch(card: Card) -> str:

@@ -146,7 +146,8 @@ def command(
     SOURCE is a file or folder of a distilled data set. No code in it is ever run. Options declare what SOURCE does not
     say; an error names what is missing. The card records what you declared.
     """
-    from dsetpack.convert import PUBLISHED, convert, detect
+    from dsetpack.convert import PUBLISHED, convert, detect, layout_names
+    from dsetpack.formats.by_name import spelled
     from dsetpack.formats.errors import FormatError
     from dsetpack.formats.outputs import PACK, check_apart, check_output
 
@@ -156,7 +157,7 @@ def command(
     check_output(out, PACK, reads, force=force, keep=data_root(root))
     if not source.exists():
         raise FormatError(f"{source}: no such file or folder")
-    layout = layout or detect(source)
+    layout = detect(source) if layout is None else spelled(layout_names(), layout) or layout
     chosen, data = said.make()
     if data is not None and declared["classes"] is None and dataset not in PUBLISHED:
         numbers = data.classes == tuple(map(str, range(len(data.classes))))

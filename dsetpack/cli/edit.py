@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def command(file: str, out: Path | None, force: bool, **said: str | None) -> None:
     """Change texts in the card of FILE.
 
-    FILE is replaced in one step, or left as it is if --out names another file. An empty text (--license "") removes one.
+    FILE is replaced in one step, or left as it is if --out names another file. An empty text (--license "") removes it.
     Without options, the texts are shown as they are. What the stored numbers mean cannot be edited: shape, space,
     labels, classes. The digest changes, so a signature is dropped.
     """

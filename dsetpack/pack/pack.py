@@ -186,8 +186,8 @@ class Pack(Dataset[Sample]):
         return len(self.table)
 
     def __repr__(self) -> str:
-        kinds = " + ".join(f"{len(p)} × {p.slots} {p.kind}" for p in self.parts)
-        return f"Pack({self.card.title!r}, {kinds} = {plural(len(self), 'image')} {list(self.card.shape)})"
+        parts = " + ".join(f"{p.kind} {len(p)} × {p.slots}" for p in self.parts)
+        return f"Pack({self.card.title!r}, {parts} = {plural(len(self), 'image')} {list(self.card.shape)})"
 
     def __getitem__(self, index: SupportsIndex) -> Sample:
         """The image and label of a pair, as from ``PackDataset``.

@@ -61,7 +61,7 @@ class Part:
     def __repr__(self) -> str:
         labels = "soft" if self.labels.ndim == 2 else "hard"
         name = "" if self.name is None else f", {self.name!r}"
-        return f"Part({len(self)} × {self.slots} {self.kind}, {labels} labels, stage {self.stage}{name})"
+        return f"Part({self.kind} {len(self)} × {self.slots}, {labels} labels, stage {self.stage}{name})"
 
     @property
     def slots(self) -> int:

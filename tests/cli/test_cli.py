@@ -28,7 +28,7 @@ COMMANDS = main.list_commands(None)
 
 def test_help_lists_every_command_in_groups_with_its_whole_summary():
     listing = run("--help")
-    assert "..." not in listing
+    assert "..." not in listing.partition("\n")[2]  # after the line of usage
     titles = [line for line in listing.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert titles[:3] == ["Options:", "Make a pack:", "Look at a pack:"]
     for name in COMMANDS:
@@ -120,6 +120,7 @@ def test_names_in_any_spelling(tmp_path):
 
 def test_a_path_comes_before_a_name_in_another_spelling(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DSETPACK_DATA", raising=False)
     (tmp_path / "CIFAR10").mkdir()
     said = run("distill", "--data", "CIFAR10", "-o", "x.dpk", expect=1)
     assert said.startswith("error: CIFAR10: ")
@@ -185,7 +186,7 @@ def test_signs_that_a_code_page_does_not_have():
 
 
 DISTILL = ("distill", "--data", "fashion-sample", "--out", "made.dpk", *FAST)
-COMMANDS = {
+LONG = {
     "distill": (DISTILL, {"read fashion-sample", "pretrain", "real means", "match", "save"}),
     "verify": (("verify", KFS), {"verify", "verify values", "verify the HDF5 view"}),
     "unpack": (("unpack", KFS, "folder"), {"unpack"}),
@@ -197,7 +198,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", LONG)
 def test_long_work_says_what_it_does_and_ends(name, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(progress, "display", lambda title: made.append(Recorder(title)) or made[-1])
@@ -205,7 +206,7 @@ def test_long_work_says_what_it_does_and_ends(name, tmp_path, monkeypatch):
     release_layouts.mtt(tmp_path / "mtt")
     x, y = np.random.default_rng(0).integers(0, 256, (30, 3, 8, 8), dtype=np.uint8), np.arange(30) % 5
     np.savez("real.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    arguments, titles = COMMANDS[name]
+    arguments, titles = LONG[name]
     run(*arguments)
     (display,) = made
     assert display.title == name

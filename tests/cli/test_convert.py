@@ -141,7 +141,7 @@ def test_decisions_are_notes_and_options_decide_otherwise(tmp_path):
     x, path = np.random.default_rng(0).integers(0, 256, (10, 8, 9, 4), dtype=np.uint8), tmp_path / "x.npz"
     np.savez(path, images=x, labels=np.arange(10))
     told = run("convert", path, "-o", tmp_path / "x.dpk")
-    assert "note: images of shape [10, 8, 9, 4] are read as NHWC: 4 channels, height×width 8×9;" in told
+    assert "note: images of shape [10, 8, 9, 4] are read as NHWC: 4 channels, 8×9 (height × width);" in told
     assert "note: all 4 channels are kept; if the last is alpha, drop_alpha=True (--drop-alpha) drops it" in told
     assert dsetpack.open(tmp_path / "x.dpk").card.shape == (4, 8, 9)
     told = run("convert", path, "-o", tmp_path / "x.dpk", "--axes", "nhwc", "--drop-alpha")

@@ -29,7 +29,7 @@ def test_in_place_with_both_digests(pack):
     card = after.manifest.card
     assert (card.title, card.license, card.credit, card.extra["url"]) == ("Coats", "MIT", "Ada", "https://example.org")
     assert card.recipe == before.manifest.card.recipe
-    assert run("verify", pack) == f"{pack}: sound\n"
+    assert run("verify", pack) == f"{pack}: sound, not signed\n"
     assert torch.equal(dsetpack.open(pack).decode([3])[0], dsetpack.open(KFS).decode([3])[0])
 
 

@@ -30,6 +30,7 @@ INPUTS = {
     ("convert", "root"),
     ("convert", "source"),
     ("convert", "zca"),
+    ("distill", "cache"),  # a folder that keeps what several runs may use
     ("distill", "root"),
     ("eval", "root"),
     ("push", "file"),
@@ -39,7 +40,7 @@ INPUTS = {
     ("sign", "key"),
     ("unpack", "root"),
 }
-"""Parameters that name a path which is only read."""
+"""Parameters that name a path which is not an output: it is read, or changed in place."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ OUTPUTS = {
     ("distill", "out"): Case("--data data.npz --recipe mine.toml -o OUT", ("data.npz", "mine.toml")),
     ("card", "out"): Case("pack.dpk -o OUT", ("pack.dpk",), "card.md"),
     ("preview", "out"): Case("pack.dpk --rows 1 -o OUT", (), "grid.png"),
+    ("edit", "out"): Case("pack.dpk --title Mine -o OUT"),
     ("export", "output"): Case("pack.dpk OUT", ("pack.dpk",), "out.onnx"),
     ("export", "out"): Case("pack.dpk -o OUT", ("pack.dpk",), "out.onnx"),
     ("eval", "record"): Case(f"{_EVAL} -o OUT", ("test.npz",)),

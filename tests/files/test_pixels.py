@@ -27,7 +27,7 @@ def test_grey_images_have_one_channel_unless_one_is_in_colour(tmp_path):
 
 def test_what_is_no_image_of_the_size_is_refused(tmp_path):
     first = save(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
-    with pytest.raises(FormatError, match=r"b.png is 5×4 and a.png is 4×5 \(height×width\)"):
+    with pytest.raises(FormatError, match=r"b.png is 5×4 and a.png is 4×5 \(height × width\)"):
         stacked([first, save(tmp_path / "b.png", np.zeros((5, 4), np.uint8))])
     with pytest.raises(FormatError, match=r"^\S*deep.png: pixels of mode I;16 found; 8 bits per channel expected"):
         stacked([save(tmp_path / "deep.png", np.full((4, 5), 400, np.uint16))])

@@ -40,7 +40,9 @@ def test_what_a_shape_shows(shape, order):
 
 
 def test_one_reading_is_taken_and_said_unless_it_is_the_usual_one():
-    with pytest.warns(Notice, match=r"\[10, 30, 32, 3\] are read as NHWC: 3 channels, height×width 30×32; axes='NCHW'"):
+    with pytest.warns(
+        Notice, match=r"\[10, 30, 32, 3\] are read as NHWC: 3 channels, 30×32 \(height × width\); axes='NCHW'"
+    ):
         assert channels_last((10, 30, 32, 3))
     with pytest.warns(Notice, match="1 channel,"):
         assert channels_last((10, 28, 28, 1))
@@ -54,8 +56,8 @@ def test_two_readings_are_an_error_that_names_both_and_the_option():
     with pytest.raises(FormatError) as caught:
         channels_last((10, 3, 32, 1))
     for words in (
-        "NCHW (3 channels, height×width 32×1)",
-        "NHWC (1 channel, height×width 3×32)",
+        "NCHW (3 channels, 32×1 (height × width))",
+        "NHWC (1 channel, 3×32 (height × width))",
         "axes='NCHW'",
         "--axes",
     ):

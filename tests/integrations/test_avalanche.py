@@ -173,10 +173,10 @@ def test_bad_input(avalanche):
         policy.post_adapt(None, Experience(0, [0, 1]))
     with pytest.raises(FormatError, match="has no images"):
         policy.post_adapt(None, Experience(1, [0], each=0))
-    with pytest.raises(FormatError, match="1 images do not hold"):
+    with pytest.raises(FormatError, match="1 image cannot hold"):
         policy.resize(None, 1)
     policy.max_size = 3
-    with pytest.raises(FormatError, match="3 images do not hold"):  # four classes of two experiences
+    with pytest.raises(FormatError, match="3 images cannot hold"):  # four classes of two experiences
         policy.post_adapt(None, Experience(1, [2, 3]))
     assert policy.memory.tasks == ("experience 0",)
     policy.max_size = 1000

@@ -32,7 +32,7 @@ def test_parts_of_some_sources_and_classes():
     assert (some.stage, some.name, some.slots, some.decoder) == (2, "train", 2, part.decoder)
     assert part.by_class([2, 0]).labels.tolist() == [0, 2, 0, 2, 0, 2]
     assert len(part.take(part.labels == 9)) == 0
-    assert repr(some) == "Part(2 × 2 kfs, hard labels, stage 2, 'train')"
+    assert repr(some) == "Part(kfs 2 × 2, hard labels, stage 2, 'train')"
     soft = replace(part, labels=torch.eye(3)[part.labels] * 0.5, class_decoders=None)
     assert torch.equal(soft.by_class([1]).labels, soft.labels[[1, 4, 7]])
 

@@ -242,7 +242,10 @@ def test_large_images_stay_within_the_budget(monkeypatch):
     assert "clipped to [0, 1]; stored with loss, as WebP." in Page(page(large())).text
     monkeypatch.setattr(pictures, "LOSSY", 3 * 105 * 157)
     text = page(large())
-    assert "All 3 images; kind images; pixels clipped to [0, 1]; shrunk to 105×157 pixels" in Page(text).text
+    assert (
+        "All 3 images; kind images; pixels clipped to [0, 1]; shrunk to 157×105 pixels (height × width)"
+        in Page(text).text
+    )
     assert len(Page(text).all("img")) == 3
     monkeypatch.setattr(pictures, "LOSSY", 2 * 26 * 39)
     text = page(large())

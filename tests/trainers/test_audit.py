@@ -48,7 +48,7 @@ def test_members_must_be_those_of_the_card():
 def test_audit_refusals():
     with pytest.raises(FormatError, match="'mine' has no recipe in its card"):
         audit(pack(recipe=None), noise(), noise(seed=1))
-    with pytest.raises(FormatError, match="10 members and 1 seeds; expected at least 20"):
+    with pytest.raises(FormatError, match="10 members and 1 seed; expected at least 20"):
         audit(pack(), noise(10), noise(seed=1), seeds=1)
     odd = ImageData(torch.zeros(30, 1, 9, 9), torch.zeros(30, dtype=torch.int64), ("a", "b", "c"), "odd")
     with pytest.raises(FormatError, match=r"odd has images of \[1, 9, 9\]; the pack makes \[1, 8, 8\]"):

@@ -217,9 +217,7 @@ def test_equally_many_codes_on_request(data, cache):
     with pytest.raises(FormatError, match="stage 0 of 2 classes: 5 sources per class of .* and 2 decoders of kfs"):
         staged(data, cache, settings={"parameterization.sources": 5})
     settings = SMALL | {"parameterization.sources": 6}
-    with pytest.raises(
-        FormatError, match=r"stage 2 of 1 classes: 6 sources per class of \[3, 4, 4\] of kfs are 288 floats"
-    ):
+    with pytest.raises(FormatError, match=r"stage 2 of 1 class: 6 sources per class of \[3, 4, 4\] of kfs: 288 floats"):
         add_stage(pack, data, [2], settings=settings, cache=cache)
 
 

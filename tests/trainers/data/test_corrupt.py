@@ -120,7 +120,7 @@ def test_refusals():
     for level in (0, 6, -1, 1.5):
         with pytest.raises(FormatError, match=r"corruption level .* expected an integer from 1 to 5"):
             corrupted(noisy(), "contrast", level)
-    with pytest.raises(FormatError, match="noisy has images of 1 channels; saturate is defined for 3"):
+    with pytest.raises(FormatError, match="noisy has images of 1 channel; saturate is defined for 3"):
         corrupted(noisy(shape=(1, 8, 8)), "saturate", 1)
     with pytest.raises(FormatError, match="4 channels; jpeg_compression is defined for 1 or 3"):
         corrupted(noisy(shape=(4, 8, 8)), "jpeg_compression", 1)

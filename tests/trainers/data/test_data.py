@@ -34,13 +34,13 @@ def test_image_data_checks_itself():
     assert repr(data) == "ImageData('tiny', 4 images [1, 2, 2] uint8, 3 classes)"
     with pytest.raises(FormatError, match=r"no image of class 2 .'c'."):
         data.of_class(2)
-    with pytest.raises(FormatError, match="labels from 0 to 1; there are 1 classes"):
+    with pytest.raises(FormatError, match="labels from 0 to 1; it has 1 class"):
         ImageData(x, y, ("a",), "tiny")
     with pytest.raises(FormatError, match="expected int64"):
         ImageData(x, y[:3], ("a", "b"), "tiny")
     with pytest.raises(FormatError, match="not empty"):
         ImageData(x[:0], y[:0], ("a", "b"), "tiny")
-    with pytest.raises(FormatError, match="has 1 images of class 'a'; 2 asked for"):
+    with pytest.raises(FormatError, match="has 1 image of class 'a'; 2 asked for"):
         ImageData(x, y, ("a", "b"), "tiny").draw(2, 0)
 
 

@@ -50,7 +50,7 @@ def test_bad_folders(tmp_path):
     with pytest.raises(FormatError, match=r"b.png: not a sound image file"):
         load(tmp_path)
     (tmp_path / "other" / "empty").mkdir(parents=True)
-    with pytest.raises(FormatError, match="no image files in its 1 sub-folders"):
+    with pytest.raises(FormatError, match="no image files in its 1 sub-folder;"):
         load(tmp_path / "other")
 
 

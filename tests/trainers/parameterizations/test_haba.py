@@ -34,7 +34,7 @@ def test_bases_against_images_as_in_table_1(classes, ipc, bases, over):
     assert budget.source_floats == classes * bases * 3072
     assert budget.used - budget.allowed == over
     if over > 0:
-        with pytest.raises(FormatError, match=f"{bases} sources per class"):
+        with pytest.raises(FormatError, match=f"{bases} sources? per class"):
             HabaSettings(sources=bases).budget(CIFAR, classes, ipc)
 
 

@@ -165,7 +165,7 @@ def test_recipes_use_their_budget_and_no_more(name, image, ipc):
 
 
 def test_budgets_that_do_not_fit():
-    with pytest.raises(FormatError, match="1 images per class are 7840"):
+    with pytest.raises(FormatError, match="more than the 7840 of 1 image per class"):
         budget("kfs", (1, 28, 28), 1, sources=100)
     with pytest.raises(FormatError, match="raise ipc, take fewer or smaller"):
         budget("kfs-cpu", (1, 28, 28), 1, decoders=400)
