@@ -107,7 +107,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("classes", f"{len(card['classes'])}: {', '.join(card['classes'][:12])}"),
         (
             "images",
-            " + ".join(f"{p['images']} = {p['sources']} × {p['decoders']} {p['kind']}" for p in parts)
+            " + ".join(f"{p['images']} = {p['kind']} {p['sources']} × {p['decoders']}" for p in parts)
             + f", {'×'.join(map(str, card['shape']))} (channels × height × width), {card['space']['kind']} space",
         ),
         ("recipe", _listed(card["recipe"])),

@@ -60,7 +60,7 @@ for name in ("", *main.list_commands(None)):
     assert name in done.output
 done = CliRunner().invoke(main, ["info", sys.argv[1]])
 assert done.exit_code == 0, (done.output, done.exception)
-assert "280 = 70 × 4 kfs, 1×28×28 (channels × height × width)" in done.output
+assert "280 = kfs 70 × 4, 1×28×28 (channels × height × width)" in done.output
 """
     done = subprocess.run([sys.executable, "-c", code, str(KFS)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -108,4 +108,4 @@ def _is_module(path: Path) -> bool:
 def test_the_pack_of_the_pages_is_the_example():
     done = CliRunner().invoke(main, ["info", str(KFS)])
     assert done.exit_code == 0
-    assert "280 = 70 × 4 kfs" in done.output
+    assert "280 = kfs 70 × 4" in done.output
