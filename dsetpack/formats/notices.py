@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+from itertools import count
+from pathlib import Path
+
+_OURS = f"{Path(__file__).parents[1]}{Path('/')}"
 
 
 class Notice(UserWarning):
@@ -13,5 +18,17 @@ class Notice(UserWarning):
 
 
 def notice(text: str) -> None:
-    """Tell the user what was decided."""
-    warnings.warn(text, Notice, stacklevel=3)
+    """Tell the user what was decided, as a warning at the line of theirs that led to it."""
+    warnings.warn(text, Notice, stacklevel=_users_line())
+
+
+def _users_line() -> int:
+    """The distance of ``notice`` from the first caller outside of this package, as ``warnings.warn`` counts."""
+    for level in count(2):
+        try:
+            frame = sys._getframe(level)
+        except ValueError:  # all callers are ours: the command line
+            return level
+        if not frame.f_code.co_filename.startswith(_OURS):
+            return level
+    raise AssertionError

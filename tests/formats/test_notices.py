@@ -2,8 +2,10 @@
 
 import warnings
 
+import numpy as np
 import pytest
 
+from dsetpack import Pack
 from dsetpack.formats.notices import Notice, notice
 
 
@@ -22,3 +24,9 @@ def test_a_notice_can_be_made_an_error():
         warnings.simplefilter("error", Notice)
         with pytest.raises(Notice, match="axes"):
             decide()
+
+
+def test_a_notice_from_deep_inside_points_at_the_line_of_the_user():
+    with pytest.warns(Notice, match="are read as NHWC") as caught:
+        Pack.from_arrays(np.zeros((2, 8, 8, 3), np.uint8), [0, 1])
+    assert caught[0].filename == __file__

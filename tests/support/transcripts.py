@@ -99,7 +99,7 @@ def run(section: str, folder: Path) -> list[tuple[str, str]]:
             check=False,
         )
         assert done.returncode == 0, f"$ {command}\n{done.stdout}"
-        found.append((command, done.stdout))
+        found.append((command, done.stdout.replace(f"{here}/", "")))
     return found
 
 
