@@ -17,9 +17,9 @@ from dsetpack.formats.words import plural
     "distill",
     cls=Sections,
     sections={
-        "What to distill": ("data", "root"),
+        "What to distill": ("data", "root", "axes", "drop_alpha"),
         "How": ("method", "preset", "recipe", "ipc", "stages", "augment", "settings"),
-        "Running": ("seed", "device", "resume", "tensorboard"),
+        "Running": ("seed", "device", "resume", "cache", "tensorboard"),
         "Output": ("out", "encoding", "force"),
     },
 )
@@ -50,7 +50,11 @@ from dsetpack.formats.words import plural
 )
 @device_option
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint in OUT.run.")
-@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), help="Where to keep real means and experts.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to keep real means, experts and generators.",
+)
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the CSV log.")
 @settings_option("Change a setting of the recipe, such as schedule.steps=1000; may be repeated.")
 def command(

@@ -29,7 +29,7 @@ def _listed(_ctx: click.Context, _option: click.Parameter, values: tuple[str, ..
     "eval",
     cls=Sections,
     sections={
-        "Test images": ("data", "root", "corruptions"),
+        "Test images": ("data", "root", "axes", "drop_alpha", "corruptions"),
         "Networks": ("archs", "width", "seeds", "predictor", "best_of"),
         "Training": ("protocol", "augment", "settings", "per_class", "device"),
         "Output": ("record", "force"),

@@ -15,6 +15,7 @@ from PIL import Image
 import dsetpack
 from dsetpack import FormatError, Pack, Zca
 from dsetpack.cli import main
+from dsetpack.cli.options import Sections
 from dsetpack.trainers import progress
 from tests.support import release_layouts
 from tests.support.command_line import run
@@ -38,6 +39,14 @@ def test_help_lists_every_command_in_groups_with_its_whole_summary():
     assert [listing.index(f"\n  {name} ") for name in COMMANDS] == sorted(
         listing.index(f"\n  {name} ") for name in COMMANDS
     )
+
+
+def test_in_a_help_with_sections_every_option_has_one():
+    for name in COMMANDS:
+        command = main.get_command(None, name)
+        if isinstance(command, Sections):
+            rest = run(name, "--help").split("\nOptions:\n")[1].partition("\n\n")[0].rstrip()
+            assert rest == "  -h, --help  Show this message and exit.", name
 
 
 def test_help_of_every_command_without_torch():
