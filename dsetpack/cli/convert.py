@@ -51,8 +51,10 @@ def _classes(_ctx: click.Context, _option: click.Parameter, text: str | None) ->
 
 
 def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> float | Literal["none"] | None:
-    if text is None or text == "none":
-        return "none" if text else None
+    if text is None:
+        return None
+    if text.casefold() == "none":
+        return "none"
     try:
         return float(text)
     except ValueError:
@@ -146,14 +148,14 @@ def command(
     SOURCE is a file or folder of a distilled data set. No code in it is ever run. Options declare what SOURCE does not
     say; an error names what is missing. The card records what you declared.
     """
-    from dsetpack.convert import PUBLISHED, convert, detect, layout_names
+    from dsetpack.convert import PUBLISHED, convert, detect, label_source, layout_names
     from dsetpack.formats.by_name import spelled
     from dsetpack.formats.errors import FormatError
     from dsetpack.formats.outputs import PACK, check_apart, check_output
 
     said = DeclaredSpace(space, mean, std, dataset, root, zca, refit)
     said.check()
-    reads = [source, zca, declared["labels"], declared["recipe"], dataset, SHIPPED]
+    reads = [source, zca, label_source(declared["labels"])[0], declared["recipe"], dataset, SHIPPED]
     check_output(out, PACK, reads, force=force, keep=data_root(root))
     if not source.exists():
         raise FormatError(f"{source}: no such file or folder")

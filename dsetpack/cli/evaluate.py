@@ -185,8 +185,8 @@ def _check_same_draws(card: Card, file: str) -> None:
         said = reader.manifest.card.per_class
     if said not in (None, card.per_class):
         raise FormatError(
-            f"{file}: its card says {said} images per class, and the results would be for {card.per_class}: leave out "
-            "--per-class, or --record"
+            f"{file}: its card says {plural(said, 'image')} per class, and the results would be for {card.per_class}: "
+            "leave out --per-class, or --record"
         )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from dsetpack.convert._assemble import assemble
+from dsetpack.convert._labels import label_source
 from dsetpack.convert._matrix import given_zca
 from dsetpack.convert._published import PUBLISHED, Published, published
 from dsetpack.convert.base import Given, Layout
@@ -34,6 +35,7 @@ __all__ = [
     "convert",
     "detect",
     "given_zca",
+    "label_source",
     "layout_names",
     "layout_of",
     "published",
@@ -152,9 +154,9 @@ def convert(
     name = detect(path) if layout is None else spelled(layout_names(), layout) or layout
     given = Given(
         space=None if space is None else as_space(space),
-        labels=None if labels is None else os.fspath(labels),
+        labels=_labels(labels),
         classes=_classes(classes),
-        lr=lr,
+        lr=_rate(lr),
         factor=factor,
         experiment=experiment,
         split=split,
@@ -172,6 +174,22 @@ def convert(
         limits=limits or Limits(),
     )
     return assemble(layout_of(name).read(path, given), given, name)
+
+
+def _labels(labels: str | os.PathLike[str] | None) -> str | None:
+    """The declaration with its rule as ``LABEL_RULES`` spells it."""
+    if labels is None:
+        return None
+    file, rule = label_source(os.fspath(labels))
+    return ":".join(str(part) for part in (file, rule) if part is not None)
+
+
+def _rate(lr: float | str | None) -> float | Literal["none"] | None:
+    if not isinstance(lr, str):
+        return lr
+    if lr.casefold() != "none":
+        raise FormatError(f"lr is {lr!r}; a number or 'none' expected")
+    return "none"
 
 
 def _classes(classes: Sequence[str] | int | None) -> tuple[str, ...] | int | None:

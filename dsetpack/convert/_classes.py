@@ -12,6 +12,7 @@ from dsetpack.files.classes import are_numbers, few, places
 from dsetpack.files.labels import absent
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import notice
+from dsetpack.formats.words import plural
 
 MOST_CLASSES = 1 << 16
 """A larger number of classes must be declared; it is not guessed from the largest class number in a file."""
@@ -55,11 +56,13 @@ def _numbered(labels: Tensor, classes: tuple[str, ...] | int | None, one_based: 
         )
     names = classes if isinstance(classes, tuple) else tuple(map(str, range(least if classes is None else classes)))
     if columns and columns != len(names):
-        raise FormatError(f"{columns} label columns for {len(names)} classes; say how many with classes=")
+        raise FormatError(
+            f"{plural(columns, 'label column')} for {plural(len(names), 'class')}; say how many with classes="
+        )
     if least > len(names):
         from_one = int(labels.min()) == 1 and least == len(names) + 1
         remedy = f"class numbers start at 0; {one_based}" if from_one else "say how many with classes="
-        raise FormatError(f"labels up to {least - 1} for {len(names)} classes; {remedy}")
+        raise FormatError(f"labels up to {least - 1} for {plural(len(names), 'class')}; {remedy}")
     return names
 
 
@@ -80,8 +83,8 @@ def _placed(own: tuple[str, ...], by_name: bool, given: Given) -> tuple[tuple[st
         return places(own, usual, first)
     if len(own) > count or (len(own) < count and not given.absent):
         raise FormatError(
-            f"the source has {len(own)} classes ({few(own)}), and {given.dataset} has {count}; pass absent=True "
-            "(--absent) if some have no images, or classes= for others"
+            f"the source has {plural(len(own), 'class')} ({few(own)}), and {given.dataset} has {count}; pass "
+            "absent=True (--absent) if some have no images, or classes= for others"
         )
     if isinstance(usual, tuple):
         notice(f"the source's own class names ({few(own)}) are kept; those of {given.dataset} are {few(usual)}")
@@ -98,7 +101,9 @@ def _moved(labels: Tensor, places: list[int], classes: int) -> Tensor:
     if labels.ndim == 1:
         return at[labels]
     if len(at) != classes:
-        raise FormatError(f"{len(at)} label columns for {classes} classes; one column per class expected")
+        raise FormatError(
+            f"{plural(len(at), 'label column')} for {plural(classes, 'class')}; one column per class expected"
+        )
     return labels[:, at.argsort()]
 
 

@@ -14,6 +14,7 @@ from dsetpack.convert._files import load_torch, numpy_labels, torch_labels
 from dsetpack.convert._published import DIGITS, known_classes
 from dsetpack.convert.base import LABEL_RULES, Found, Given
 from dsetpack.files.arrays import load_npy
+from dsetpack.formats.by_name import spelled
 from dsetpack.formats.card import Labels
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
@@ -72,10 +73,12 @@ def labels_of(found: Found, given: Given) -> Meant:
 
 def label_source(text: str | None) -> tuple[Path | None, str | None]:
     """The file of labels and the rule that ``labels=`` names: ``FILE``, ``RULE`` or ``FILE:RULE``."""
-    if text is None or text in LABEL_RULES:
-        return None, text
-    file, _, rule = text.rpartition(":")
-    return (Path(file), rule) if file and rule in LABEL_RULES else (Path(text), None)
+    if text is None:
+        return None, None
+    file, colon, last = text.rpartition(":")
+    if (rule := spelled(LABEL_RULES, last)) and (file or not colon):
+        return Path(file) if file else None, rule
+    return Path(text), None
 
 
 def _described(

@@ -16,6 +16,7 @@ from torch import Tensor
 from dsetpack.convert._files import tensor_of
 from dsetpack.convert.base import Found, Given
 from dsetpack.formats.errors import FormatError, at
+from dsetpack.formats.words import plural
 
 METHOD = "dd"
 
@@ -39,8 +40,8 @@ def found_steps(file: Path, steps: Sequence[Sequence[object]], given: Given) -> 
     with at(file.name):
         if given.lr is None and given.recipe is None:
             raise FormatError(
-                f"a list of {len(steps)} steps (images, labels, learning rate) of Dataset Distillation (Wang et al. "
-                "2018), which has to be trained in this order and at these rates; no recipe can say that. Pass "
+                f"a list of {plural(len(steps), 'step')} (images, labels, learning rate) of Dataset Distillation (Wang "
+                "et al. 2018), which has to be trained in this order and at these rates; no recipe can say that. Pass "
                 "lr='none' (--lr none) for the images and labels alone, or lr= or recipe= to train otherwise"
             )
         batches, order, rates = _parts(steps)

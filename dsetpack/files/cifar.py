@@ -22,6 +22,7 @@ from dsetpack.files.pickles import read_pickle
 from dsetpack.files.splits import Split
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.limits import Limits
+from dsetpack.formats.words import plural
 
 SHAPE = 3, 32, 32
 PIXELS = 3 * 32 * 32
@@ -148,7 +149,7 @@ class Pickled(Version):
             if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu":
                 raise FormatError(f"{self.labels} is {_what(labels)}; a list of integers expected")
             if numbers.shape != pixels.shape[:1] or not len(numbers):
-                raise FormatError(f"{len(pixels)} images and labels {list(numbers.shape)}; one each expected")
+                raise FormatError(f"{plural(len(pixels), 'image')} and labels {list(numbers.shape)}; one each expected")
         return pixels.reshape(-1, *SHAPE), numbers.astype(np.int64)
 
     @override

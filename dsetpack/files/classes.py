@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.model import printable
 from dsetpack.formats.notices import notice
+from dsetpack.formats.words import plural
 
 _DIGITS = 18
 """A longer text is no class number; it would not fit into 64 bits."""
@@ -56,7 +57,7 @@ def places(own: Sequence[str], declared: Sequence[str] | int, first: int = 0) ->
     if numbers and set(numbers) <= set(range(first, first + len(names))):
         return names, [number - first for number in numbers]
     if isinstance(declared, int) or len(own) != len(names):
-        raise FormatError(f"the source has {len(own)} classes ({few(own)}), and {len(names)} are declared")
+        raise FormatError(f"the source has {plural(len(own), 'class')} ({few(own)}), and {len(names)} are declared")
     if sorted(numbers) == list(range(1, len(own) + 1)):
         raise FormatError(
             f"classes {few(own)} for {few(names)}: class numbers start at 0; number them from 0, or convert with "

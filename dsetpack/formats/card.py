@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from dsetpack.formats.model import Model
+from dsetpack.formats.words import plural
 
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Positive = Annotated[int, Field(ge=1, lt=2**63)]
@@ -44,7 +45,7 @@ class NormalizedSpace(_SpaceModel):
     @model_validator(mode="after")
     def _same_channels(self) -> NormalizedSpace:
         if len(self.mean) != len(self.std):
-            raise ValueError(f"'mean' has {len(self.mean)} channels and 'std' has {len(self.std)}")
+            raise ValueError(f"'mean' has {plural(len(self.mean), 'channel')} and 'std' has {len(self.std)}")
         return self
 
 

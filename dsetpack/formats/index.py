@@ -13,6 +13,7 @@ from dsetpack.formats.header import Header
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import ITEMSIZE, DatasetEntry, Manifest, TensorEntry
 from dsetpack.formats.parts import check_card, check_part, part_config, part_size
+from dsetpack.formats.words import plural
 
 
 def check(manifest: Manifest, header: Header, limits: Limits) -> None:
@@ -100,7 +101,7 @@ def _check_dataset(dataset: DatasetEntry, limits: Limits) -> None:
         raise FormatError(f"chunks of {list(dataset.chunk)} are larger than the dataset, {list(dataset.shape)}")
     expected = -(-dataset.shape[0] // dataset.chunk[0])
     if len(dataset.chunks) != expected:
-        raise FormatError(f"{len(dataset.chunks)} chunks found, {expected} expected")
+        raise FormatError(f"{plural(len(dataset.chunks), 'chunk')} found, {expected} expected")
     largest = max(dataset.chunk_bytes, *(c.length for c in dataset.chunks), 0)
     if largest > limits.chunk:
         raise LimitError(f"a chunk of {largest} bytes; the limit is {limits.chunk}")

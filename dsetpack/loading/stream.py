@@ -8,6 +8,7 @@ from typing import Any
 from torch.utils.data import IterableDataset, get_worker_info
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.loading.shared_epoch import EpochBoard
 from dsetpack.loading.source import Batch, PairSource, Transform, decode, loaded
 from dsetpack.order.checks import check_epoch
@@ -117,7 +118,7 @@ class PackStream(IterableDataset[Batch]):
         if consumed is not None and (begun or consumed == 0):
             return self.schedule.state(epoch, self.schedule.after(start, consumed))
         if consumed is not None:
-            raise FormatError(f"{consumed} batches consumed, but no iteration has begun")
+            raise FormatError(f"{plural(consumed, 'batch')} consumed, but no iteration has begun")
         if run is not None:
             return self.schedule.state(*((epoch + 1, 0) if run.ended else (epoch, run.position)))
         if begun:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.order.checks import check_epoch
 from dsetpack.order.pairs import PairTable
 from dsetpack.order.sampling import Sampling
@@ -101,7 +102,7 @@ class PairSampler:
         run = self._run
         if run is None:
             if consumed:
-                raise FormatError(f"{consumed} batches consumed, but no iteration has begun")
+                raise FormatError(f"{plural(consumed, 'batch')} consumed, but no iteration has begun")
             return self.schedule.state(*self._next)
         if consumed is not None:
             return self.schedule.state(run.epoch, self.schedule.after(run.start, consumed))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsetpack.formats.errors import FormatError, VersionError
+from dsetpack.formats.words import plural
 from dsetpack.order.checks import check_epoch
 from dsetpack.order.pairs import Int64s, PairTable
 from dsetpack.order.rules import epoch_length, epoch_order
@@ -80,7 +81,7 @@ class Schedule:
         """
         if not 0 <= batches <= self.count(start):
             raise FormatError(
-                f"{batches} batches consumed, but the epoch has {self.count(start)} from position {start} on: "
+                f"{plural(batches, 'batch')} consumed, but the epoch has {self.count(start)} from position {start} on: "
                 "count the batches received since this epoch began or was resumed"
             )
         return max(start, min(start + batches * self.step, self.length))

@@ -140,10 +140,12 @@ def as_labels(labels: ArrayLike | Tensor, classes: Sequence[str] | int | None) -
         names, found = places(own, len(names) if isinstance(classes, int | np.integer) else names)
         return torch.from_numpy(np.array(found)[values]), names
     if own not in (None, len(names)):
-        raise FormatError(f"labels of {own} columns for {len(names)} classes; one column per class expected")
+        raise FormatError(
+            f"labels of {plural(own, 'column')} for {plural(len(names), 'class')}; one column per class expected"
+        )
     if values.ndim == 1 and len(values) and values.max() >= len(names):
         hint = ": class numbers start at 0; pass labels - 1" if 1 <= values.min() <= values.max() == len(names) else ""
-        raise FormatError(f"{span(values)} for {len(names)} classes{hint}")
+        raise FormatError(f"{span(values)} for {plural(len(names), 'class')}{hint}")
     return torch.from_numpy(values), names
 
 

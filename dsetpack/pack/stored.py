@@ -13,6 +13,7 @@ from torch import Tensor
 from dsetpack.formats import PartEntry
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
+from dsetpack.formats.words import plural
 from dsetpack.pack.part import Part, drawn_labels
 from dsetpack.spaces import Space, Zca
 
@@ -54,8 +55,9 @@ def _check_drawn(number: int, part: Part, card: Card) -> None:
     per_class = card.per_class or max(1, len(part.labels) // classes)
     if not torch.equal(part.labels.cpu(), drawn_labels(card, per_class)):
         raise FormatError(
-            f"part {number}: {len(part.labels)} labels found; a generator's file can only say 'per_class' images of "
-            f"each class in turn, here {per_class} × {classes}: save the whole pack, and select after opening it"
+            f"part {number}: {plural(len(part.labels), 'label')} found; a generator's file can only say 'per_class' "
+            f"images of each class in turn, here {per_class} × {classes}: save the whole pack, and "
+            "select after opening it"
         )
 
 

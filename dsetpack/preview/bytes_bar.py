@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dsetpack.cards.facts import Facts, TensorFacts
 from dsetpack.formats.card import ZcaSpace
+from dsetpack.formats.words import plural
 from dsetpack.preview.escape import text
 
 ROLES = {
@@ -79,9 +80,8 @@ def _table(rows: list[tuple[str, TensorFacts]], container: int, facts: Facts) ->
     body = "".join(_line(role, tensor, facts.size) for role, tensor in rows[:TABLE])
     if left := rows[TABLE:]:
         size = sum(tensor.stored for _, tensor in left)
-        body += (
-            f'<tr><th scope="row">{len(left):,} more tensors</th>{_share(size, facts.size)}<td colspan="4"></td></tr>'
-        )
+        more = plural(len(left), "more tensor")
+        body += f'<tr><th scope="row">{more}</th>{_share(size, facts.size)}<td colspan="4"></td></tr>'
     body += _total("container", ROLES["container"], container, facts.size)
     body += _total("", "the whole file", facts.size, facts.size)
     return f"""<div class="scroll" tabindex="0" role="region" aria-label="Bytes by tensor"><table class="whole">

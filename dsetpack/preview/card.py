@@ -8,6 +8,7 @@ from typing import Any
 from dsetpack.cards.facts import Facts, PartFacts
 from dsetpack.cards.text import line
 from dsetpack.formats.card import Card, Metric
+from dsetpack.formats.words import plural
 from dsetpack.preview.escape import text
 
 RESULTS = 200
@@ -37,9 +38,9 @@ def _product(part: PartFacts) -> str:
     if not part.stored:
         return f"{part.sources:,} drawn by a {part.kind}" if part.sources else f"drawn by a {part.kind}"
     if part.kind == "images":
-        return f"{part.sources:,} plain images"
+        return plural(part.sources, "plain image")
     times = f" × {part.decoders:,} decoders" if part.decoders > 1 else ""
-    return f"{part.sources:,} sources{times} ({part.kind})"
+    return f"{plural(part.sources, 'source')}{times} ({part.kind})"
 
 
 def byline(facts: Facts) -> str:

@@ -26,7 +26,8 @@ def sections(pictures: Pictures) -> str:
     """Make the sections of all parts that are shown."""
     made = [_section(pictures, part) for part in pictures.parts]
     left = len(pictures.pack.parts) - len(pictures.parts)
-    return "\n".join([*made, *([f'<p class="note">{left} more parts are not shown.</p>'] if left else [])])
+    more = plural(left, "more part")
+    return "\n".join([*made, *([f'<p class="note">{more} not shown.</p>'] if left else [])])
 
 
 def views(part: Gallery) -> tuple[str, ...]:

@@ -409,9 +409,9 @@ class ReplayMemory:
         kept = self._noted(contents, limit).within(limit, self._balance, self._encoding)
         if kept.sources < contents.sources and not self._full:
             notice(
-                f"a budget of {limit:,} bytes holds {kept.sources} of {contents.sources} sources: the others were "
-                "dropped, those picked last, from the largest classes or tasks; each further task now displaces others "
-                "without a notice, so raise the budget to keep more (counts() says what is left)"
+                f"a budget of {limit:,} bytes holds {kept.sources} of {plural(contents.sources, 'source')}: the "
+                "others were dropped, those picked last, from the largest classes or tasks; each further task now "
+                "displaces others without a notice, so raise the budget to keep more (counts() says what is left)"
             )
             self._full = True
         self._contents, self._pack = kept, None

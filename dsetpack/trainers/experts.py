@@ -32,6 +32,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import DsetpackError, IntegrityError
 from dsetpack.formats.model import Model
 from dsetpack.formats.progress import Work
+from dsetpack.formats.words import plural
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current, deterministic
 from dsetpack.trainers.context import Context, announce
@@ -127,7 +128,7 @@ class Experts:
         missing = [n for n in parallel.mine(self.settings.count) if self._rows(n) is None]
         epochs = self.settings.epochs
         size = len(missing) * parallel.world() * (epochs + 1) * self._dtype.itemsize
-        announce(f"{self.settings.count:,} experts", size, self.folder)
+        announce(plural(self.settings.count, "expert"), size, self.folder)
         with meter("experts", len(missing) * epochs, False if parallel.rank() else show) as work:
             for done, number in enumerate(missing):
                 self._record(number, work, done * epochs)

@@ -291,9 +291,10 @@ class _Loop:
 
     def _failure(self, what: str, step: int) -> DsetpackError:
         """The error, which says where the last good state is."""
-        path = self.run.checkpoint
-        kept = "the state before it" if self.saved == step else f"the last good state, after {self.saved} steps,"
-        where = f"{kept} is kept in {path}" if self.saved else "nothing was saved before"
+        path, where = self.run.checkpoint, "nothing was saved before"
+        if self.saved:
+            last = f"the last good state, after {plural(self.saved, 'step')},"
+            where = f"{'the state before it' if self.saved == step else last} is kept in {path}"
         return DsetpackError(
             f"{what}{'' if path is None else '; ' + where}. Lower the learning rates, or check the data"
         )

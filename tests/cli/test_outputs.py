@@ -122,6 +122,14 @@ def test_every_command_that_writes_takes_out(name):
     assert isinstance(option.type, OutputPath)
 
 
+def test_no_command_takes_paths_in_another_way():
+    """Text that a command takes as it is: packs may be URLs, repositories and recipes have names."""
+    text = [(name, param) for name, command in COMMANDS.items() for param in command.params]
+    plain = {str(p.name) for _, p in text if isinstance(p, click.Argument) and not isinstance(p.type, click.Path)}
+    assert plain == {"a", "b", "file", "name", "repository"}
+    assert all(isinstance(p.type, OutputPath) for _, p in text if {"-o", "--out"} & {*p.opts, *p.secondary_opts})
+
+
 @pytest.mark.parametrize(("key", "read"), READS, ids=ids)
 @pytest.mark.parametrize("by", ["its name", "a symbolic link", "a hard link"])
 def test_what_is_read_stays(key, read, by, place):
@@ -205,6 +213,21 @@ def test_what_lies_beside_the_source_and_is_read_with_it(place):
     line = ["convert", "images_best.pt", "--space", "raw", "--lr", "none", "-o", "labels_best.pt", "--force"]
     assert "it is what is read here" in run(*line, expect=1)
     assert Path("labels_best.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("by", ["its name", "a hard link"])
+def test_labels_named_with_their_rule(by, place):
+    out = Path("soft.npy")
+    np.save(out, np.random.default_rng(0).random((6, 3), dtype=np.float32))
+    before = out.read_bytes()
+    line = ["convert", "source.npz", "--labels", "soft.npy:Softmax", "--lr", "none"]
+    if by == "a hard link":
+        out = Path("other")
+        os.link("soft.npy", out)
+    for more in ([], ["--force"]):
+        assert "it is what is read here (soft.npy)" in run(*line, "-o", out, *more, expect=1)
+    assert Path("soft.npy").read_bytes() == before
+    assert "soft labels" in run(*line, "-o", "soft.dpk")
 
 
 def test_a_folder_of_data_sets_keeps_its_files_by_force_too(place):

@@ -42,6 +42,12 @@ def test_damaged_files_give_a_pack_or_one_clear_error(tmp_path, suffix, seed):
         assert bool(pack.decode([0])[0].isfinite().all())
 
 
+def test_a_rate_is_a_number_or_none(tmp_path):
+    torch.save([X, Y], tmp_path / "x.pt")
+    refused(tmp_path / "x.pt", "lr is '0.01'; a number or 'none' expected", lr="0.01")
+    assert convert(tmp_path / "x.pt", space=SPACE, lr="None").card.recipe is None
+
+
 def test_what_nobody_said_is_asked_for(tmp_path):
     made.haba(tmp_path / "haba")
     refused(tmp_path / "haba", "--classes", lr=0.01)

@@ -140,3 +140,13 @@ def test_digits_are_not_moved_by_one(tmp_path, dataset, classes):
     """In SVHN's own files, 10 means the digit 0; moved by one, every digit would have a wrong name."""
     path = saved(tmp_path / "x.pt", torch.arange(1, 11))
     refused(path, "the digit 1", "labels % 10", labels="one-based", space=Raw(), dataset=dataset, classes=classes)
+
+
+def test_rules_in_any_spelling(tmp_path):
+    torch.save(X, tmp_path / "x.pt")
+    np.save(tmp_path / "y.npy", made.noise(10, 5).numpy())
+    pack = convert(tmp_path / "x.pt", labels=f"{tmp_path / 'y.npy'}:SoftMax")
+    assert pack.card.provenance.settings["converted"]["declared"]["labels"] == "y.npy:softmax"
+    ordered = convert(tmp_path / "x.pt", labels="Order", classes=5)
+    assert ordered.card.provenance.settings["converted"]["declared"]["labels"] == "order"
+    assert ordered.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds.base import KindConfig, TensorShapes
+from dsetpack.formats.words import plural
 
 
 class UpsampleConfig(KindConfig):
@@ -48,8 +49,9 @@ class UpsampleConfig(KindConfig):
         for side, patch, name in zip(image[1:], self.patch_size(image), ("height", "width"), strict=True):
             if (self.factor - 1) * patch >= side:
                 raise FormatError(
-                    f"upsample: factor {self.factor} does not fit image {name} {side}: patches of {patch} pixels leave "
-                    f"whole patches of padding; expected a factor with (factor - 1) * patch < {side}"
+                    f"upsample: factor {self.factor} does not fit image {name} {side}: patches of "
+                    f"{plural(patch, 'pixel')} leave whole patches of padding; expected a factor with "
+                    f"(factor - 1) * patch < {side}"
                 )
         return {}
 

@@ -74,7 +74,8 @@ class ImageData:
 
     def __repr__(self) -> str:
         dtype = str(self.images.dtype).removeprefix("torch.")
-        return f"ImageData({self.name!r}, {len(self)} images {list(self.shape)} {dtype}, {len(self.classes)} classes)"
+        count, classes = plural(len(self), "image"), plural(len(self.classes), "class")
+        return f"ImageData({self.name!r}, {count} {list(self.shape)} {dtype}, {classes})"
 
     @property
     def shape(self) -> Image:

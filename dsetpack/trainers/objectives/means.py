@@ -27,6 +27,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.notices import notice
 from dsetpack.formats.progress import steps
+from dsetpack.formats.words import plural
 from dsetpack.spaces import Space
 from dsetpack.trainers import parallel
 from dsetpack.trainers.arithmetic import current, deterministic
@@ -225,7 +226,7 @@ class RealMeans(Means):
             FormatError: if a class has no image.
             DsetpackError: if there is no room for the means.
         """
-        what = f"the real means of {self.pool.count:,} networks"
+        what = f"the real means of {plural(self.pool.count, 'network')}"
         if self.size > LARGEST:
             if not parallel.rank():
                 notice(

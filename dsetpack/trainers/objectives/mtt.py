@@ -36,6 +36,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import Recipe
 from dsetpack.formats.errors import DsetpackError, FormatError
+from dsetpack.formats.words import plural
 from dsetpack.trainers.context import Context
 from dsetpack.trainers.experts import Experts, ExpertSettings
 from dsetpack.trainers.loop import Group, Terms
@@ -103,9 +104,9 @@ class MttSettings(base.ObjectiveSettings):
         experts, ahead = info.data.get("experts"), info.data.get("expert_epochs")
         if experts is not None and ahead is not None and value - 1 + ahead > experts.epochs:
             raise FormatError(
-                f"starts up to epoch {value - 1} and targets {ahead} epochs later need epoch {value - 1 + ahead}; "
-                f"experts are recorded up to epoch {experts.epochs}: lower max_start or expert_epochs, "
-                "or raise experts.epochs"
+                f"starts up to epoch {value - 1} and targets {plural(ahead, 'epoch')} later need epoch "
+                f"{value - 1 + ahead}; experts are recorded up to epoch {experts.epochs}: lower max_start or "
+                "expert_epochs, or raise experts.epochs"
             )
         return value
 
