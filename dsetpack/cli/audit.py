@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsetpack.cli.options import Names, data_options, device_option, per_class_option
+from dsetpack.cli.options import Names, Sections, data_options, device_option, per_class_option
 
 if TYPE_CHECKING:
     from dsetpack.trainers.audit import Audit, Leak
@@ -23,7 +23,16 @@ _NAMES = {
 }
 
 
-@click.command("audit")
+@click.command(
+    "audit",
+    cls=Sections,
+    sections={
+        "Real images": ("data", "root", "axes", "drop_alpha", "count"),
+        "Networks": ("seeds", "steps", "real_steps", "real_augment", "device", "per_class"),
+        "Attacks": ("attacks",),
+        "Output": ("as_json",),
+    },
+)
 @click.argument("file")
 @data_options()
 @click.option(

@@ -9,7 +9,7 @@ import click
 
 from dsetpack.cli import index
 from dsetpack.cli.declared import SPACES, DeclaredSpace
-from dsetpack.cli.options import InputPath, Names, Sections, encoding_option
+from dsetpack.cli.options import InputPath, Names, Sections, encoding_option, root_option
 from dsetpack.cli.outputs import SHIPPED, data_root, force_option, out_option
 from dsetpack.formats.words import plural
 
@@ -91,7 +91,7 @@ def _rate(_ctx: click.Context, _option: click.Parameter, text: str | None) -> fl
     metavar="NAME|PATH",
     help="The real data, by name or path: published mean and std, class names, images for ZCA.",
 )
-@click.option("--root", type=InputPath, help="The folder that holds data sets by name; by default $DSETPACK_DATA.")
+@root_option
 @click.option("--zca", type=InputPath, help="A .npz or .pt of mean and matrix, instead of a new fit.")
 @click.option("--refit", is_flag=True, help="Keep only the recipe of a ZCA, not its matrix of (C·H·W)² floats.")
 @click.option("--labels", metavar="RULE|PATH", help=_LABELS)
@@ -187,9 +187,9 @@ def _name(dataset: str, data: ImageData | None) -> str:
 def _line(out: Path, layout: str, pack: Pack, encoding: str) -> str:
     part = pack.parts[0]
     size, shape = out.stat().st_size, "×".join(map(str, pack.card.shape))
-    ways = f"{len(part)} × {part.slots} {part.kind}" if part.slots > 1 else f"{len(part)}"
+    ways = f"{len(part)} × {part.slots} {part.kind} = " if part.slots > 1 else ""
     recipe = "no recipe" if pack.card.recipe is None else f"lr {pack.card.recipe.lr:g}"
     return (
-        f"{out}: layout {layout}; {ways} = {plural(len(pack), 'image')} {shape}, {pack.card.space.kind} space, "
+        f"{out}: layout {layout}; {ways}{plural(len(pack), 'image')} {shape}, {pack.card.space.kind} space, "
         f"{pack.card.labels.kind} labels, {recipe}; {size:,} bytes ({encoding})"
     )

@@ -107,7 +107,7 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("classes", f"{len(card['classes'])}: {', '.join(card['classes'][:12])}"),
         (
             "images",
-            " + ".join(f"{p['images']} = {p['kind']} {p['sources']} × {p['decoders']}" for p in parts)
+            " + ".join(map(_made, parts))
             + f", {'×'.join(map(str, card['shape']))} (channels × height × width), {card['space']['kind']} space",
         ),
         ("recipe", _listed(card["recipe"])),
@@ -116,6 +116,12 @@ def _summary(facts: dict[str, Any]) -> list[tuple[str, str]]:
         *((metric["name"], _measured(metric)) for metric in card["metrics"]),
     ]
     return [(key, value) for key, value in rows if value]
+
+
+def _made(part: dict[str, Any]) -> str:
+    if not part["images"]:
+        return f"as many as --per-class asks for = {part['kind']}"
+    return f"{part['images']} = {part['kind']} {part['sources']} × {part['decoders']}"
 
 
 def _signed(key: str | None) -> str:

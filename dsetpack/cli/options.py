@@ -60,18 +60,23 @@ def data_options(required: bool = True) -> Callable[[F], F]:
             type=Names(["NCHW", "NHWC"]),
             help="The order of the axes of the arrays in DATA; by default their shape decides.",
         )(command)
-        command = click.option(
-            "--root", type=InputPath, help="The folder that holds data sets by name; by default $DSETPACK_DATA."
-        )(command)
+        command = root_option(command)
         names = ", ".join(index.read().data)
         words = (
             f"A data set by name ({names}), or a path: an .npz with x_train, y_train, x_test, y_test, or images and "
-            "labels; a folder of .npy files with those names; a folder of IDX files; a folder with one sub-folder of "
-            "images per class, or with such folders in train/ and test/; a .dpk of images."
+            "labels; a folder of .npy files with those names; a folder of IDX files, or of the files of such a data "
+            "set; a folder with one sub-folder of images per class, or with such folders in train/ and test/; a .dpk "
+            "of images."
         )
         return click.option("--data", required=required, metavar="NAME|PATH", help=words)(command)
 
     return add
+
+
+def root_option(command: F) -> F:
+    """Add ``--root``."""
+    words = "The folder that holds data sets by name, or torchvision's folders of them; by default $DSETPACK_DATA."
+    return click.option("--root", type=InputPath, help=words)(command)
 
 
 def encoding_option(command: F) -> F:

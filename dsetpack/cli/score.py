@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dsetpack.cli.options import data_options, device_option, per_class_option
+from dsetpack.cli.options import Sections, data_options, device_option, per_class_option
 from dsetpack.cli.outputs import SHIPPED, out_option
 from dsetpack.formats.words import plural
 
@@ -35,7 +35,15 @@ _SCORES = {
 }
 
 
-@click.command("score")
+@click.command(
+    "score",
+    cls=Sections,
+    sections={
+        "Real images": ("data", "root", "axes", "drop_alpha"),
+        "Trainings": ("seeds", "steps", "real_steps", "random_per_class", "rates", "device", "per_class"),
+        "Output": ("results", "as_json"),
+    },
+)
 @click.argument("file")
 @data_options()
 @click.option(

@@ -7,11 +7,18 @@ from typing import Any, Literal
 
 import click
 
-from dsetpack.cli.options import Names, data_options, per_class_option
+from dsetpack.cli.options import Names, Sections, data_options, per_class_option
 from dsetpack.cli.outputs import SHIPPED, OutputPath, one_output, out_option
 
 
-@click.command("unpack")
+@click.command(
+    "unpack",
+    cls=Sections,
+    sections={
+        "Output": ("out", "form", "space", "per_class"),
+        "Training images": ("data", "root", "axes", "drop_alpha"),
+    },
+)
 @click.argument("file")
 @click.argument("folder", metavar="[DIR]", type=OutputPath(), required=False)
 @out_option("The folder to write, instead of DIR.")

@@ -11,7 +11,7 @@ from typing_extensions import TypeIs
 
 from dsetpack.formats import Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError, IntegrityError, LimitError
+from dsetpack.formats.errors import FormatError, IntegrityError, LimitError, at
 from dsetpack.formats.manifest import ITEMSIZE
 from dsetpack.formats.parts import drawing
 from dsetpack.formats.presets import EncodingChoice
@@ -41,7 +41,9 @@ def model(
         if encoding is not None:
             raise FormatError("encoding= is for packs in memory; a file's tensors are exported as they are stored")
         with Reader(pack) as reader:
-            return _model(reader, drawing(reader.manifest, reader.manifest.card, per_class), None, space, decoder_only)
+            with at(reader.name):
+                card = drawing(reader.manifest, reader.manifest.card, per_class)
+            return _model(reader, card, None, space, decoder_only)
     with _reader(pack, encoding) as reader:
         return _model(reader, drawing(reader.manifest, pack.card, per_class), _refitted(pack), space, decoder_only)
 

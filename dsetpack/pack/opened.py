@@ -14,7 +14,7 @@ from torch import Tensor
 from dsetpack.decoders import Decoder, decoder
 from dsetpack.formats import Limits, PartEntry, Reader
 from dsetpack.formats.card import Card, ZcaSpace
-from dsetpack.formats.errors import FormatError
+from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.parts import drawing, part_config, part_size
 from dsetpack.formats.source import Readable
@@ -71,7 +71,8 @@ def open_pack(
 
 
 def _of_reader(reader: Reader, per_class: int | None, origin: str | bytes | None) -> Pack:
-    card = drawing(reader.manifest, reader.manifest.card, per_class)
+    with at(reader.name):
+        card = drawing(reader.manifest, reader.manifest.card, per_class)
     contents = FileContents(reader, card)
     if not all(sources for sources, _ in contents.sizes):
         raise FormatError(f"{reader.name}: a generator has no length of its own; pass per_class= (--per-class)")

@@ -150,7 +150,7 @@ def test_one_of_a_thing_is_singular(tmp_path, monkeypatch):
         run("preview", "one.dpk", "-o", "one.png"),
         repr(dsetpack.open("one.dpk")),
     ]
-    assert "= 1 image 1×6×8" in said[0]
+    assert "; 1 image 1×6×8" in said[0]
     assert "plain: 1 image as png" in said[4]
     words = "images|classes|sources|decoders|parts|labels|tensors|steps|seeds|floats|pairs|files|stages|bytes"
     assert not re.search(rf"(?<![\d.,])1 (\w+ )?({words})\b", "\n".join(said))

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 import dsetpack
 from dsetpack import Augmentation, Card, Metric, Recipe
 from dsetpack.cli import main
-from dsetpack.formats import Reader
+from dsetpack.formats import Reader, write
 from tests.support.command_line import run
 from tests.support.paths import SAMPLE
+from tests.support.small_packs import generator_pack
 
 
 def test_json_holds_no_control_codes(tmp_path):
@@ -73,6 +74,15 @@ def test_info_shows_the_whole_recipe_every_metric_and_whole_digests(tmp_path):
     assert Card.model_validate(facts["card"]) == pack.card
     assert facts["card"]["recipe"]["momentum"] == 0.9
     assert facts["card"]["augmentation"]["cutout"] == 0.5
+
+
+def test_a_generator_without_a_number_of_images(tmp_path):
+    with Reader(generator_pack(2, per_class=2).to_bytes()) as reader:
+        tensors = {name: reader.tensor(name) for name in reader.manifest.tensors}
+        write(tmp_path / "g.dpk", reader.manifest.card.replace(per_class=None), reader.manifest.parts, tensors)
+    assert "as many as --per-class asks for = generator, 1×8×8" in run("info", tmp_path / "g.dpk")
+    said = run("distill", "--data", tmp_path / "g.dpk", "-o", tmp_path / "x.dpk", expect=1)
+    assert "g.dpk: not a pack of raw real images, but of generator" in said
 
 
 def test_info_shows_a_title_as_it_is_and_no_control_codes(tmp_path):

@@ -14,7 +14,7 @@ from tests.support.preview_packs import generator
 def test_unpack_and_back(tmp_path):
     assert "280 images as png" in run("unpack", PACK, tmp_path / "png")
     told = run("convert", tmp_path / "png", "-o", tmp_path / "back.dpk")
-    assert "layout folder; 280 = 280 images 1×28×28, raw space" in told
+    assert "layout folder; 280 images 1×28×28, raw space" in told
     pack, back = dsetpack.open(PACK), dsetpack.open(tmp_path / "back.dpk")
     raw = pack.space.invert(pack.decode(range(280))[0]).clamp(0, 1)
     assert (back.decode(range(280))[0] - raw).abs().max() <= 0.5001 / 255

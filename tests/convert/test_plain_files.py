@@ -152,7 +152,7 @@ def test_the_command_line_takes_pairs(tmp_path):
     folder = files(tmp_path / "pair", x=X, labels=Y)
     first, second = tmp_path / "first.dpk", tmp_path / "second.dpk"
     said = run("convert", folder / "x.npy", "--labels", folder / "labels.npy", "-o", first)
-    assert "layout npy; 12 = 12 images 3×8×8, raw space, hard labels" in said
+    assert "layout npy; 12 images 3×8×8, raw space, hard labels" in said
     run("convert", folder, "-o", second)
     assert load(first).digest == load(second).digest == load(folder).digest
 

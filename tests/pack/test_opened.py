@@ -58,8 +58,9 @@ def test_a_generators_number_of_images_is_positive():
 
 
 def test_a_number_of_images_is_only_for_generators():
-    for data in (KFS, Pack.from_arrays(torch.rand(4, 1, 5, 5), [0, 1, 0, 1]).to_bytes()):
-        with pytest.raises(FormatError, match="per_class: it is for packs with a generator, and this one has none"):
+    words = "per_class: it is for packs with a generator, and this one has none"
+    for data, name in ((KFS, KFS.name), (Pack.from_arrays(torch.rand(4, 1, 5, 5), [0, 1, 0, 1]).to_bytes(), "bytes")):
+        with pytest.raises(FormatError, match=f"{name}.*: {words}"):
             dsetpack.open(data, per_class=3)
 
 

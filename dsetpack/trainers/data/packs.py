@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dsetpack.formats.card import RawSpace
 from dsetpack.formats.errors import FormatError
-from dsetpack.pack.opened import open_pack
+from dsetpack.pack.opened import open_to_show
 from dsetpack.trainers.data.reader import DataReader, ImageData
 
 SAMPLE = "fashion-sample"
@@ -42,7 +42,7 @@ def read_pack(path: Path, split: str, name: str) -> ImageData:
     Raises:
         FormatError: if the pack holds anything but raw images with hard labels, or has no such part.
     """
-    pack = open_pack(path)
+    pack = open_to_show(path)  # refuses no generator for lack of a number: it is refused for what it is
     if not isinstance(pack.card.space, RawSpace) or any(part.kind != "images" for part in pack.parts):
         raise FormatError(f"{path}: not a pack of raw real images, but of {', '.join(p.kind for p in pack.parts)}")
     only = len(pack.parts) == 1 and split == "train"

@@ -80,8 +80,8 @@ def _read(name_or_path: str | Path, root: str | Path | None, wanted: Split, decl
             _check_taken(declared, reader.takes, str(path))
             return reader.read(path, wanted, **declared)
     raise FormatError(
-        f"{path}: not a form of data known here; expected an .npz or .dpk file, a folder of .npy or IDX files, "
-        "or a folder with one sub-folder of images per class"
+        f"{path}: not a form of data known here; expected an .npz or .dpk file, or a folder of .npy or IDX files, of a "
+        "data set known by name, or with one sub-folder of images per class"
     )
 
 
