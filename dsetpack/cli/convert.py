@@ -152,10 +152,13 @@ def command(
     from dsetpack.formats.by_name import spelled
     from dsetpack.formats.errors import FormatError
     from dsetpack.formats.outputs import PACK, check_apart, check_output
+    from dsetpack.recipes.tables import recipe_files
 
     said = DeclaredSpace(space, mean, std, dataset, root, zca, refit)
     said.check()
-    reads = [source, zca, label_source(declared["labels"])[0], declared["recipe"], dataset, SHIPPED]
+    recipe = declared["recipe"]
+    reads = [source, zca, label_source(declared["labels"])[0], dataset, SHIPPED]
+    reads += () if recipe is None else recipe_files(recipe)
     check_output(out, PACK, reads, force=force, keep=data_root(root))
     if not source.exists():
         raise FormatError(f"{source}: no such file or folder")

@@ -53,7 +53,7 @@ from dsetpack.formats.words import plural
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Where to keep real means, experts and generators.",
+    help="Where to keep real means, experts and generators; by default $DSETPACK_CACHE or ~/.cache/dsetpack.",
 )
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard event files beside the CSV log.")
 @settings_option("Change a setting of the recipe, such as schedule.steps=1000; may be repeated.")
@@ -91,8 +91,9 @@ def command(
             f"--recipe {recipe} is a whole recipe, which --preset {preset} would not change: leave out one of them"
         )
     from dsetpack.formats.errors import FormatError
-    from dsetpack.formats.outputs import PACK, check_output
+    from dsetpack.formats.outputs import PACK, check_apart, check_output
     from dsetpack.loading.device import device_name, usable
+    from dsetpack.recipes.tables import recipe_files
     from dsetpack.trainers import parallel
     from dsetpack.trainers.data import load
     from dsetpack.trainers.distill import distill
@@ -106,7 +107,11 @@ def command(
     chosen = data or load_recipe(name, changes).data
     if chosen is None:
         raise FormatError(f"recipe {name} is for any data: name the data by --data")
-    check_output(out, PACK, [recipe, chosen, SHIPPED], force=force, keep=data_root(root))
+    reads: list[Path | str] = [*recipe_files(name), chosen, SHIPPED]
+    check_output(out, PACK, reads, force=force, keep=data_root(root))
+    check_apart(f"{out}.run", reads)
+    if cache is not None:
+        check_apart(cache, reads)
     usable(device)
     make = distill if stages is None else partial(distill_stages, stages=parse_stages(stages))
     with parallel.joined(device_name(device)) as where:

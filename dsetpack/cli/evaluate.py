@@ -125,7 +125,7 @@ def command(
 
     target = usable(device)
     if record is not None:
-        _check_record(record, file, data, data_root(root), force)
+        _check_record(record, file, [data, *_modules(archs)], data_root(root), force)
     if any(":" in arch for arch in archs):
         sys.path.insert(0, str(Path.cwd()))  # the user's own network is in the current folder
     pack, test = dsetpack.open(file, per_class=per_class), load(data, root, "test", **how)
@@ -167,13 +167,18 @@ def command(
             click.echo(f"{record}: not signed: the signature of {file} was for the card as it was")
 
 
-def _check_record(record: Path, file: str, data: str, root: str | Path | None, force: bool) -> None:
+def _modules(archs: list[str]) -> list[str]:
+    """The files of the user's own networks in the current folder."""
+    return [f"{arch.partition(':')[0].replace('.', '/')}.py" for arch in archs if ":" in arch]
+
+
+def _check_record(record: Path, file: str, reads: list[str], root: str | Path | None, force: bool) -> None:
     """Check that the new file replaces nothing that is read, except FILE itself on request."""
     from dsetpack.formats.outputs import PACK, check_output
 
     same = record.exists() and Path(file).exists() and record.samefile(file)
-    reads = () if same and Path(data).is_dir() else (data, SHIPPED)
-    check_output(record, PACK, reads, force=force, keep=root)
+    kept = [one for one in reads if not (same and Path(one).is_dir())]
+    check_output(record, PACK, [*kept, SHIPPED], force=force, keep=root)
 
 
 def _check_same_draws(card: Card, file: str) -> None:

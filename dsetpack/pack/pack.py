@@ -364,7 +364,7 @@ class Pack(Dataset[Sample]):
         """Write the pack to a file; an existing file is replaced completely or not at all.
 
         Args:
-            path: the ``.dpk`` file.
+            path: the ``.dpk`` file, which may be the one that the pack was opened from.
             encoding: ``exact``, ``f16``, ``int8``, ``int4``, or choices by tensor name or role.
 
         Returns:

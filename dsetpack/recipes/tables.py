@@ -77,24 +77,47 @@ def merged(below: Table, above: Table) -> Table:
     return result
 
 
-def _loaded(name: str | Path, above: tuple[Path, ...] = ()) -> Table:
-    path = _path(name)
-    if path in above:
-        raise FormatError(f"{path}: its base is, by way of others or at once, itself")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise FormatError(f"{path}: not a readable recipe ({error})") from error
-    base, images = table.pop("base", None), table.pop("images", None)
-    if base is not None and not isinstance(base, str):
-        raise FormatError(f"{path}: base is {base!r}; the name of a recipe expected")
-    below = {} if base is None else _loaded(base, (*above, path))
-    if images is not None:
-        lengths = table.get("lengths", below.get("lengths"))
-        if not lengths or type(images) is not int or images < 1:
-            raise FormatError(f"{path}: images is {images!r}; a number of images and a base with 'lengths' expected")
-        below = merged(below, {"evaluation": length_for(lengths, images)})
-    return merged(below, table)
+def recipe_files(name: str | Path) -> tuple[Path, ...]:
+    """The file of a recipe, those of its bases after it.
+
+    Raises:
+        FormatError: as ``recipe_table``.
+    """
+    return tuple(path for path, _ in _chain(name))
+
+
+def _loaded(name: str | Path) -> Table:
+    below: Table = {}
+    for path, own in reversed(_chain(name)):
+        table = {key: value for key, value in own.items() if key not in ("base", "images")}
+        if (images := own.get("images")) is not None:
+            lengths = table.get("lengths", below.get("lengths"))
+            if not lengths or type(images) is not int or images < 1:
+                raise FormatError(
+                    f"{path}: images is {images!r}; a number of images and a base with 'lengths' expected"
+                )
+            below = merged(below, {"evaluation": length_for(lengths, images)})
+        below = merged(below, table)
+    return below
+
+
+def _chain(name: str | Path) -> list[tuple[Path, Table]]:
+    """The files of a recipe and of its bases, and what they hold."""
+    found: list[tuple[Path, Table]] = []
+    base: str | Path | None = name
+    while base is not None:
+        path = _path(base)
+        if path in (one for one, _ in found):
+            raise FormatError(f"{path}: its base is, by way of others or at once, itself")
+        try:
+            table = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise FormatError(f"{path}: not a readable recipe ({error})") from error
+        found.append((path, table))
+        base = table.get("base")
+        if base is not None and not isinstance(base, str):
+            raise FormatError(f"{path}: base is {base!r}; the name of a recipe expected")
+    return found
 
 
 def _path(name: str | Path) -> Path:

@@ -230,6 +230,33 @@ def test_labels_named_with_their_rule(by, place):
     assert "soft labels" in run(*line, "-o", "soft.dpk")
 
 
+def test_what_a_recipe_is_based_on(place):
+    Path("own.toml").write_text('base = "mine.toml"\n')
+    before = Path("mine.toml").read_bytes()
+    for line in (
+        ["distill", "--data", "data.npz", "--recipe", "own.toml"],
+        ["convert", "source.npz", "--labels", "labels.npy", "--recipe", "own.toml"],
+    ):
+        assert "it is what is read here (mine.toml)" in run(*line, "-o", "mine.toml", "--force", expect=1)
+    assert Path("mine.toml").read_bytes() == before
+
+
+def test_a_network_of_ones_own(place):
+    Path("own").mkdir()
+    Path("own/net.py").write_text("from torch.nn import Linear\n")
+    line = ["eval", *_EVAL.split(), "--arch", "own.net:Linear", "-o", "own/net.py", "--force"]
+    assert "it is what is read here (own/net.py)" in run(*line, expect=1)
+
+
+def test_nothing_is_kept_in_a_folder_that_is_read(place):
+    run("unpack", "pack.dpk", "x.dpk.run")
+    before = sorted(path.name for path in Path("x.dpk.run").rglob("*"))
+    line = ["distill", "--data", "x.dpk.run", "--recipe", "mine.toml", "-o"]
+    assert "x.dpk.run: it is what is read here" in run(*line, "x.dpk", expect=1)
+    assert "lies in the folder" in run(*line, "y.dpk", "--cache", "x.dpk.run/cache", expect=1)
+    assert sorted(path.name for path in Path("x.dpk.run").rglob("*")) == before
+
+
 def test_a_folder_of_data_sets_keeps_its_files_by_force_too(place):
     """The files of a data set by name are somewhere under ``--root``."""
     images = place / "all" / "mnist" / "train-images-idx3-ubyte"
@@ -258,6 +285,15 @@ def test_one_output_by_one_name(place):
         assert f"{what} and --out mean the same" in run(name, KFS, "a", "-o", "b", expect=2)
         assert f"Missing argument '{what}'" in run(name, KFS, expect=2)
     assert "name the same file" in run("demo", "-o", "x.png", "--picture", "./x.png", expect=2)
+
+
+def test_a_pack_is_saved_over_its_own_file(place):
+    """In Python, whoever names a file means it."""
+    pack = dsetpack.open("pack.dpk")
+    images = pack.decode([3, 0])[0]
+    assert pack.save("pack.dpk") == Path("pack.dpk").stat().st_size
+    assert pack.decode([3, 0])[0].equal(images)
+    assert dsetpack.open("pack.dpk").decode([3, 0])[0].equal(images)
 
 
 def test_a_symbolic_link_stays_and_its_target_is_replaced(place):
