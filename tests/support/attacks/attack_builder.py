@@ -286,7 +286,7 @@ def index() -> Iterator[tuple[str, bytes, str, str]]:
     twice = dataset("labels", chunk=[2], chunks=made.manifest["datasets"]["labels"]["chunks"] * 2)
     yield edited("chunk-twice", twice, "FormatError", "overlaps one of dataset 'labels'")
 
-    yield edited("chunk-count", dataset("labels", chunk=[1]), "FormatError", "1 chunks found, 4 expected")
+    yield edited("chunk-count", dataset("labels", chunk=[1]), "FormatError", "1 chunk found, 4 expected")
     yield edited("chunk-none", dataset("labels", chunks=[]), "FormatError", "chunks: ")
     yield edited("chunk-rank", dataset("labels", chunk=[4, 1]), "FormatError", "only the first axis of")
     yield edited("chunk-axis", dataset("sources", chunk=[4, 1, 1, 2]), "FormatError", "only the first axis of")
