@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 SCRIPTS = sorted((ROOT / "findings").glob("*.sh"))
 FIELDS = ("Expected", "Happens", "Versions", "Source")
 PINNED = re.compile(r"[a-z0-9][a-z0-9._-]*(\[[a-z0-9,]+\])?==[0-9][a-z0-9.]*")
-OTHER_NAMES = {"PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
+OTHER_NAMES = {"avalanche": "avalanche-lib", "PIL": "pillow", "cv2": "opencv-python-headless", "yaml": "pyyaml"}
 """Modules whose package has another name."""
 
 
@@ -39,7 +39,7 @@ def requirements(text: str) -> list[str]:
 
 def program(text: str) -> str:
     """The one Python program."""
-    (found,) = re.findall(r"^venv/bin/python - << 'EOF'\n(.*?)^EOF$", text, re.DOTALL | re.MULTILINE)
+    (found,) = re.findall(r"^venv/bin/python (?:-W ignore )?- << 'EOF'\n(.*?)^EOF$", text, re.DOTALL | re.MULTILINE)
     return found
 
 
