@@ -1,11 +1,13 @@
 """Packs in data set repositories of the Hugging Face Hub: pushed in one commit, pulled by pinned revision and digest.
 
 ``huggingface_hub`` (extra ``hub``) speaks to the Hub, with its tokens, its cache, its retries and resumed downloads,
-and its environment variables (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME``, ...). Nothing here imports torch.
+and its environment variables (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME``, ...). Only a push with a preview, which has
+decoded images, imports torch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -15,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dsetpack.cards import croissant, facts, markdown
-from dsetpack.cards.croissant import dumps
+from dsetpack.cards import Facts, Preview, croissant, facts, markdown
+from dsetpack.cards.croissant import SUFFIX, dumps
 from dsetpack.cards.facts import base_name
 from dsetpack.cards.markdown import mark
 from dsetpack.formats import Reader, verify
@@ -25,6 +27,7 @@ from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError, 
 from dsetpack.formats.extras import need
 from dsetpack.formats.model import printable
 from dsetpack.formats.network import why
+from dsetpack.formats.notices import notice
 from dsetpack.formats.outputs import PACK, check_output
 from dsetpack.formats.progress import Work, display, steps
 
@@ -34,6 +37,8 @@ TYPE = "dataset"
 CARD = "README.md"
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]{0,94}[A-Za-z0-9_])?"
 _REPOSITORY = re.compile(f"{_PART}/{_PART}")
+GENERATED = 10
+"""Images per class that a generator draws for the preview, if its card does not say how many."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -49,6 +54,7 @@ class Pushed:
         url: the repository's page.
         card: whether ``README.md`` is now this pack's card; False if the repository has its own ``README.md``, which is
             kept.
+        preview: the number of images in the preview; 0 if there is none.
     """
 
     repository: str
@@ -57,6 +63,7 @@ class Pushed:
     digest: str
     url: str
     card: bool
+    preview: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,11 @@ class Pulled:
 def push(
     path: str | os.PathLike[str], repository: str, *, revision: str | None = None, private: bool = False
 ) -> Pushed:
-    """Verify a pack, and upload it with its card and its Croissant metadata in one commit.
+    """Verify a pack, and upload it with its card, its Croissant metadata and a preview in one commit.
+
+    The preview is a Parquet table of at most 1,000 decoded images and their labels, which the Hub's viewer and
+    ``datasets.load_dataset`` read. Where none can be made, a notice says why: without ``pyarrow`` (extra ``hf``), for
+    images that are neither grey nor RGB, and for packs that keep only the recipe of their ZCA.
 
     Args:
         path: a ``.dpk`` file; the file in the repository has the same name.
@@ -100,6 +111,7 @@ def push(
     _check_name(repository)
     verify(path)
     found = facts(path)
+    table, preview = _preview(path, found)
     api = hub.HfApi()
     with at(repository):
         _prepare(api, repository, private)
@@ -108,10 +120,14 @@ def push(
             api.create_branch(repository, branch=revision, repo_type=TYPE, exist_ok=True)
         url = f"{api.endpoint}/datasets/{repository}"
         own_card = _card_is_ours(hub, repository, revision, name)
-        files = {f"{name.removesuffix('.dpk')}.croissant.json": dumps(croissant(found, url=url))}
+        files = {f"{_stem(name)}{SUFFIX}": dumps(croissant(found, url=url, preview=preview)).encode()}
         if own_card:
-            files[CARD] = markdown(found, repository)
-        operations = [hub.CommitOperationAdd(key, value.encode()) for key, value in files.items()]
+            files[CARD] = markdown(found, repository, preview).encode()
+        operations = [hub.CommitOperationAdd(key, value) for key, value in files.items()]
+        if preview is not None:
+            operations.append(hub.CommitOperationAdd(preview.name, table))
+        elif api.file_exists(repository, _preview_name(name), repo_type=TYPE, revision=revision):
+            operations.append(hub.CommitOperationDelete(_preview_name(name)))  # it shows another pack
         with steps(f"upload {name}, {_megabytes(Path(path).stat().st_size)} MB"), _no_bars(hub):
             commit = api.create_commit(
                 repository,
@@ -121,7 +137,8 @@ def push(
                 repo_type=TYPE,
                 revision=revision,
             )
-    return Pushed(repository, name, str(commit.oid), found.digest, url, own_card)
+    shown = preview.images if preview else 0
+    return Pushed(repository, name, str(commit.oid), found.digest, url, own_card, shown)
 
 
 def pull(
@@ -202,6 +219,31 @@ def _prepare(api: Any, repository: str, private: bool) -> None:
         public = private and not api.repo_info(repository, repo_type=TYPE).private
     if public:
         raise DsetpackError("it is there already, and public: nothing was pushed; make it private first")
+
+
+def _preview(path: str | os.PathLike[str], found: Facts) -> tuple[bytes, Preview | None]:
+    """The preview's bytes and what cards say of it; without one, a notice says why."""
+    try:
+        need("pyarrow", "hf")
+        from dsetpack.pack.opened import open_pack
+        from dsetpack.unpack.hf import preview
+
+        drawn = any(not part.stored and not part.images for part in found.parts)
+        pack = open_pack(path, digest=found.digest, per_class=GENERATED if drawn else None)
+        table, images = preview(pack)
+    except DsetpackError as error:
+        notice(f"{found.name}: pushed without a preview for the Hub's viewer and 'datasets': {error}")
+        return b"", None
+    return table, Preview(_preview_name(found.name), images, len(table), hashlib.sha256(table).hexdigest())
+
+
+def _preview_name(name: str) -> str:
+    """Where the preview of a pack lies. ``datasets`` takes the path for a pattern, so it has no special characters."""
+    return f"preview/{re.sub(r'[^A-Za-z0-9._-]', '_', _stem(name))}.parquet"
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".dpk")
 
 
 def _card_is_ours(hub: Any, repository: str, revision: str | None, name: str) -> bool:

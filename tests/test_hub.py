@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,20 +16,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner
+from PIL import Image
 
 import dsetpack
 from dsetpack import cards, hub
 from dsetpack.cli import main
 from dsetpack.formats.errors import DsetpackError, FormatError, IntegrityError
+from dsetpack.formats.notices import Notice
 from dsetpack.formats.progress import display, shown
 
 pytest.importorskip("huggingface_hub")
 from tests.support.displays import Recorder
 from tests.support.hub_stand_in import TOKEN, Hub, pointed_at, serving
-from tests.support.paths import KFS, SAMPLE
+from tests.support.paths import GOLDEN, KFS, SAMPLE
 
 WRONG = "sha256:" + "0" * 64
+PREVIEW = "preview/demo.parquet"
 
 
 @pytest.fixture
@@ -71,21 +78,23 @@ def files(server: Hub, repository: str = "me/demo", branch: str = "main") -> dic
     return found.commits[found.branches[branch]]
 
 
-def test_push_is_one_commit_of_pack_card_and_croissant(server, pushed):
+def test_push_is_one_commit_of_pack_card_croissant_and_preview(server, pushed):
     found = files(server)
-    assert set(found) == {".gitattributes", "demo.dpk", "README.md", "demo.croissant.json"}
+    assert set(found) == {".gitattributes", "demo.dpk", "README.md", "demo.croissant.jsonld", PREVIEW}
     assert found["demo.dpk"] == KFS.read_bytes()
-    facts = cards.facts("demo.dpk")
-    assert found["README.md"].decode() == cards.markdown(facts, "me/demo")
-    croissant = json.loads(found["demo.croissant.json"])
+    facts, table = cards.facts("demo.dpk"), found[PREVIEW]
+    preview = cards.Preview(PREVIEW, 280, len(table), hashlib.sha256(table).hexdigest())
+    assert pushed.preview == 280
+    assert found["README.md"].decode() == cards.markdown(facts, "me/demo", preview)
+    croissant = json.loads(found["demo.croissant.jsonld"])
     assert croissant["url"] == pushed.url == f"{server.url}/datasets/me/demo"
-    assert croissant["distribution"][0]["sha256"] == facts.sha256
+    assert [file["sha256"] for file in croissant["distribution"]] == [facts.sha256, preview.sha256]
     repository = server.repositories["me/demo"]
     assert len(repository.commits) == 2  # the empty one, and ours
     assert pushed.revision == repository.branches["main"]
     assert repository.messages[-1] == f"demo.dpk: {facts.card.title}\ndsetpack digest {facts.digest}"
     assert pushed.digest == facts.digest
-    assert len(server.large) == 1  # through git-LFS
+    assert len(server.large) == 2  # the pack and the preview, through git-LFS
 
 
 def test_push_again_changes_nothing(server, pushed):
@@ -128,6 +137,75 @@ def test_a_card_of_ours_is_renewed(server, pushed):
     dsetpack.open("demo.dpk").replace_card(title="Changed").save("demo.dpk", encoding="int8")
     assert hub.push("demo.dpk", "me/demo").card
     assert b"# Changed\n" in files(server)["README.md"]
+
+
+def test_the_preview_has_the_images_and_labels_of_the_pack(server, pushed):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = parquet.read_table(io.BytesIO(files(server)[PREVIEW])).to_pylist()
+    pack = dsetpack.open("demo.dpk")
+    images, labels = pack.decode(range(280))
+    assert [row["label"] for row in rows] == labels.tolist()
+    raw = pack.space.invert(images).clamp(0, 1)[:, 0]
+    seen = np.stack([np.asarray(Image.open(io.BytesIO(row["image"]["bytes"]))) for row in rows])
+    assert np.abs(seen / 255 - raw.numpy()).max() <= 0.501 / 255
+
+
+def test_without_a_preview_one_line_says_why_and_an_older_preview_goes(server, pushed, place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done = run("push", "demo.dpk", "me/demo")
+    assert done.exit_code == 0, done.output
+    said = (
+        "note: demo.dpk: pushed without a preview for the Hub's viewer and 'datasets': this needs the package pyarrow"
+    )
+    (note,) = (line for line in done.output.splitlines() if line.startswith("note: "))
+    assert note.startswith(said)
+    assert note.endswith("pip install 'dsetpack[hf]'")
+    found = files(server)
+    assert set(found) == {".gitattributes", "demo.dpk", "README.md", "demo.croissant.jsonld"}
+    assert found["README.md"].decode() == cards.markdown(cards.facts("demo.dpk"), "me/demo")
+    assert b"viewer: false" in found["README.md"]
+
+
+def test_images_that_are_no_pictures_are_pushed_without_a_preview(server, place):
+    images = np.random.default_rng(0).random((6, 2, 4, 4), dtype=np.float32)
+    dsetpack.Pack.from_arrays(images, np.arange(6) % 3, title="two channels").save("two.dpk")
+    with pytest.warns(Notice, match="two.dpk: pushed without a preview .* 2 channels; a picture has 1 or 3"):
+        assert hub.push("two.dpk", "me/two").preview == 0
+    assert "two.dpk" in files(server, "me/two")
+
+
+def test_a_generator_that_does_not_say_how_many_is_shown_with_ten_per_class(server, place):
+    from dsetpack.formats import Reader, write
+
+    with Reader(GOLDEN / "v1.0" / "kind-generator.dpk") as reader:
+        manifest = reader.manifest
+        tensors = {name: reader.tensor(name) for name in manifest.tensors}
+    write("drawn.dpk", manifest.card.replace(per_class=None), manifest.parts, tensors)
+    assert hub.push("drawn.dpk", "me/drawn").preview == 10 * len(manifest.card.classes)
+
+
+@pytest.mark.parametrize("name", ["a b.dpk", "x[1].dpk", "*.dpk", "é.dpk"])
+def test_a_previews_path_is_no_pattern(server, place, name):
+    shutil.copy("demo.dpk", name)
+    hub.push(name, "me/odd")
+    (path,) = (path for path in files(server, "me/odd") if path.startswith("preview/"))
+    assert re.fullmatch(r"preview/[A-Za-z0-9._-]+\.parquet", path)
+    (config,) = yaml.safe_load(files(server, "me/odd")["README.md"].decode().split("---\n")[1])["configs"]
+    assert config["data_files"] == [{"split": "train", "path": path}]
+
+
+def test_mlcroissant_reads_every_record_set_that_was_pushed(server, pushed, tmp_path, caplog):
+    mlcroissant = pytest.importorskip("mlcroissant")
+    for name, data in files(server).items():
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / name).write_bytes(data)
+    read = mlcroissant.Dataset(jsonld=tmp_path / "copy" / "demo.croissant.jsonld")
+    records = {one.id: list(read.records(one.id)) for one in read.metadata.record_sets}
+    assert {name: len(rows) for name, rows in records.items()} == {"classes": 10, "parts": 1, "preview": 280}
+    assert [row["preview/label"] for row in records["preview"]] == dsetpack.open("demo.dpk").labels.tolist()
+    assert records["preview"][0]["preview/image"].size == (28, 28)
+    assert not read.metadata.ctx.issues.warnings
+    assert not caplog.records
 
 
 def test_what_push_prints_pulls(server, place):
@@ -314,10 +392,10 @@ def test_the_missing_package_is_named(place, monkeypatch):
 
 @pytest.mark.slow
 def test_a_whole_process_with_nothing_but_the_environment(server, place):
-    """Run as a user runs it: only ``HF_ENDPOINT`` and ``HF_TOKEN`` configure it, and torch is not imported."""
+    """Run as a user runs it: only ``HF_ENDPOINT`` and ``HF_TOKEN`` configure it, and a pull does not import torch."""
     code = (
         "import sys; sys.argv[0] = 'dsetpack'\nfrom dsetpack.cli import main\n"
-        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules"
+        "try:\n    main()\nfinally:\n    assert sys.argv[1] == 'push' or 'torch' not in sys.modules"
     )
     for arguments in (("push", "demo.dpk", "me/demo"), ("pull", "me/demo", "-o", "x.dpk")):
         done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)

@@ -6,7 +6,7 @@ Face dataset card, and ``croissant`` into Croissant 1.1 metadata as JSON-LD. ``d
 
 from dsetpack.cards.croissant import croissant
 from dsetpack.cards.edit import described
-from dsetpack.cards.facts import Facts, facts
+from dsetpack.cards.facts import Facts, Preview, facts
 from dsetpack.cards.markdown import markdown
 
-__all__ = ["Facts", "croissant", "described", "facts", "markdown"]
+__all__ = ["Facts", "Preview", "croissant", "described", "facts", "markdown"]

@@ -1,11 +1,12 @@
 """A pack as Croissant 1.1 metadata (MLCommons, http://mlcommons.org/croissant/1.1), for dataset catalogues.
 
-``CONTEXT`` is that of the specification's appendix 1 except for one letter: the appendix has ``http://schema.org/``,
-but the published 1.1 examples and the reference library ``mlcroissant`` have ``https://schema.org/``, and the library
-accepts nothing else.
+``CONTEXT`` is that of the specification's appendix 1 but for two things. The appendix has ``http://schema.org/``; the
+published 1.1 examples and the reference library ``mlcroissant`` have ``https://schema.org/``, and the library accepts
+nothing else. And the library warns if its own four terms are missing, so they are there.
 
-Croissant cannot say how a decoder makes images from sources. So the record set ``images`` describes what dsetpack
-decodes, and one record set per part describes what HDF5 tools read from the file.
+Croissant can say neither how a decoder makes images from sources nor how to read HDF5, and a reader fails on a record
+set that it cannot read. So the record set ``parts`` only describes what the file holds, with the HDF5 data sets and
+their types; ``preview`` has images, if there is a table of them beside the pack.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from typing import Any
 from urllib.parse import quote
 
 from dsetpack.cards import text
-from dsetpack.cards.facts import Facts, PartFacts
+from dsetpack.cards.facts import Facts, PartFacts, Preview
 from dsetpack.cards.licenses import license_url
 from dsetpack.formats.card import Card
 from dsetpack.formats.words import plural
 
 VERSION = "http://mlcommons.org/croissant/1.1"
-HDF5 = "application/x-hdf5"
-FILE = "pack"
-"""The ``@id`` of the only file."""
+HDF5, PARQUET = "application/x-hdf5", "application/x-parquet"
+SUFFIX = ".croissant.jsonld"
+"""The end of the metadata's name beside a pack. ``datasets`` takes a ``.json`` file for data, and no ``.jsonld``."""
+FILE, PREVIEW = "pack", "preview-table"
+"""The ``@id`` of the pack and of its preview."""
 CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -44,6 +47,7 @@ CONTEXT: dict[str, Any] = {
             "field", "fileProperty", "fileObject", "fileSet", "format", "includes", "isArray", "isLiveDataset",
             "jsonPath", "key", "md5", "parentField", "recordSet", "references", "regex", "readLines", "sdVersion",
             "separator", "source", "subField", "transform", "unArchive", "value",
+            "path", "repeated", "replace", "samplingRate",
         )
     },
 }  # fmt: skip
@@ -51,7 +55,13 @@ CONTEXT: dict[str, Any] = {
 Json = dict[str, Any]
 
 
-def croissant(found: Facts, *, url: str | None = None, published: datetime.date | None = None) -> Json:
+def croissant(
+    found: Facts,
+    *,
+    url: str | None = None,
+    published: datetime.date | None = None,
+    preview: Preview | None = None,
+) -> Json:
     """The metadata, as a value that ``json.dumps`` takes.
 
     Args:
@@ -60,8 +70,10 @@ def croissant(found: Facts, *, url: str | None = None, published: datetime.date 
             are there and differ, the address in the card is another page of the same dataset (``sameAs``).
         published: the date of publication, which Croissant requires; by default the day that the card names as
             ``created``, or today.
+        preview: the table of images beside the pack.
     """
     card = found.card
+    day = published or created(card) or datetime.datetime.now(datetime.UTC).date()
     return {
         "@context": copy.deepcopy(CONTEXT),  # mlcroissant writes into the document that it reads
         "@type": "sc:Dataset",
@@ -72,10 +84,12 @@ def croissant(found: Facts, *, url: str | None = None, published: datetime.date 
         **({"sameAs": found.address} if url and found.address not in (None, url) else {}),
         "license": license_url(card.license),
         "creator": {"@type": "sc:Organization", "name": text.line(card.credit or "") or "unknown"},
-        "datePublished": (published or created(card) or datetime.datetime.now(datetime.UTC).date()).isoformat(),
+        "datePublished": day.isoformat(),
+        "version": f"1.0.0+{found.digest.removeprefix('sha256:')[:12]}",
+        "citeAs": _citation(found, url, day),
         "keywords": ["dataset distillation", "dataset condensation", *sorted({part.kind for part in found.parts})],
-        "distribution": [_file(found)],
-        "recordSet": [_classes(card), _images(found), *_stored(found)],
+        "distribution": [_file(found), *([_table(preview)] if preview else [])],
+        "recordSet": [_classes(card), _parts(found), *([_preview(found, preview)] if preview else [])],
     }
 
 
@@ -130,46 +144,97 @@ def _classes(card: Card) -> Json:
     }
 
 
-def _images(found: Facts) -> Json:
+def _citation(found: Facts, url: str | None, day: datetime.date) -> str:
+    """Who, when, what, where, and the digest that pins it."""
     card = found.card
-    content = {"fileObject": {"@id": FILE}, "extract": {"fileProperty": "content"}}
-    pixels = f"The image, float32 channels × height × width, in the pixel space '{card.space.kind}'."
+    who, what = text.line(card.credit or "") or "Unknown author", text.line(card.title) or "untitled"
+    where = url or found.address
+    return f"{who} ({day.year}). {what}. {f'{where}, ' if where else ''}dsetpack digest {found.digest}."
+
+
+def _table(preview: Preview) -> Json:
+    return {
+        "@type": "cr:FileObject",
+        "@id": PREVIEW,
+        "name": text.line(preview.name),
+        "description": f"{preview.images:,} images of the pack, as 8-bit PNG, and their labels.",
+        "contentUrl": quote(preview.name),
+        "contentSize": f"{preview.size} B",
+        "encodingFormat": PARQUET,
+        "sha256": preview.sha256,
+    }
+
+
+def _preview(found: Facts, preview: Preview) -> Json:
+    """Record set of the preview: its columns are those that ``dsetpack.unpack`` writes."""
+    image = _field("preview/image", "The image, 8-bit, as raw pixel values.", "sc:ImageObject")
+    picture = {**_extract(PREVIEW, "image"), "transform": {"jsonPath": "bytes"}}
     return {
         "@type": "cr:RecordSet",
-        "@id": "images",
-        "name": "images",
-        "description": "The images that dsetpack decodes from the file: every source with every decoder.",
+        "@id": "preview",
+        "name": "preview",
+        "description": f"{preview.images:,} of the images that dsetpack decodes from the pack.",
         "field": [
-            {**_array("images/image", pixels, card.shape), "source": content},
-            {**_label("images/label", card), "source": content},
+            {**image, "source": picture},
+            {**_label("preview/label", found.card), "source": _extract(PREVIEW, "label")},
         ],
     }
 
 
-def _stored(found: Facts) -> list[Json]:
-    """A record set for each part whose sources and labels lie in HDF5 datasets of their own."""
-    return [
-        _part(found, number, part)
-        for number, part in enumerate(found.parts)
-        if part.stored and _column(found, number, "sources") and _column(found, number, "labels")
-    ]
+_COLUMNS = {
+    "part": ("The number of the part.", "sc:Integer"),
+    "name": ("Its name; empty if it has none.", "sc:Text"),
+    "kind": ("The kind of its decoders; images are stored as they are.", "sc:Text"),
+    "images": ("How many images dsetpack decodes from it; 0 if the user decides.", "sc:Integer"),
+    "image_shape": ("The shape of one image: channels, height, width.", "sc:Text"),
+    "space": ("The pixel space of the decoded images.", "sc:Text"),
+    "sources": ("The HDF5 data set of the sources; empty if they share one, or if there are none.", "sc:Text"),
+    "source_shape": ("The shape of one source.", "sc:Text"),
+    "source_type": ("The type of the sources in the HDF5 data set.", "sc:Text"),
+    "source_encoding": ("The steps from sources to stored values; a reader undoes them.", "sc:Text"),
+    "labels": ("The HDF5 data set of the labels; empty if they share one, or if there are none.", "sc:Text"),
+    "label_type": ("The type of the labels in the HDF5 data set.", "sc:Text"),
+}
+"""The columns of the record set ``parts``."""
 
 
-def _part(found: Facts, number: int, part: PartFacts) -> Json:
-    key = f"part{number}"
-    named = f" ({text.line(part.name)})" if part.name else ""
-    steps = _steps(found, number, "sources")
-    said = f"A source of kind '{part.kind}', as stored: {steps}." if steps else f"A source of kind '{part.kind}'."
+def _parts(found: Facts) -> Json:
+    """What the file holds, one row a part, for tools that read HDF5."""
     return {
         "@type": "cr:RecordSet",
-        "@id": key,
-        "name": key,
-        "description": f"Part {number}{named}: the stored sources and their labels, as data sets of the HDF5 file.",
-        "field": [
-            {**_array(f"{key}/source", said, part.source_shape), "source": _extract(found, number, "sources")},
-            {**_label(f"{key}/label", found.card), "source": _extract(found, number, "labels")},
+        "@id": "parts",
+        "name": "parts",
+        "description": "The parts of the pack, and where HDF5 tools find their stored sources and labels.",
+        "key": {"@id": "parts/part"},
+        "field": [_field(f"parts/{name}", *column) for name, column in _COLUMNS.items()],
+        "data": [
+            {f"parts/{name}": value for name, value in zip(_COLUMNS, _row(found, number, part), strict=True)}
+            for number, part in enumerate(found.parts)
         ],
     }
+
+
+def _row(found: Facts, number: int, part: PartFacts) -> tuple[str | int, ...]:
+    card = found.card
+    sources, labels = (_column(found, number, role) if part.stored else None for role in ("sources", "labels"))
+    return (
+        number,
+        text.line(part.name or ""),
+        part.kind,
+        part.images,
+        _sizes(card.shape),
+        card.space.kind,
+        sources or "",
+        _sizes(part.source_shape),
+        found.manifest.datasets[sources].dtype if sources else "",
+        _steps(found, number, "sources") if sources else "",
+        labels or "",
+        found.manifest.datasets[labels].dtype if labels else "",
+    )
+
+
+def _sizes(shape: tuple[int, ...]) -> str:
+    return ",".join(map(str, shape))
 
 
 def _column(found: Facts, number: int, role: str) -> str | None:
@@ -185,8 +250,8 @@ def _steps(found: Facts, number: int, role: str) -> str:
     return ", ".join(f"{step.name} {json.dumps(step.configuration, sort_keys=True)}" for step in steps)
 
 
-def _extract(found: Facts, number: int, role: str) -> Json:
-    return {"fileObject": {"@id": FILE}, "extract": {"column": _column(found, number, role)}}
+def _extract(file: str, column: str) -> Json:
+    return {"fileObject": {"@id": file}, "extract": {"column": column}}
 
 
 def _field(key: str, description: str, *types: str) -> Json:
@@ -196,7 +261,7 @@ def _field(key: str, description: str, *types: str) -> Json:
 
 def _array(key: str, description: str, shape: tuple[int, ...], *types: str) -> Json:
     field = _field(key, description, "sc:Float", *types)
-    return {**field, "isArray": True, "arrayShape": ",".join(map(str, shape))}
+    return {**field, "isArray": True, "arrayShape": _sizes(shape)}
 
 
 def _label(key: str, card: Card) -> Json:

@@ -85,6 +85,23 @@ class Facts:
         return sum(part.images for part in self.parts)
 
 
+@dataclass(frozen=True)
+class Preview:
+    """A Parquet table beside a pack, of some of its images and their labels: what tools read that cannot read a pack.
+
+    Attributes:
+        name: where it lies, relative to the pack.
+        images: how many images it has.
+        size: bytes of the file.
+        sha256: SHA-256 of the file's bytes, 64 hexadecimal digits.
+    """
+
+    name: str
+    images: int
+    size: int
+    sha256: str
+
+
 def facts(where: Readable, name: str | None = None) -> Facts:
     """Read what a card needs, and check every byte on the way: a damaged file gets no card.
 

@@ -1,9 +1,9 @@
 """A pack's card as Markdown, with the front matter that the Hugging Face Hub reads.
 
 Field values are the Hub's: licences from its list, ``image-classification`` and ``multi-class-image-classification``
-from its tasks, sizes from its categories by the number of images that the pack decodes to. There is no
-``dataset_info``: that describes tables which ``datasets`` can load by itself, and a ``.dpk`` file is not such a table;
-for the same reason the Hub's viewer is off. The text of the pack's card is shown as it is: markup in it has no effect.
+from its tasks, sizes from its categories by the number of images that the pack decodes to. A ``.dpk`` file is no table
+that ``datasets`` and the Hub's viewer can read: they are told to read the preview and nothing else, and without one the
+viewer is off. The text of the pack's card is shown as it is: markup in it has no effect.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from dsetpack.cards import text
 from dsetpack.cards.edit import is_address
-from dsetpack.cards.facts import Facts, PartFacts
+from dsetpack.cards.facts import Facts, PartFacts, Preview
 from dsetpack.cards.licenses import hub_license
 from dsetpack.formats.card import Card, Metric, NormalizedSpace, RawSpace, Recipe, ZcaSpace
 from dsetpack.formats.words import plural
@@ -25,20 +25,21 @@ CLASSES = 200
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 
 
-def markdown(found: Facts, repository: str | None = None) -> str:
+def markdown(found: Facts, repository: str | None = None, preview: Preview | None = None) -> str:
     """The card as Markdown.
 
     Args:
         found: the facts of the pack.
         repository: ``OWNER/NAME`` on the Hub, for the lines that fetch the file; if left out, there are none.
+        preview: the table beside the pack that ``datasets`` and the Hub's viewer should read.
     """
     card = found.card
     sections = [
-        _front_matter(found),
+        _front_matter(found, preview),
         [mark(found.name), "", f"# {text.escape(card.title)}"],
         [text.paragraphs(card.description)] if card.description.strip() else [],
         _glance(found),
-        ["## Use", "", *_use(found, repository)],
+        ["## Use", "", *_use(found, repository), *_tables(found, repository, preview)],
         ["## Classes", "", *_classes(card.classes)],
         ["## Pixels", "", _pixels(card)],
         ["## Training on it", "", *_training(card)],
@@ -65,7 +66,7 @@ def size_category(images: int) -> str:
     return "10B<n<100B" if images < 10**11 else "100B<n<1T" if images < 10**12 else "n>1T"
 
 
-def _front_matter(found: Facts) -> list[str]:
+def _front_matter(found: Facts, preview: Preview | None) -> list[str]:
     card = found.card
     license_id = hub_license(card.license)
     lines = [f"pretty_name: {text.yaml(card.title)}", f"license: {license_id}"]
@@ -83,7 +84,15 @@ def _front_matter(found: Facts) -> list[str]:
     }
     for key, values in lists.items():
         lines += [f"{key}:", *(f"- {value}" for value in values)]
-    return ["---", *lines, "viewer: false", "---"]
+    return ["---", *lines, *_configs(preview), "---"]
+
+
+def _configs(preview: Preview | None) -> list[str]:
+    """What the viewer and ``datasets`` read: the preview. Without ``configs``, they would look for data themselves."""
+    if preview is None:
+        return ["viewer: false"]
+    path = text.yaml(preview.name)
+    return ["configs:", "- config_name: preview", "  data_files:", "  - split: train", f"    path: {path}"]
 
 
 def _glance(found: Facts) -> list[str]:
@@ -153,6 +162,20 @@ def _use(found: Facts, repository: str | None) -> list[str]:
         lines += ["", "from dsetpack.trainers.networks import network", "", f"model = {_network(card.recipe)}"]
         lines.append("pack.train(model, seed=0)  # by the recipe and the augmentation below")
     return [*_fetch(found, repository), "```python", *lines, "```"]
+
+
+def _tables(found: Facts, repository: str | None, preview: Preview | None) -> list[str]:
+    """What people get who use ``datasets``, or how they get something."""
+    if preview is not None:
+        loaded = "`datasets.load_dataset`" if repository is None else f'`datasets.load_dataset("{repository}")`'
+        shown = f"{preview.images:,} of {found.images:,} images" if found.images else f"{preview.images:,} images"
+        shown = "all images" if preview.images == found.images else shown
+        kept = f"8-bit PNG with labels ({text.code(preview.name)}), clipped to [0, 1]"
+        return ["", f"{loaded} and the Hub's viewer read a preview: {shown} as {kept}. Only the pack has exact values."]
+    if found.card.shape[0] not in (1, 3) or getattr(found.card.space, "storage", None) == "refit":
+        return []
+    command = text.code(f"dsetpack unpack {shlex.quote(text.line(found.name))} FOLDER --as hf")
+    return ["", f"`datasets.load_dataset` cannot read a `.dpk` file; {command} writes a table that it reads."]
 
 
 def _network(recipe: Recipe) -> str:

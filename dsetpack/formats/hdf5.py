@@ -47,6 +47,13 @@ def build(datasets: Mapping[str, StoredDataset]) -> Image:
 
     The file has no user block yet; ``hdf5_patch.behind`` makes the changes that one needs.
     """
+    from h5py._objects import phil
+
+    with phil:  # h5py takes its lock for each call; before 3.16, that is too little for several files in memory
+        return _build(datasets)
+
+
+def _build(datasets: Mapping[str, StoredDataset]) -> Image:
     import h5py
 
     access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)

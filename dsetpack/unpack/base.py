@@ -35,34 +35,35 @@ LABEL_CLASS = "label "
 BATCH = 256
 
 
-def batches(pack: Pack) -> Iterator[Tensor]:
-    """All images in the order of pairs, float32 [<= 256, C, H, W] in the pack's space, on the CPU.
+def batches(pack: Pack, pair_ids: NDArray[np.int64] | None = None) -> Iterator[Tensor]:
+    """Images, by default all in the order of pairs: float32 [<= 256, C, H, W] in the pack's space, on the CPU.
 
     The images of ``generator`` parts are those of seed 0 and epoch 0.
     """
-    with steps("unpack", len(pack)) as work:
-        for start in range(0, len(pack), BATCH):
-            stop = min(start + BATCH, len(pack))
+    chosen = np.arange(len(pack)) if pair_ids is None else pair_ids
+    with steps("unpack", len(chosen)) as work:
+        for start in range(0, len(chosen), BATCH):
+            stop = min(start + BATCH, len(chosen))
             with torch.no_grad():
-                yield pack.decode(np.arange(start, stop))[0].cpu()
+                yield pack.decode(chosen[start:stop])[0].cpu()
             work.update(stop)
 
 
-def raw_batches(pack: Pack) -> Iterator[Tensor]:
+def raw_batches(pack: Pack, pair_ids: NDArray[np.int64] | None = None) -> Iterator[Tensor]:
     """The images of ``batches`` in raw space. They are not clipped: learned images may lie outside [0, 1].
 
     Raises:
         DsetpackError: if the pack keeps only the recipe of its ZCA.
     """
-    for images in batches(pack):
+    for images in batches(pack, pair_ids):
         with torch.no_grad():
             yield pack.space.invert(images.to(pack.device)).cpu()
 
 
-def pictures(pack: Pack) -> Iterator[Image.Image]:
-    """All images as 8-bit pictures, grey or RGB: raw values clipped to [0, 1], times 255, rounded.
+def pictures(pack: Pack, pair_ids: NDArray[np.int64] | None = None) -> Iterator[Image.Image]:
+    """Images, by default all, as 8-bit pictures, grey or RGB: raw values clipped to [0, 1], times 255, rounded.
 
-    After the last one, a notice says how many values were clipped, if any were.
+    After the last one of all, a notice says how many values were clipped, if any were.
 
     Raises:
         FormatError: if the images have neither 1 nor 3 channels.
@@ -73,12 +74,12 @@ def pictures(pack: Pack) -> Iterator[Image.Image]:
             f"images have {plural(pack.card.shape[0], 'channel')}; a picture has 1 or 3: unpack as safetensors"
         )
     clipped = Clipped()
-    for images in raw_batches(pack):
+    for images in raw_batches(pack, pair_ids):
         clipped.count(images)
         pixels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         for pixel in pixels:
             yield Image.fromarray(np.ascontiguousarray(pixel[..., 0] if pixel.shape[2] == 1 else pixel))
-    if clipped.number:
+    if clipped.number and pair_ids is None:
         notice(f"{clipped}; 'safetensors' keeps every value")
 
 

@@ -33,6 +33,7 @@ FIELDS = {
     "size_categories",
     "tags",
     "viewer",
+    "configs",
 }
 
 
@@ -174,6 +175,27 @@ def test_a_card_on_the_hub_says_how_to_fetch_it():
     assert "pip install 'dsetpack[hub]'" in cards.markdown(found, "me/demo")
     assert "dsetpack pull" not in cards.markdown(found)
     assert "```sh\npip install dsetpack\n```" in cards.markdown(found)
+
+
+def test_datasets_and_the_viewer_are_told_what_to_read():
+    found = cards.facts(KFS)
+    page = cards.markdown(found, "me/demo", cards.Preview("preview/x.parquet", 100, 5, "ab" * 32))
+    front = front_matter(page)
+    assert "viewer" not in front
+    files = [{"split": "train", "path": "preview/x.parquet"}]
+    assert front["configs"] == [{"config_name": "preview", "data_files": files}]
+    assert '`datasets.load_dataset("me/demo")` and the Hub\'s viewer read a preview: 100 of 280 images as 8-bit' in page
+    whole = cards.markdown(found, "me/demo", cards.Preview("preview/x.parquet", 280, 5, "ab" * 32))
+    assert "read a preview: all images as 8-bit PNG" in whole
+
+
+def test_without_a_preview_the_card_says_what_datasets_can_read():
+    said = "`datasets.load_dataset` cannot read a `.dpk` file; `dsetpack unpack {} FOLDER --as hf` writes a table"
+    assert said.format(KFS.name) in cards.markdown(cards.facts(KFS))
+    assert said.format(KFS.name) in cards.markdown(cards.facts(KFS), "me/demo")
+    two_channels = cards.facts(PACKS["kind-images"])
+    assert two_channels.card.shape[0] == 2
+    assert "load_dataset" not in cards.markdown(two_channels)
 
 
 def test_a_releases_claims_stand_apart_from_what_was_measured():

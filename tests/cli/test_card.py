@@ -27,6 +27,8 @@ def test_command(tmp_path):
     written, golden = (json.loads(p.read_text(encoding="utf-8")) for p in (out, FOLDER / "fashion-kfs.json"))
     assert written.pop("url") == "https://example.org/x"
     assert golden.pop("url") == "./"
+    cited = golden.pop("citeAs").replace("dsetpack digest", "https://example.org/x, dsetpack digest")
+    assert written.pop("citeAs") == cited
     assert written == golden
 
 

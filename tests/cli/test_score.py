@@ -79,4 +79,4 @@ def test_the_command_names_what_is_wrong(sample, small, tmp_path):
     options = ["score", str(small), "--data", str(sample), "--results", str(tmp_path / "bad.json")]
     result = CliRunner().invoke(main, options)
     assert result.exit_code == 1
-    assert "not a file of measured accuracies" in result.stderr
+    assert "not a file of measured accuracies" in result.output

@@ -152,8 +152,8 @@ def test_folders_that_are_none(tmp_path):
     for damaged in (b"", b"GIF", whole.getvalue()[:-30]):
         (tmp_path / "b.png").write_bytes(damaged)
         refused(tmp_path, "b.png", "image", space=None)
-    for deep, mode in ((np.full((4, 4), 900, np.uint16), "I;16"), (np.full((4, 4), 0.5, np.float32), "F")):
-        Image.fromarray(deep).save(tmp_path / "b.png", format="PNG" if mode == "I;16" else "TIFF")
+    for deep, mode in ((np.full((4, 4), 900, np.uint16), "I"), (np.full((4, 4), 0.5, np.float32), "F")):
+        Image.fromarray(deep).save(tmp_path / "b.png", format="PNG" if mode == "I" else "TIFF")
         refused(tmp_path, "b.png", f"mode {mode}", "8 bits", space=None)
     (tmp_path / "b.png").unlink()
     listing.write_text("file,label\na.png,1\n")

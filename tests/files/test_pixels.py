@@ -29,7 +29,7 @@ def test_what_is_no_image_of_the_size_is_refused(tmp_path):
     first = save(tmp_path / "a.png", np.zeros((4, 5), np.uint8))
     with pytest.raises(FormatError, match=r"b.png is 5×4 and a.png is 4×5 \(height × width\)"):
         stacked([first, save(tmp_path / "b.png", np.zeros((5, 4), np.uint8))])
-    with pytest.raises(FormatError, match=r"^\S*deep.png: pixels of mode I;16 found; 8 bits per channel expected"):
+    with pytest.raises(FormatError, match=r"^\S*deep.png: pixels of mode I(;16)? found; 8 bits per channel expected"):
         stacked([save(tmp_path / "deep.png", np.full((4, 5), 400, np.uint16))])
     (tmp_path / "c.png").write_bytes(first.read_bytes()[:-20])
     (tmp_path / "d.png").write_bytes(b"no image")

@@ -25,8 +25,8 @@ FLOORS = {
     "loading": 3,
     "training": 4,
     "pack": 5,
-    "": 6, "replay": 6, "unpack": 6, "diff": 6, "hub": 6, "testing": 6,
-    "onnx": 7, "convert": 7, "integrations": 7, "preview": 7,
+    "": 6, "replay": 6, "unpack": 6, "diff": 6, "testing": 6,
+    "onnx": 7, "convert": 7, "integrations": 7, "preview": 7, "hub": 7,
     "trainers": 8,
     "cli": 9, "__main__": 10,
 }  # fmt: skip

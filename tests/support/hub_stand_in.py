@@ -32,9 +32,10 @@ class Repository:
     branches: dict[str, str] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
 
-    def commit(self, branch: str, files: Files, message: str) -> str:
+    def commit(self, branch: str, files: Files, message: str, deleted: tuple[str, ...] = ()) -> str:
         parent = self.branches.get(branch, "")
-        whole = {**self.commits.get(parent, {}), **files}
+        kept = {path: data for path, data in self.commits.get(parent, {}).items() if path not in deleted}
+        whole = {**kept, **files}
         content = repr([(k, hashlib.sha1(v).hexdigest()) for k, v in sorted(whole.items())])
         oid = hashlib.sha1(f"{parent}{len(self.commits)}{content}".encode()).hexdigest()
         self.commits[oid], self.branches[branch] = whole, oid
@@ -174,7 +175,9 @@ class _Handler(BaseHTTPRequestHandler):
         present = repository.commits[self._commit_of(repository, revision)]
         rows = []
         for file in json.loads(body)["files"]:
-            mode = "lfs" if file["size"] >= LARGE and not file["path"].endswith((".md", ".json")) else "regular"
+            mode = (
+                "lfs" if file["size"] >= LARGE and not file["path"].endswith((".md", ".json", ".jsonld")) else "regular"
+            )
             row = {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
             if file["path"] in present:
                 row["oid"] = _oid(present[file["path"]], mode)
@@ -203,6 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise _RefusedError(500, message="Internal Error")
         self._commit_of(repository, revision)
         files: Files = {}
+        deleted: tuple[str, ...] = ()
         message = ""
         for entry in map(json.loads, body.splitlines()):
             value = entry["value"]
@@ -212,7 +216,9 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = base64.b64decode(value["content"])
             elif entry["key"] == "lfsFile":
                 files[value["path"]] = self.hub.large[value["oid"]]
-        oid = repository.commit(revision, files, message)
+            elif entry["key"] == "deletedFile":
+                deleted += (value["path"],)
+        oid = repository.commit(revision, files, message, deleted)
         self._send(
             200, {"success": True, "commitOid": oid, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{oid}"}
         )

@@ -24,7 +24,7 @@ def write_images(root: Path, mode: str, size: tuple[int, int] = (6, 5)) -> dict[
 def test_images_of_more_than_8_bits_are_refused(tmp_path):
     (tmp_path / "cat").mkdir()
     Image.fromarray(np.array([[0, 400], [8000, 62640]], np.uint16)).save(tmp_path / "cat" / "a.png")
-    with pytest.raises(FormatError, match=r"a.png: pixels of mode I;16 found; 8 bits per channel expected"):
+    with pytest.raises(FormatError, match=r"a.png: pixels of mode I(;16)? found; 8 bits per channel expected"):
         load(tmp_path)
 
 
