@@ -58,12 +58,16 @@ class Pairwise:
         bias = graph("Reshape", bias, ints(-1, self.outward, 1, 1))
         if k == self.stride:  # the taps do not overlap
             return graph("Add", graph("DepthToSpace", given, blocksize=k, mode="CRD"), bias)
-        each = np.tile(np.eye(taps, dtype=np.float32).reshape(taps, 1, k, k), (self.outward, 1, 1, 1))
+        # Dense, not in groups: onnx's reference evaluator fails on groups of transposed convolutions.
+        each = np.zeros((self.outward, taps, self.outward, k, k), np.float32)
+        for channel in range(self.outward):
+            each[channel, :, channel] = np.eye(taps).reshape(taps, k, k)
+        each = each.reshape(self.outward * taps, self.outward, k, k)
         surplus = [
             out - (self.stride * (side - 1) + k - 2 * self.padding)
             for out, side in zip(self.after, self.before, strict=True)
         ]
-        y = graph("ConvTranspose", given, each, group=self.outward, kernel_shape=[k, k], strides=[self.stride] * 2,
+        y = graph("ConvTranspose", given, each, kernel_shape=[k, k], strides=[self.stride] * 2,
                   pads=[self.padding] * 4, output_padding=surplus)  # fmt: skip
         return graph("Add", y, bias)
 
