@@ -26,7 +26,6 @@ from dsetpack.onnx.exporter import model
 from tests.support.onnx_packs import CASES, HABA, KFS, assert_close, mixed, pack_of
 from tests.support.paths import ROOT
 
-
 NODES = 600
 """Bytes of operators that a network of its own may cost."""
 
