@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from typing_extensions import override
 
-from dsetpack.onnx.graph import INT64, Graph, Value, ints
+from dsetpack.onnx.graph import Graph, Value, ints
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,10 @@ class Fast(Routing):
     @override
     def inside(self, graph: Graph, name: Value, count: int) -> Value:
         inside = clamped(graph, name, count)
-        moved = graph("Cast", graph("Not", graph("Equal", inside, name)), to=INT64)
-        wrong = graph("ReduceSum", moved, ints(0), keepdims=1)
-        # If a number had to be moved, the shape is longer than the batch, and onnxruntime refuses.
-        checked = graph("Add", graph("Shape", name), wrong)
-        return graph("Reshape", inside, checked, name=f"{name} out of range 0 to {count - 1}")
+        # A number that had to be moved counts twice: the shape is then longer than the batch, and onnxruntime refuses.
+        counted = graph("Where", graph("Equal", inside, name), np.int64(1), np.int64(2))
+        length = graph("ReduceSum", counted, ints(0), keepdims=1)
+        return graph("Reshape", inside, length, name=f"{name} out of range 0 to {count - 1}")
 
     @override
     def pairs(self, graph: Graph, inside: Value) -> Value:
