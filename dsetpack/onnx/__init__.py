@@ -7,11 +7,12 @@
 A model has the input ``index`` int64 [N] (pair_ids), if a part is a generator also ``noise`` float32 [N, z], and the
 outputs ``image`` float32 [N, C, H, W] and ``label`` int64 [N], or float32 [N, classes]. N is free. ``export`` with
 ``decoder_only`` makes a model of the bank alone, with the inputs ``source`` float32 [N, ...] and ``decoder`` int64 [N]
-(decoder_ids) and the output ``image``. If a pair or decoder does not exist, the runtime fails.
+(decoder_ids) and the output ``image``. If a pair or decoder does not exist, onnxruntime fails; no engine reads other
+memory, because numbers are moved into the range before they are used.
 
-Tensors keep the precision that the pack stores: 8-bit codes go through DequantizeLinear, 16-bit floats through Cast,
-and only the values asked for are widened. Codes of fewer bits take one byte each, as in the pack. The graph has opset
-17 and uses standard operators only, so every onnxruntime since 1.20 runs it, and onnxruntime-web does, too.
+Tensors keep the precision that the pack stores: codes and 16-bit floats go through Cast (codes then through Mul and
+Add), and only the values asked for are widened. Codes of fewer bits take one byte each, as in the pack. The graph has
+opset 17 and uses standard operators only, so every onnxruntime since 1.20 runs it, and onnxruntime-web does, too.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def export(
     decoder_only: bool = False,
     encoding: EncodingChoice | None = None,
     per_class: int | None = None,
+    portable: bool = False,
+    label_type: Literal["int64", "int32"] = "int64",
 ) -> int:
     """Write a pack as an ONNX model; an existing file is replaced completely or not at all.
 
@@ -48,6 +51,10 @@ def export(
         encoding: as in ``Pack.save``, for packs in memory. By default, a pack that was opened from a path, URL or bytes
             is exported as it is stored there, and any other pack exactly.
         per_class: images per class and epoch of a ``generator`` part, instead of the card's number.
+        portable: use only operators whose shapes follow from that of the input, for engines that cannot compile others.
+            Decoders with weights of their own and packs of several parts take longer; numbers that do not exist give
+            some image of the pack instead of an error.
+        label_type: the type of hard labels: ``int32`` for engines without int64.
 
     Returns:
         the file's size in bytes.
@@ -69,6 +76,6 @@ def export(
     origin = getattr(pack, "origin", pack)
     check_apart(path, [origin] if isinstance(origin, str | os.PathLike) else [])
     check_writable(path)
-    data = model(pack, space, decoder_only, encoding, per_class)
+    data = model(pack, space, decoder_only, encoding, per_class, portable, label_type)
     write_atomically(path, data)
     return len(data)

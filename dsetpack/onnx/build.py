@@ -16,6 +16,7 @@ from dsetpack.formats.parts import part_config, part_size
 from dsetpack.onnx import kinds
 from dsetpack.onnx.graph import FLOAT, INT64, Graph, Value, info, ints
 from dsetpack.onnx.kinds.base import DecoderGraph, Weights
+from dsetpack.onnx.routing import Routing, Share
 from dsetpack.onnx.spaces import SpaceGraph
 from dsetpack.onnx.tensors import GraphTensor, graph_tensor
 
@@ -42,9 +43,9 @@ class ExportedPart:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """The pairs of one part: their positions in the batch (None: all, in order), their ids, and their labels."""
+    """The pairs of one part: which of the batch they are (None: all, in order), their ids, and their labels."""
 
-    positions: Value | None
+    pairs: Value | None
     source_ids: Value
     decoder_ids: Value | None
     label: Value
@@ -58,9 +59,9 @@ class Builder:
         parts: the parts.
     """
 
-    def __init__(self, reader: Reader, card: Card, space: SpaceGraph) -> None:
+    def __init__(self, reader: Reader, card: Card, space: SpaceGraph, routing: Routing) -> None:
         self.graph, self.parts = Graph(), list[ExportedPart]()
-        self._reader, self._card, self._space = reader, card, space
+        self._reader, self._card, self._space, self._routing = reader, card, space, routing
         self._tensors: dict[str, GraphTensor] = {}
         self._pair_ids: Value = "index"
         first = 0
@@ -86,66 +87,53 @@ class Builder:
     def decoder(self, space: str) -> list[onnx.ValueInfoProto]:
         """Build the graph of a bank alone, and return its inputs."""
         graph, part = self.graph, self.parts[0]
-        bank = kinds.decoder_graph(part.entry.kind, part.config, self._card.shape, len(self._card.classes))
-        decoder_ids = self._decoder_ids(part.config.bank_size())
-        sizes = order = None
-        sources: Value = "source"
-        if bank.networks > 1 and decoder_ids is not None:
-            order, sizes = _sorted(graph, bank, decoder_ids)
-            sources, decoder_ids = graph("Gather", sources, order), graph("Gather", decoder_ids, order)
-        image = bank.decode(graph, self._weights(part), sources, decoder_ids, sizes)
-        image = self._in_space(part.config, image, space)
-        graph.alias(image if order is None else graph("Gather", image, _inverse(graph, order)), "image")
+        ids: Value | None = None
+        if (count := part.config.bank_size()) > 1:
+            ids = self._routing.inside(graph, "decoder", count)
+        image = self._decoded(part, Share("source", None), ids)
+        graph.alias(
+            self._routing.ordered(graph, Share(self._in_space(part.config, image.value, space), image.pairs)), "image"
+        )
         return [info("source", FLOAT, *part.config.source_shape(self._card.shape)), info("decoder", INT64)]
 
-    def _decoder_ids(self, count: int) -> Value | None:
-        """The checked decoder_ids: decoders that do not exist are refused; None if there is only one decoder."""
-        if count == 1:
-            return None
-        return self.graph("Gather", _range(self.graph, count), _not_negative(self.graph, "decoder", count))
-
-    def pack(self, space: str) -> list[onnx.ValueInfoProto]:
-        """Build the graph of the pack, and return its inputs."""
-        graph = self.graph
-        self._pair_ids = _not_negative(graph, "index", self.parts[-1].last)
-        image_positions: list[Value] = []
-        images: list[Value] = []
-        labels: list[tuple[Value | None, Value]] = []
+    def pack(self, space: str, hard: int) -> list[onnx.ValueInfoProto]:
+        """Build the graph of the pack, whose hard labels have the ONNX type ``hard``, and return its inputs."""
+        graph, routing = self.graph, self._routing
+        self._pair_ids = routing.inside(graph, "index", self.parts[-1].last)
+        labels, images = list[Share](), list[Share]()
         for group in self.groups():
-            pairs = [self._pairs(part) for part in group]
-            labels += [(p.positions, p.label) for p in pairs]
-            positions, image = self._images(group, pairs)
-            images.append(self._in_space(group[0].config, image, space))
-            image_positions += [] if positions is None else [positions]
-        image, label = _together(graph, images), _together(graph, [value for _, value in labels])
-        if image_positions:
-            image = graph("Gather", image, _inverse(graph, _together(graph, image_positions)))
-        if label_positions := [positions for positions, _ in labels if positions is not None]:
-            label = graph("Gather", label, _inverse(graph, _together(graph, label_positions)))
-        graph.alias(image, "image")
-        graph.alias(label, "label")
+            own = [self._pairs(part) for part in group]
+            labels += [Share(pairs.label, pairs.pairs) for pairs in own]
+            image = self._images(group, own)
+            images.append(Share(self._in_space(group[0].config, image.value, space), image.pairs))
+        rank = 1 if self._card.labels.kind == "hard" else 2
+        graph.alias(routing.ordered(graph, routing.together(graph, images, 4)), "image")
+        label = routing.ordered(graph, routing.together(graph, labels, rank))
+        graph.alias(label if rank == 2 or hard == INT64 else graph("Cast", label, to=hard), "label")
         noise = self.noise()
         return [info("index", INT64)] + ([] if noise is None else [info("noise", FLOAT, noise)])
 
     def _pairs(self, part: ExportedPart) -> _Pairs:
         """The pairs of the batch that belong to a part, with their ids and labels."""
-        graph, positions = self.graph, self._positions(part)
-        pair_ids = self._pair_ids if positions is None else graph("Gather", self._pair_ids, positions)
+        graph, pairs = self.graph, self._own(part)
+        pair_ids = self._routing.take(graph, self._pair_ids, pairs)
         pair_ids = graph("Sub", pair_ids, np.int64(part.first)) if part.first else pair_ids  # counted inside the part
+        if pairs is not None:
+            pair_ids = self._routing.within(graph, pair_ids, part.last - part.first)
         source_ids = graph("Div", pair_ids, np.int64(part.slots)) if part.slots > 1 else pair_ids
         slot_ids = graph("Mod", pair_ids, np.int64(part.slots)) if part.slots > 1 else None
         label = self._label(part, source_ids)
         lists, size = part.entry.class_decoders, part.config.bank_size()
         if lists is None or size == 1:
-            return _Pairs(positions, source_ids, slot_ids, label)
+            return _Pairs(pairs, source_ids, slot_ids, label)
         flat_slot_ids = graph("Mul", label, np.int64(part.slots))
         flat_slot_ids = flat_slot_ids if slot_ids is None else graph("Add", flat_slot_ids, slot_ids)
         allowed = np.array(lists, np.min_scalar_type(size - 1)).reshape(-1)
         decoder_ids = graph("Cast", graph("Gather", allowed, flat_slot_ids), to=INT64)
-        return _Pairs(positions, source_ids, decoder_ids, label)
+        return _Pairs(pairs, source_ids, decoder_ids, label)
 
-    def _positions(self, part: ExportedPart) -> Value | None:
-        """The positions of a part's pairs in the batch; the last part takes (and refuses) ids that are too large."""
+    def _own(self, part: ExportedPart) -> Value | None:
+        """The pairs of the batch that belong to a part; None for all."""
         graph, tests = self.graph, []
         if part is not self.parts[0]:
             tests.append(graph("GreaterOrEqual", self._pair_ids, np.int64(part.first)))
@@ -153,55 +141,56 @@ class Builder:
             tests.append(graph("Less", self._pair_ids, np.int64(part.last)))
         if not tests:
             return None
-        inside = tests[0] if len(tests) == 1 else graph("And", *tests)
-        return graph("Squeeze", graph("NonZero", inside), ints(0))
+        return self._routing.pairs(graph, tests[0] if len(tests) == 1 else graph("And", *tests))
 
     def _label(self, part: ExportedPart, source_ids: Value) -> Value:
         if not part.config.has_sources:
             count = self._card.per_class or 1
-            of_each = self.graph("Div", source_ids, np.int64(count)) if count > 1 else source_ids
-            # Gather refuses numbers that are too large.
-            return self.graph("Gather", _range(self.graph, len(self._card.classes)), of_each)
+            return self.graph("Div", source_ids, np.int64(count)) if count > 1 else source_ids
         label = self._tensor(part, "labels").take(self.graph, source_ids)
         hard = self._card.labels.kind == "hard"
         return self.graph("Cast", label, to=INT64) if hard else label
 
-    def _images(self, group: Sequence[ExportedPart], pairs: Sequence[_Pairs]) -> tuple[Value | None, Value]:
-        """Images of the pairs of parts that share a bank, and their positions in the batch (None: all, in order)."""
-        graph, part = self.graph, group[0]
-        bank = kinds.decoder_graph(part.entry.kind, part.config, self._card.shape, len(self._card.classes))
-        weights = self._weights(part)
-        if bank.networks == 1 or pairs[0].decoder_ids is None:
-            positions = None
-            if pairs[0].positions is not None:
-                positions = _together(graph, [p.positions for p in pairs if p.positions])
-            of_each = [p.decoder_ids for p in pairs if p.decoder_ids]
-            decoder_ids: Value | None = _together(graph, of_each) if of_each else None
-            sources = _together(graph, [self._sources(own, p, bank) for own, p in zip(group, pairs, strict=True)])
-            return positions, bank.decode(graph, weights, sources, decoder_ids, None)
-        decoder_ids = _together(graph, [p.decoder_ids for p in pairs if p.decoder_ids])
-        order, sizes = _sorted(graph, bank, decoder_ids)
-        if len(pairs) == 1:  # sort the source_ids: cheaper than sorting the sources
-            only = pairs[0]
-            source_ids = graph("Gather", only.source_ids, order)
-            sources = self._sources(part, _Pairs(None, source_ids, None, only.label), bank)
-        else:
-            unsorted = _together(graph, [self._sources(own, p, bank) for own, p in zip(group, pairs, strict=True)])
-            sources = graph("Gather", unsorted, order)
-        image = bank.decode(graph, weights, sources, graph("Gather", decoder_ids, order), sizes)
-        if pairs[0].positions is None:
-            return order, image
-        return graph("Gather", _together(graph, [p.positions for p in pairs if p.positions]), order), image
+    def _images(self, group: Sequence[ExportedPart], own: Sequence[_Pairs]) -> Share:
+        """Images of the pairs of parts that share a bank."""
+        graph, routing, part = self.graph, self._routing, group[0]
+        if len(group) == 1 and own[0].decoder_ids and part.config.has_sources and self._bank(part).networks > 1:
+            # Sort the source_ids: that is cheaper than to sort the sources.
+            ids = Share(own[0].source_ids, own[0].pairs)
+            return self._decoded(part, ids, own[0].decoder_ids, self._tensor(part, "sources"))
+        bank = self._bank(part)
+        sources = [Share(self._sources(p, pairs, bank), pairs.pairs) for p, pairs in zip(group, own, strict=True)]
+        decoder_ids = None
+        if own[0].decoder_ids:
+            of_each = [Share(pairs.decoder_ids, pairs.pairs) for pairs in own if pairs.decoder_ids]
+            decoder_ids = routing.together(graph, of_each, 1).value
+        rank = 1 + len(part.config.source_shape(self._card.shape))
+        return self._decoded(part, routing.together(graph, sources, rank), decoder_ids)
 
-    def _sources(self, part: ExportedPart, pairs: _Pairs, bank: DecoderGraph) -> Value:
+    def _decoded(
+        self, part: ExportedPart, sources: Share, decoder_ids: Value | None, table: GraphTensor | None = None
+    ) -> Share:
+        """Images of sources, or of the source_ids of a ``table``, sorted by network if the bank has several."""
+        graph, bank, pairs, value, sizes = self.graph, self._bank(part), sources.pairs, sources.value, None
+        if bank.networks > 1 and decoder_ids is not None:
+            order, sizes = _sorted(graph, bank, decoder_ids)
+            value, decoder_ids = graph("Gather", value, order), graph("Gather", decoder_ids, order)
+            pairs = order if pairs is None else graph("Gather", pairs, order)
+        value = value if table is None else table.take(graph, value)
+        return Share(bank.decode(graph, self._weights(part), value, decoder_ids, sizes), pairs)
+
+    def _sources(self, part: ExportedPart, own: _Pairs, bank: DecoderGraph) -> Value:
         if part.config.has_sources:
-            return self._tensor(part, "sources").take(self.graph, pairs.source_ids)
-        graph, noise, size = self.graph, "noise", part.config.source_shape(self._card.shape)[0]
-        if pairs.positions is not None:
-            noise = graph("Gather", noise, pairs.positions)
+            return self._tensor(part, "sources").take(self.graph, own.source_ids)
+        graph, size = self.graph, part.config.source_shape(self._card.shape)[0]
+        noise = self._routing.take(graph, "noise", own.pairs)
         if size != self.noise():
             noise = graph("Slice", noise, ints(0), ints(size), ints(1))
-        return bank.condition(graph, noise, pairs.label)
+        return bank.condition(graph, noise, own.label)
+
+    def _bank(self, part: ExportedPart) -> DecoderGraph:
+        classes, portable = len(self._card.classes), self._routing.portable
+        return kinds.decoder_graph(part.entry.kind, part.config, self._card.shape, classes, portable)
 
     def _in_space(self, config: KindConfig, image: Value, space: str) -> Value:
         """Map the decoder's images to the space that is asked for."""
@@ -223,31 +212,9 @@ class Builder:
         return self._tensors[name]
 
 
-def _range(graph: Graph, stop: Value | int) -> Value:
-    """0..stop-1 as int64."""
-    return graph("Range", np.int64(0), stop if isinstance(stop, str) else np.int64(stop), np.int64(1))
-
-
-def _not_negative(graph: Graph, numbers: Value, count: int) -> Value:
-    """Replace negative numbers by ``count``: ``Gather`` would count them from the end, and so it refuses them."""
-    return graph("Where", graph("Less", numbers, np.int64(0)), np.int64(count), numbers)
-
-
-def _together(graph: Graph, values: Sequence[Value]) -> Value:
-    return values[0] if len(values) == 1 else graph("Concat", *values, axis=0)
-
-
 def _sorted(graph: Graph, bank: DecoderGraph, decoder_ids: Value) -> tuple[Value, Value]:
     """The order that sorts pairs by network (stable), and the number of pairs of each network."""
     network = bank.network(graph, decoder_ids)
-    table = graph(
-        "Equal", graph("Unsqueeze", network, ints(0)), graph("Unsqueeze", _range(graph, bank.networks), ints(1))
-    )
+    table = graph("Equal", graph("Unsqueeze", network, ints(0)), np.arange(bank.networks, dtype=np.int64)[:, None])
     order = graph("Gather", graph("NonZero", table), np.int64(1))
     return order, graph("ReduceSum", graph("Cast", table, to=INT64), ints(1), keepdims=0)
-
-
-def _inverse(graph: Graph, order: Value) -> Value:
-    """The inverse of a permutation."""
-    count = graph("Squeeze", graph("Shape", order), ints(0))
-    return graph("ScatterElements", order, order, _range(graph, count))

@@ -100,7 +100,10 @@ def check(data: bytes) -> None:
             "tool (then open it with verify=False)"
         )
     if hashlib.sha256(model).hexdigest().encode() != data[-_HEX:]:
-        raise IntegrityError("damaged: its SHA-256 is not the one at its end; export it again")
+        raise IntegrityError(
+            "damaged, or rewritten by another tool (then open it with verify=False): its SHA-256 is not the one at its "
+            "end; export it again"
+        )
 
 
 class _Layout(Model):

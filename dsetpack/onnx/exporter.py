@@ -19,10 +19,13 @@ from dsetpack.formats.source import Readable
 from dsetpack.onnx import envelope
 from dsetpack.onnx.build import Builder, ExportedPart
 from dsetpack.onnx.exportable import Exportable
-from dsetpack.onnx.graph import FLOAT, INT64, info
+from dsetpack.onnx.graph import FLOAT, INT32, INT64, info
+from dsetpack.onnx.routing import Fast, Portable
 from dsetpack.onnx.spaces import Floats, SpaceGraph
 from dsetpack.version import __version__
 
+LABEL_TYPES = {"int64": INT64, "int32": INT32}
+"""The types of hard labels."""
 LARGEST = 2**31 - 2**20
 """The largest number of bytes in an ONNX file: protobuf's limit, minus room for the graph."""
 
@@ -33,19 +36,24 @@ def model(
     decoder_only: bool = False,
     encoding: EncodingChoice | None = None,
     per_class: int | None = None,
+    portable: bool = False,
+    label_type: Literal["int64", "int32"] = "int64",
 ) -> bytes:
     """Make the bytes that ``dsetpack.onnx.export`` writes; see there."""
     if space not in ("pack", "raw"):
         raise FormatError(f"space {space!r}: 'pack' or 'raw' expected")
+    if label_type not in LABEL_TYPES:
+        raise FormatError(f"label_type {label_type!r}: {' or '.join(map(repr, LABEL_TYPES))} expected")
     if _is_readable(pack):
         if encoding is not None:
             raise FormatError("encoding= is for packs in memory; a file's tensors are exported as they are stored")
         with Reader(pack) as reader:
             with at(reader.name):
                 card = drawing(reader.manifest, reader.manifest.card, per_class)
-            return _model(reader, card, None, space, decoder_only)
+            return _model(reader, card, None, space, decoder_only, portable, label_type)
     with _reader(pack, encoding) as reader:
-        return _model(reader, drawing(reader.manifest, pack.card, per_class), _refitted(pack), space, decoder_only)
+        card = drawing(reader.manifest, pack.card, per_class)
+        return _model(reader, card, _refitted(pack), space, decoder_only, portable, label_type)
 
 
 def _is_readable(pack: Exportable | Readable) -> TypeIs[Readable]:
@@ -104,16 +112,19 @@ def _model(
     refitted: tuple[Floats, Floats] | None,
     space: Literal["pack", "raw"],
     decoder_only: bool,
+    portable: bool,
+    label_type: Literal["int64", "int32"],
 ) -> bytes:
-    builder = Builder(reader, card, SpaceGraph(card, reader, refitted))
+    builder = Builder(reader, card, SpaceGraph(card, reader, refitted), Portable() if portable else Fast())
     _check(builder, reader, card, decoder_only)
     outputs = [info("image", FLOAT, *card.shape)]
     if decoder_only:
         inputs = builder.decoder(space)
     else:
-        inputs = builder.pack(space)
+        hard = LABEL_TYPES[label_type]
+        inputs = builder.pack(space, hard)
         soft = card.labels.kind == "soft"
-        outputs.append(info("label", FLOAT, len(card.classes)) if soft else info("label", INT64))
+        outputs.append(info("label", FLOAT, len(card.classes)) if soft else info("label", hard))
     parts = () if decoder_only else tuple(_part(part) for part in builder.parts)
     described = envelope.ModelInfo(
         digest=reader.digest,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,27 +11,24 @@ from numpy.typing import NDArray
 from onnx import helper
 
 OPSET, IR = 17, 8
-DOMAIN = "dsetpack"
-"""The domain of the model's own functions."""
 Value = str
 """The name of a value in a graph."""
 Constant = NDArray[Any] | np.generic
-FLOAT, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+FLOAT, INT32, INT64 = onnx.TensorProto.FLOAT, onnx.TensorProto.INT32, onnx.TensorProto.INT64
 
 
 class Graph:
-    """The nodes and constants of a model, or of one of its functions.
+    """The nodes and constants of a model.
 
-    Call it with an operator, its inputs (values or numpy constants) and attributes to add a node.
+    Call it with an operator, its inputs (values or numpy constants) and attributes to add a node. Errors of a runtime
+    show the attribute ``name``.
     """
 
-    def __init__(self, parameters: Sequence[Value] | None = None) -> None:
-        self._parameters = parameters
+    def __init__(self) -> None:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: list[onnx.TensorProto] = []
         self._named: dict[tuple[str, tuple[int, ...], bytes], Value] = {}
         self._tensors: set[Value] = set()
-        self._functions: list[onnx.FunctionProto] = []
         self._count = 0
 
     def __call__(self, op: str, *inputs: Value | Constant, **attributes: Any) -> Value:
@@ -43,7 +40,7 @@ class Graph:
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         outputs = [self._name() for _ in range(count)]
         # Optimizers of onnxruntime 1.20 name new nodes after old ones, and fail on nodes without names.
-        self._nodes.append(helper.make_node(op, names, outputs, name=outputs[0], **attributes))
+        self._nodes.append(helper.make_node(op, names, outputs, name=attributes.pop("name", outputs[0]), **attributes))
         return outputs
 
     def constant(self, values: Constant) -> Value:
@@ -67,32 +64,8 @@ class Graph:
         self._tensors.add(name)
         kind = helper.np_dtype_to_tensor_dtype(values.dtype) if kind is None else kind
         data = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
-        made = helper.make_tensor(name, kind, values.shape, data, raw=True)
-        if self._parameters is None:
-            self._constants.append(made)
-        else:  # in functions, constants must be made by nodes
-            made.name = ""
-            self._nodes.append(helper.make_node("Constant", [], [name], value=made))
+        self._constants.append(helper.make_tensor(name, kind, values.shape, data, raw=True))
         return name
-
-    def function(self, name: str, parameters: Sequence[Value], body: Callable[[Graph], Value]) -> Callable[..., Value]:
-        """Define a function of the model, and return a callable that adds a call of it.
-
-        Args:
-            name: a name that no function of the model has yet.
-            parameters: the names by which ``body`` uses the arguments.
-            body: adds the nodes, and returns the value that the function returns.
-        """
-        inner = Graph(parameters)
-        returned = body(inner)
-        imports = [helper.make_opsetid("", OPSET)]
-        self._functions.append(helper.make_function(DOMAIN, name, parameters, [returned], inner._nodes, imports))
-        return lambda *arguments: self(name, *arguments, domain=DOMAIN)
-
-    @property
-    def functions(self) -> int:
-        """The number of functions so far."""
-        return len(self._functions)
 
     def alias(self, value: Value, name: Value) -> None:
         """Give a value the name under which the model returns it."""
@@ -107,13 +80,9 @@ class Graph:
     ) -> onnx.ModelProto:
         """Make the finished model."""
         graph = helper.make_graph(self._nodes, "pack", inputs, outputs, self._constants)
-        imports = [helper.make_opsetid("", OPSET)]
-        if self._functions:
-            imports.append(helper.make_opsetid(DOMAIN, 1))
         made = helper.make_model(
             graph,
-            functions=self._functions,
-            opset_imports=imports,
+            opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR,
             producer_name="dsetpack",
             producer_version=version,

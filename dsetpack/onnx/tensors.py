@@ -58,26 +58,14 @@ class GraphTensor:
     def _floats(self, graph: Graph, stored: Value, source_ids: Value | None) -> Value:
         if self.scale is None or self.offset is None:
             return graph("Cast", stored, to=FLOAT) if self.bfloat16 or self.values.dtype == np.float16 else stored
-        if (axis := self._axis(source_ids)) is not None:
-            values = graph("DequantizeLinear", stored, self.scale.reshape(-1), axis=axis)
-            shape = [-1 if n == axis else 1 for n in range(self.values.ndim)]
-            return graph("Add", values, self.offset.reshape(shape))
-        if self.scale.size == 1:
-            values = graph("DequantizeLinear", stored, self.scale.reshape(()))
-            return graph("Add", values, self.offset.reshape(())) if self.offset.any() else values
         scale, offset = (self._spread(graph, blocks, source_ids) for blocks in (self.scale, self.offset))
-        return graph("Add", graph("Mul", graph("Cast", stored, to=FLOAT), scale), offset)
-
-    def _axis(self, source_ids: Value | None) -> int | None:
-        """The only axis with several scales, if each of its elements has its own and DequantizeLinear can use it."""
-        assert self.scale is not None
-        axes = [axis for axis, blocks in enumerate(self.scale.shape) if blocks > 1]
-        if len(axes) != 1 or self.block[axes[0]] != 1 or (axes[0] == 0 and source_ids is not None):
-            return None
-        return axes[0]
+        values = graph("Mul", graph("Cast", stored, to=FLOAT), scale)
+        return graph("Add", values, offset) if self.offset.any() else values
 
     def _spread(self, graph: Graph, blocks: Array, source_ids: Value | None) -> Value:
         """Repeat one number per block so that it broadcasts against the values."""
+        if blocks.size == 1:
+            return graph.constant(blocks.reshape(()))
         spread = graph.constant(blocks)
         for axis, (count, size, length) in enumerate(zip(blocks.shape, self.block, self.values.shape, strict=True)):
             if count == 1:

@@ -17,6 +17,7 @@ def test_the_command(tmp_path):
         (["--space", "raw"], {"space": "raw"}),
         (["--decoder-only"], {"decoder_only": True}),
         (["--decoder-only", "--space", "raw"], {"space": "raw", "decoder_only": True}),
+        (["--portable", "--label-type", "INT32"], {"portable": True, "label_type": "int32"}),
     ):
         done = CliRunner().invoke(main, ["export", source, target, *flags])
         assert done.exit_code == 0, done.output

@@ -26,6 +26,9 @@ from dsetpack.onnx.exporter import model
 from tests.support.onnx_packs import CASES, HABA, KFS, assert_close, mixed, pack_of
 from tests.support.paths import ROOT
 
+NODES = 600
+"""Bytes of operators that a network of its own may cost."""
+
 
 @pytest.mark.parametrize(
     ("kind", "config", "sources"),
@@ -44,7 +47,8 @@ def test_files_are_no_larger_than_what_they_hold(kind, config, sources, encoding
     data = pack_of(kind, config, (3, 32, 32), sources=sources, encoding=encoding)
     found = model(data)
     held = sum(math.prod(d.shape) * ITEMSIZE[d.dtype] for d in formats.Reader(data).manifest.datasets.values())
-    assert len(found) <= 1.1 * held
+    networks = config.get("decoders", 1) if kind in ("haba", "kfs") else 1
+    assert len(found) <= 1.1 * held + NODES * networks
     assert all(not t.external_data for t in onnx.load_from_string(found).graph.initializer)
 
 
@@ -53,8 +57,6 @@ def test_tensors_keep_their_precision(encoding, kind):
     proto = onnx.load_from_string(model(pack_of(*HABA, encoding=encoding)))
     types = {t.name: onnx.TensorProto.DataType.Name(t.data_type) for t in proto.graph.initializer}
     assert {types["/sources"], types["/sigma"]} == {kind}
-    ops = {node.op_type for node in proto.graph.node}
-    assert ("DequantizeLinear" in ops) == (encoding == "int8")
 
 
 def test_the_metadata_say_what_it_is():

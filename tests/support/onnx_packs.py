@@ -123,9 +123,11 @@ def mixed(encoding: Any = "exact", **card: Any) -> bytes:
     return formats.encode(made, parts, tensors, encoding)
 
 
-def exported(data: Any, space: Any = "pack", decoder_only: bool = False) -> tuple[onnx.ModelProto, Any]:
+def exported(
+    data: Any, space: Any = "pack", decoder_only: bool = False, portable: bool = False
+) -> tuple[onnx.ModelProto, Any]:
     """The checked model of a pack, and a session that runs it."""
-    model_bytes = model(data, space, decoder_only)
+    model_bytes = model(data, space, decoder_only, portable=portable)
     proto = onnx.load_from_string(model_bytes)
     onnx.checker.check_model(proto, full_check=True)
     return proto, session(model_bytes)
@@ -166,10 +168,12 @@ def _allowed(expected: np.ndarray) -> float:
     return max(1e-5 * np.ptp(expected), 2 * np.spacing(np.abs(expected).max().astype(np.float32)))
 
 
-def assert_like_torch(data: bytes, space: Any = "pack", batches: tuple[int, ...] = BATCHES) -> onnx.ModelProto:
+def assert_like_torch(
+    data: bytes, space: Any = "pack", batches: tuple[int, ...] = BATCHES, portable: bool = False
+) -> onnx.ModelProto:
     """The model of a pack makes what the pack makes, at every batch size."""
     torch.set_num_threads(1)
-    proto, run = exported(data, space)
+    proto, run = exported(data, space, portable=portable)
     pack = dsetpack.open(data)
     everything, labels = pack.decode(np.arange(len(pack)), seed=5, epoch=2)
     if space == "raw":

@@ -8,7 +8,9 @@ from dsetpack.formats.kinds import KindConfig
 from dsetpack.onnx.kinds.base import DecoderGraph
 
 
-def decoder_graph(kind: str, config: KindConfig, image: tuple[int, int, int], classes: int) -> DecoderGraph:
+def decoder_graph(
+    kind: str, config: KindConfig, image: tuple[int, int, int], classes: int, portable: bool
+) -> DecoderGraph:
     """Make the object that adds the decoders of a part to a graph.
 
     Raises:
@@ -17,5 +19,5 @@ def decoder_graph(kind: str, config: KindConfig, image: tuple[int, int, int], cl
     known = by_name(__name__, "GRAPH")
     if kind not in known:
         raise FormatError(f"kind {kind!r} cannot be exported to ONNX; these can: {', '.join(known)}")
-    made: DecoderGraph = known[kind](config, image, classes)
+    made: DecoderGraph = known[kind](config, image, classes, portable)
     return made

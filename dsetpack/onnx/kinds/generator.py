@@ -36,7 +36,9 @@ class GeneratorGraph(DecoderGraph):
                 x = graph("ConvTranspose", x, *parts, kernel_shape=kernel, strides=[2, 2], pads=[1] * 4)
             x = norm(x, f"blocks.{i}.norm")
         x = graph("Conv", x, weights["out.weight"], weights["out.bias"], kernel_shape=[3, 3], pads=[1] * 4)
-        return graph("Mul", graph("Add", graph("Tanh", x), np.float32(1)), np.float32(0.5))
+        return graph(
+            "Sigmoid", graph("Mul", x, np.float32(2))
+        )  # (tanh(x) + 1) / 2, which OpenCV makes NaN if x is large
 
     @override
     def condition(self, graph: Graph, noise: Value, labels: Value) -> Value:

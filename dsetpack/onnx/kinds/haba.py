@@ -10,6 +10,7 @@ from typing_extensions import override
 from dsetpack.formats.kinds.haba import HabaConfig
 from dsetpack.onnx.graph import Graph, Value, ints
 from dsetpack.onnx.kinds._conv import Strips
+from dsetpack.onnx.kinds._pairwise import Pairwise
 from dsetpack.onnx.kinds.base import DecoderGraph, Weights, by_network
 from dsetpack.onnx.kinds.upsample import enlarge
 
@@ -19,9 +20,9 @@ class HabaGraph(DecoderGraph):
 
     config: HabaConfig
 
-    def __init__(self, config: HabaConfig, image: tuple[int, int, int], classes: int) -> None:
-        super().__init__(config, image, classes)
-        self.networks = 1 if config.shared or config.depth == 0 else config.decoders
+    def __init__(self, config: HabaConfig, image: tuple[int, int, int], classes: int, portable: bool) -> None:
+        super().__init__(config, image, classes, portable)
+        self.networks = 1 if portable or config.shared or config.depth == 0 else config.decoders
         self.released = config.form == "released"
         channels, height, width = image
         side = 2 if self.released else 0  # pixels that a convolution without padding loses
@@ -43,14 +44,15 @@ class HabaGraph(DecoderGraph):
             patch = graph("Mod", decoder_ids, np.int64(patches.bank_size()))
             sources = enlarge(graph, patches, grid, sources, patch)
             hallucinators = self.network(graph, decoder_ids)
+        if self.portable and hallucinators is not None and not self.config.shared and self.config.depth:
+            return self._pairwise(graph, sources, weights, hallucinators)
         layers = self._layers(graph, weights)
         if self.networks == 1 and hallucinators is not None and self.config.decoders > 1:
             sigma, mu = (graph("Gather", weights[role], hallucinators) for role in ("sigma", "mu"))
             only = [graph("Gather", layer, np.int64(0)) for layer in layers]
             return self._run(graph, sources, [sigma, mu, *only])
-        name = f"hallucinator{graph.functions}"
         every = [weights["sigma"], weights["mu"], *layers]
-        return by_network(graph, name, every, sources, sizes, self.networks, self._run)
+        return by_network(graph, every, sources, sizes, self.networks, self._run)
 
     def _layers(self, graph: Graph, weights: Weights) -> list[Value]:
         """Weight and bias of each convolution of the whole bank, in the form that ``_run`` takes."""
@@ -84,6 +86,37 @@ class HabaGraph(DecoderGraph):
                       output_padding=surplus)  # fmt: skip
             x = graph("Relu", x)
         return self.outward.run(graph, x, *layers[-1], 2 if self.released else 1) if layers else x
+
+    def _pairwise(self, graph: Graph, x: Value, weights: Weights, hallucinators: Value) -> Value:
+        """Add the hallucinators with weights of each pair's own."""
+        own = {role: graph("Gather", values, hallucinators) for role, values in weights.items()}
+        depth, last = self.config.depth, self.config.depth - 1
+        wide = self.config.widths(self.image)
+        outward = (self.image[0], *wide[1:])
+        sizes = [self._size(i) for i in range(depth)]
+        for i in range(depth):
+            before = self.image[1:] if i == 0 else sizes[i - 1]
+            padding, stride = (0 if self.released else 1), (1 if i == 0 else 2)
+            layer = Pairwise(wide[i], wide[i + 1], before, sizes[i], 3, stride, padding)
+            x = layer.conv(graph, x, own[f"encoder.{i}.weight"], own[f"encoder.{i}.bias"])
+            x = x if self.released else graph("Relu", x)
+        x = graph("Add", graph("Mul", x, own["sigma"]), own["mu"])
+        for i in range(depth):
+            before = sizes[last - i]
+            after = self.image[1:] if i == last else sizes[last - i - 1]
+            transposed = self.released or i < last
+            padding, stride = (0 if self.released else 1), (1 if i == last else 2)
+            layer = Pairwise(outward[depth - i], outward[last - i], before, after, 3, stride, padding)
+            run = layer.transposed if transposed else layer.conv
+            x = run(graph, x, own[f"decoder.{i}.weight"], own[f"decoder.{i}.bias"])
+            x = x if i == last else graph("Relu", x)
+        return x
+
+    def _size(self, layer: int) -> tuple[int, int]:
+        """Height and width after an encoder layer: each after the first halves them, rounding up."""
+        lost = 2 if self.released else 0
+        height, width = (-(-(side - lost) // 2**layer) for side in self.image[1:])
+        return height, width
 
     def _surplus(self, layer: int) -> list[int]:
         """The extra rows and columns that restore the size, which the mirrored encoder layer halved, rounding up."""
