@@ -89,8 +89,8 @@ class PackDataset(Dataset[Sample]):
             IndexError: if an index is outside -len..len-1.
         """
         images, labels = decode(self.pack, [self._pair(index) for index in indices], self.seed, self.epoch)
-        x = images.unbind(0) if self.transform is None else [self.transform(image) for image in images.unbind(0)]
-        y = labels.unbind(0) if labels.is_floating_point() else labels.tolist()
+        x = _alone(images) if self.transform is None else [self.transform(image) for image in _alone(images)]
+        y = _alone(labels) if labels.is_floating_point() else labels.tolist()
         return list(zip(x, y, strict=True))
 
     def _pair(self, index: SupportsIndex) -> int:
@@ -98,3 +98,8 @@ class PackDataset(Dataset[Sample]):
         if not -length <= number < length:
             raise IndexError(f"index {number} is out of range: the pack has {plural(length, 'pair')}")
         return number % length
+
+
+def _alone(batch: Tensor) -> list[Tensor]:
+    """The items of a batch, each with memory of its own: one that is kept or saved does not hold the others."""
+    return [item.clone() for item in batch.unbind(0)]

@@ -22,6 +22,7 @@ from dsetpack.formats.writer import encode, write
 from dsetpack.loading.dataset import PackDataset, Sample
 from dsetpack.loading.device import usable
 from dsetpack.loading.loader import PackLoader
+from dsetpack.loading.plain import plain_torch
 from dsetpack.loading.source import PairIds, Transform
 from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
@@ -214,7 +215,8 @@ class Pack(Dataset[Sample]):
             seed, epoch: choose the noise of ``generator`` parts; other kinds ignore them.
 
         Returns:
-            images float32 [B, C, H, W] in the pack's space, and labels int64 [B] or float32 [B, classes].
+            images float32 [B, C, H, W] in the pack's space, and labels int64 [B] or float32 [B, classes], whatever
+            torch's default dtype, default device and autocast are.
 
         Raises:
             IndexError: if a pair does not exist, or if ``pair_ids`` is not one-dimensional.
@@ -232,7 +234,9 @@ class Pack(Dataset[Sample]):
             raise IndexError(f"pair numbers must be a list, found shape {list(pair_ids.shape)}")
         where = self.table.locate(pair_ids)
         if self._decoded is None:
-            return decode_pairs(self.parts, self.space, pair_ids, where, (seed, epoch))
+            parts, space = self.parts, self.space
+            with plain_torch(self.device):
+                return decode_pairs(parts, space, pair_ids, where, (seed, epoch))
         images, labels = self._decoded
         on_device = torch.from_numpy(pair_ids.astype(np.int64)).to(self.device)  # uint8 would be a mask
         return images[on_device], labels[on_device]

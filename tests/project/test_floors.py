@@ -39,7 +39,7 @@ COUNTS = {
     "version": 1,
     "formats": 47,
     "files": 11, "order": 8, "decoders": 8, "spaces": 7, "cards": 7, "recipes": 4,
-    "loading": 7,
+    "loading": 8,
     "training": 4,
     "pack": 9,
     "": 1, "replay": 10, "unpack": 5, "diff": 1, "hub": 1,
