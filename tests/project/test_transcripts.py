@@ -18,3 +18,7 @@ def test_commands_print_what_the_page_shows(title, tmp_path):
     section = SECTIONS[title]
     for (command, printed), (_, shown) in zip(run(section, tmp_path), commands(section), strict=True):
         assert masked(printed) == masked(shown), command
+
+
+def test_signs_of_life_of_a_slow_machine_do_not_count():
+    assert masked("preview (5 s so far)\nx: 3/10 (2 min left)\nm.png: 5 bytes\n") == "m.png: N bytes"
