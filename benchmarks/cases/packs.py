@@ -87,7 +87,7 @@ def distilled_card(kind: str, classes: tuple[str, ...], shape: tuple[int, int, i
     }
     settings |= {"pretrain": {"steps": 2000, "lr": 0.01}, "seed": 0, "ipc": 10, "preset": "paper", "noise": 0.1}
     return Card(
-        title=f"fashion-mnist, {kind}, 10 images a class",
+        title=f"fashion-mnist, {kind}, 10 images per class",
         description="A description of a few words: what this is, and what it is good for.",
         license="MIT",
         credit="Fashion-MNIST, Copyright 2017 Zalando SE (Xiao, Rasul, Vollgraf, arXiv:1708.07747)",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 PATH = Path(__file__).with_suffix(".json")
@@ -40,6 +41,7 @@ def text(index: Index) -> str:
     return json.dumps(asdict(index), indent=2, ensure_ascii=False) + "\n"
 
 
+@cache
 def read() -> Index:
     """What the file holds."""
     return Index(**json.loads(PATH.read_text(encoding="utf-8")))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+_OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+"""Errors of files on this machine, of which no server says anything; their own words are shown."""
+
 
 def why(error: BaseException) -> str:
     """Why a request failed: what the operating system says, the HTTP status, or the error's own first line."""
@@ -12,7 +15,7 @@ def why(error: BaseException) -> str:
     for inner in reversed(chain):
         if isinstance(inner, TimeoutError):
             return "no answer in time"
-        if isinstance(inner, OSError) and inner.strerror and not isinstance(inner, FileNotFoundError):
+        if isinstance(inner, OSError) and inner.strerror and not isinstance(inner, _OF_FILES):
             return f"the server cannot be reached ({inner.strerror.strip()})"
     for inner in chain:
         if (status := _status(inner)) is not None:

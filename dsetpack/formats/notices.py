@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import warnings
-from itertools import count
 from pathlib import Path
 
 _OURS = f"{Path(__file__).parents[1]}{Path('/')}"
@@ -24,11 +23,7 @@ def notice(text: str) -> None:
 
 def _users_line() -> int:
     """The distance of ``notice`` from the first caller outside of this package, as ``warnings.warn`` counts."""
-    for level in count(2):
-        try:
-            frame = sys._getframe(level)
-        except ValueError:  # all callers are ours: the command line
-            return level
-        if not frame.f_code.co_filename.startswith(_OURS):
-            return level
-    raise AssertionError
+    level, frame = 2, sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
+        level, frame = level + 1, frame.f_back
+    return level

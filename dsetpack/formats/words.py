@@ -1,4 +1,4 @@
-"""Words for people: how many of something, and the size of a picture."""
+"""Words for people: how many of something."""
 
 from __future__ import annotations
 

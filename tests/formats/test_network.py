@@ -48,6 +48,8 @@ def wrapped(error: Exception, *layers: Exception) -> Exception:
         (StatusError("ClientResponseError(RequestInfo(...))"), "the server answers with HTTP status 503", False),
         (ValueError("Protocol not known: foo\nmore"), "Protocol not known: foo", False),
         (ValueError(""), "ValueError", False),
+        (IsADirectoryError(21, "Is a directory", "/x"), "[Errno 21] Is a directory: '/x'", False),
+        (PermissionError(13, "Permission denied", "/x"), "[Errno 13] Permission denied: '/x'", False),
     ],
 )
 def test_why(error, said, off):

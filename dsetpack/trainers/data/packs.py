@@ -42,7 +42,7 @@ def read_pack(path: Path, split: str, name: str) -> ImageData:
     Raises:
         FormatError: if the pack holds anything but raw images with hard labels, or has no such part.
     """
-    pack = open_to_show(path)  # refuses no generator for lack of a number: it is refused for what it is
+    pack = open_to_show(path)  # a generator is refused below for what it is, not here for lack of a number
     if not isinstance(pack.card.space, RawSpace) or any(part.kind != "images" for part in pack.parts):
         raise FormatError(f"{path}: not a pack of raw real images, but of {', '.join(p.kind for p in pack.parts)}")
     only = len(pack.parts) == 1 and split == "train"
