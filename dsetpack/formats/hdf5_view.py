@@ -13,6 +13,7 @@ import io
 import json
 import struct
 import sys
+from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -60,19 +61,18 @@ def check_view(path: str, limits: Limits) -> None:
         with h5py.File(path, "r") as file:
             if len(file.attrs):
                 raise IntegrityError(f"attributes of the root group that nobody wrote: {sorted(file.attrs)}")
-            expected, axes = reader.manifest.datasets, _axes(file, reader.manifest)
+            datasets, tensors = reader.manifest.datasets, layout.by_dataset(reader.manifest.tensors)
+            axes = _axes(set(file), reader.manifest)
             for name in file:
                 _check_link(file, name)
-            if set(file) != {*expected, *axes.lengths}:
-                raise IntegrityError(f"datasets {sorted(file)} found, {sorted({*expected, *axes.lengths})} expected")
+            if set(file) != {*datasets, *axes.lengths}:
+                raise IntegrityError(f"datasets {sorted(file)} found, {sorted({*datasets, *axes.lengths})} expected")
             places = {h5py.h5o.get_info(file[name].id).addr: name for name in file}
-            for name, dataset in expected.items():
-                tensors = [t for t in reader.manifest.tensors.values() if t.dataset == name]
-                attributes = layout.attributes(tensors) | axes.of_dataset(name)
-                found = _Found(file[name], places)
-                _check_dataset(found, dataset, attributes, reader.header.user_block)
-            for name in axes.lengths:
-                _check_scale(_Found(file[name], places), axes.lengths[name], axes.of_scale(name))
+            for name, dataset in datasets.items():
+                attributes = layout.attributes(tensors.get(name, [])) | axes.of_dataset(name)
+                _check_dataset(_Found(file[name], places), dataset, attributes, reader.header.user_block)
+            for name, length in axes.lengths.items():
+                _check_scale(_Found(file[name], places), length, axes.of_scale(name))
 
 
 def _check_superblock(path: Path, header: Header) -> None:
@@ -88,10 +88,11 @@ def _check_superblock(path: Path, header: Header) -> None:
 
 @dataclass(frozen=True)
 class _Axes:
-    """The axes of datasets by name, and the length of each axis; none in a plain layout."""
+    """The axes of datasets by name, and of each axis the length and its uses; none in a plain layout."""
 
     named: dict[str, tuple[str, ...]]
     lengths: dict[str, int]
+    uses: dict[str, list[tuple[str, int]]]
 
     def of_dataset(self, name: str) -> dict[str, Any]:
         """The attribute that ties a dataset to the scales of its axes."""
@@ -99,16 +100,18 @@ class _Axes:
 
     def of_scale(self, axis: str) -> dict[str, Any]:
         """The attributes of a scale."""
-        uses = [(name, at) for name, axes in self.named.items() for at, each in enumerate(axes) if each == axis]
-        return {"CLASS": SCALE, "NAME": scale_name(self.lengths[axis]), USES: uses}
+        return {"CLASS": SCALE, "NAME": scale_name(self.lengths[axis]), USES: self.uses[axis]}
 
 
-def _axes(file: Any, manifest: Manifest) -> _Axes:
+def _axes(found: set[str], manifest: Manifest) -> _Axes:
     """The axes that must have a scale: all of them, if there is a scale of any."""
     shapes = {name: dataset.shape for name, dataset in manifest.datasets.items()}
-    named = layout.axes(manifest.parts, manifest.tensors, shapes)
-    lengths = {axis: n for name, axes in named.items() for axis, n in zip(axes, shapes[name], strict=True)}
-    return _Axes(named, lengths) if any(axis in file for axis in lengths) else _Axes({}, {})
+    axes = _Axes(layout.axes(manifest.parts, manifest.tensors, shapes), {}, defaultdict(list))
+    for name, named in axes.named.items():
+        for at, axis in enumerate(named):
+            axes.lengths[axis] = shapes[name][at]
+            axes.uses[axis].append((name, at))
+    return axes if found & set(axes.lengths) else _Axes({}, {}, {})
 
 
 def _check_link(file: Any, name: str) -> None:
@@ -130,9 +133,7 @@ def _check_link(file: Any, name: str) -> None:
         raise IntegrityError(f"{name!r} is not chunked")
 
 
-def _check_dataset(
-    found: _Found, expected: DatasetEntry, attributes: dict[str, Any], user_block: int
-) -> None:
+def _check_dataset(found: _Found, expected: DatasetEntry, attributes: dict[str, Any], user_block: int) -> None:
     dtype = np.dtype(expected.dtype).newbyteorder("<")
     if not found.has_type(dtype):
         raise IntegrityError(f"dataset {found.name!r}: dtype {found.made.dtype} found, the index says {expected.dtype}")
@@ -187,8 +188,9 @@ class _Found:
         return {"shape": (self.made.shape, expected), "largest shape": (self.made.maxshape, expected)}
 
     def attributes(self, expected: dict[str, Any]) -> dict[str, Any]:
-        """The values of attributes that are one float32, or of the type and shape that one of this name must have; only
-        the type of any other, whose value is not read.
+        """The values of attributes of the type and shape that one of this name must have, or that are one float32.
+
+        Of any other there is only the type: its value is not read.
         """
         import h5py
 

@@ -1,4 +1,4 @@
-"""How the HDF5 part is laid out for other tools: ``plain``, or ``open`` with a name for every axis (SPEC.md, section 9).
+"""How the HDF5 part is laid out for other tools: ``plain``, or ``open`` with a name for every axis (SPEC.md, 9.1).
 
 Both hold the same chunks and have the same content digest. A name is an HDF5 dimension scale, in the way of netCDF-4: a
 dataset without data, which netCDF tools take for a dimension. Names cost about 6 kB in a file, most of it one heap that
@@ -7,8 +7,7 @@ HDF5 makes no smaller than 4 KiB, so packs are plain unless told otherwise.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, cast
 
@@ -36,8 +35,17 @@ def known(layout: str) -> Layout:
     return cast(Layout, found)
 
 
+def by_dataset(tensors: Mapping[str, TensorEntry]) -> dict[str, list[TensorEntry]]:
+    """The tensors of each dataset."""
+    found: dict[str, list[TensorEntry]] = {}
+    for tensor in tensors.values():
+        if tensor.dataset is not None:
+            found.setdefault(tensor.dataset, []).append(tensor)
+    return found
+
+
 def attributes(tensors: Sequence[TensorEntry]) -> dict[str, float]:
-    """``scale_factor`` and ``add_offset`` of the netCDF convention, if one scale serves all the tensors of a dataset."""
+    """``scale_factor`` and ``add_offset`` of the netCDF convention, if one scale serves the whole dataset."""
     steps = [step for tensor in tensors for step in index.array_codecs(tensor)]
     if len(tensors) != 1 or not steps or not isinstance(steps[0], Quantize):
         return {}
@@ -65,13 +73,13 @@ def axes(
 
 def _meant(parts: Sequence[PartEntry], tensors: Mapping[str, TensorEntry]) -> dict[str, tuple[str, ...]]:
     """What the axes of sources and labels are, by dataset; for a dataset that they share, this means nothing."""
-    holds = Counter(tensor.dataset for tensor in tensors.values())
+    holds = by_dataset(tensors)
     found: dict[str, tuple[str, ...]] = {}
     for number, part in enumerate(parts):
         source = "source" if len(parts) == 1 else f"part{number}.source"
         for role, names in (("sources", (source, "channel", "height", "width")), ("labels", (source, "class"))):
             tensor = tensors.get(part.tensors.get(role, ""))
-            if tensor is not None and tensor.dataset is not None and holds[tensor.dataset] == 1:
+            if tensor is not None and tensor.dataset is not None and len(holds[tensor.dataset]) == 1:
                 found.setdefault(tensor.dataset, names[: len(tensor.shape)])
     return found
 
@@ -106,20 +114,21 @@ def laid_out_again(manifest: Manifest, image: bytes, layout: Layout) -> tuple[Ma
         image: the HDF5 part, from the end of the user block.
         layout: the new layout.
     """
-    stored = {name: _stored(name, entry, manifest.tensors.values(), image) for name, entry in manifest.datasets.items()}
+    tensors = by_dataset(manifest.tensors)
+    stored = {name: _stored(entry, tensors.get(name, []), image) for name, entry in manifest.datasets.items()}
     made = laid_out(stored, manifest.parts, manifest.tensors, layout)
     moved = {name: _moved(entry, made.offsets[name]) for name, entry in manifest.datasets.items()}
     return manifest.model_copy(update={"datasets": moved}), made.data
 
 
-def _stored(name: str, entry: DatasetEntry, tensors: Iterable[TensorEntry], image: bytes) -> hdf5.StoredDataset:
+def _stored(entry: DatasetEntry, tensors: Sequence[TensorEntry], image: bytes) -> hdf5.StoredDataset:
     return hdf5.StoredDataset(
         entry.dtype,
         entry.shape,
         entry.chunk,
         tuple(index.byte_codecs(entry)),
         tuple(image[chunk.offset : chunk.offset + chunk.length] for chunk in entry.chunks),
-        attributes([tensor for tensor in tensors if tensor.dataset == name]),
+        attributes(tensors),
     )
 
 

@@ -54,7 +54,8 @@ def recard(
 ) -> int:
     """Write a copy of a pack file with another card; stored tensors, and so the ``content_digest``, stay the same.
 
-    The copy is not signed: a signature holds only for the digest, and so the card, that it was made for.
+    The copy is not signed, unless nothing has changed: a signature holds only for the digest, and so the card, that it
+    was made for.
 
     Args:
         where: the pack to copy; every byte of it is checked, and every value against the new card.
@@ -77,11 +78,14 @@ def recard(
                 f"{reader.name}: it was replaced by another file: digest {reader.digest} found, {expect} expected"
             )
         manifest = reader.manifest.model_copy(update={"card": card})
-        image = b"".join(reader.blocks())[reader.header.user_block :]
+        whole = b"".join(reader.blocks())
+        image = whole[reader.header.user_block :]
         if layout is not None:
             manifest, image = laid_out_again(manifest, image, known(layout))
         with at(f"{reader.name} under the new card"):
             data = seal(manifest, image)
+        if data[headers.SIZE :] == whole[headers.SIZE :]:
+            data = whole  # nothing has changed, so a signature holds
         check_contents(reader, manifest)
     Reader(data, verify="all").close()  # another program may have laid out its HDF5 part differently
     write_atomically(path, data)

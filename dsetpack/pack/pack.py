@@ -365,9 +365,7 @@ class Pack(Dataset[Sample]):
             progress=progress,
         )
 
-    def save(
-        self, path: str | os.PathLike[str], encoding: EncodingChoice = "exact", layout: Layout = "plain"
-    ) -> int:
+    def save(self, path: str | os.PathLike[str], encoding: EncodingChoice = "exact", layout: Layout = "plain") -> int:
         """Write the pack to a file; an existing file is replaced completely or not at all.
 
         Args:

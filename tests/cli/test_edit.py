@@ -62,7 +62,7 @@ def test_a_signature_is_dropped_and_that_is_said(pack):
     identity = run("keygen", pack.with_name("key")).split("key id: ")[1].strip()
     run("sign", pack, "--key", pack.with_name("key"))
     said = run("edit", pack, "--title", "Coats")
-    assert f"not signed: the signature by key {identity} was for the card as it was" in said
+    assert f"not signed: the signature by key {identity} was for the file as it was" in said
     assert signer(Reader(pack).header) is None
 
 
