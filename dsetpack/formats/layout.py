@@ -1,7 +1,7 @@
 """How the HDF5 part is laid out for other tools: ``plain``, or ``open`` with a name for every axis (SPEC.md, 9.1).
 
 Both hold the same chunks and have the same content digest. A name is an HDF5 dimension scale, in the way of netCDF-4: a
-dataset without data, which netCDF tools take for a dimension. Names cost about 6 kB in a file, most of it one heap that
+dataset without data, which netCDF tools take for a dimension. Names cost 4 to 10 kB in a file, most of it one heap that
 HDF5 makes no smaller than 4 KiB, so packs are plain unless told otherwise.
 """
 

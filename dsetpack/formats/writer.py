@@ -53,7 +53,7 @@ def write(
         card, parts: what the file says; parts name their tensors by role.
         tensors: arrays by name, with dtypes that the format knows.
         encoding: a preset (``exact``, ``f16``, ``int8``, ``int4``), or choices by tensor name or role.
-        layout: ``plain``, or ``open``: every axis has a name for other HDF5 tools, at about 6 kB.
+        layout: ``plain``, or ``open``: every axis has a name for other HDF5 tools, for 4 to 10 kB.
 
     Returns:
         The file's size in bytes.
@@ -63,7 +63,7 @@ def write(
             there is no such layout.
         OSError: if the file cannot be written.
     """
-    data = encode(card, parts, tensors, encoding, layout)
+    data = encode(card, parts, tensors, encoding, layout=layout)
     write_atomically(path, data)
     return len(data)
 
@@ -73,8 +73,8 @@ def encode(
     parts: Iterable[PartEntry],
     tensors: Mapping[str, Array],
     encoding: EncodingChoice = "exact",
-    layout: layouts.Layout = "plain",
     reuse: Reuse | None = None,
+    layout: layouts.Layout = "plain",
 ) -> bytes:
     """The bytes that ``write`` writes; see there.
 

@@ -371,7 +371,7 @@ class Pack(Dataset[Sample]):
         Args:
             path: the ``.dpk`` file, which may be the one that the pack was opened from.
             encoding: ``exact``, ``f16``, ``int8``, ``int4``, or choices by tensor name or role.
-            layout: ``plain``, or ``open``: every axis has a name, which xarray and netCDF tools read, at about 6 kB.
+            layout: ``plain``, or ``open``: every axis has a name, which xarray and netCDF tools read, for 4 to 10 kB.
 
         Returns:
             the file's size in bytes.

@@ -37,7 +37,7 @@ def several(of: str, count: int = 3, kind: str = "kfs") -> bytes:
         names = {role: f"{role}.of.a.part.with.a.long.name.{n}" for role in tensors}
         parts.append(part.model_copy(update={"tensors": names, "sources": 5 + n % 2}))
         every |= {names[role]: values for role, values in tensors.items()}
-    return formats.encode(made, parts, every, "int8", of)
+    return formats.encode(made, parts, every, "int8", layout=of)
 
 
 def axes_of(data: bytes) -> dict[str, tuple[str, ...]]:
@@ -60,7 +60,7 @@ def test_every_axis_has_a_name_and_nothing_else_changes(kind, preset, monkeypatc
     monkeypatch.setattr(writer, "CHUNK_BYTES", 600)
     made, part, tensors = part_of(kind, sources=7)
     plain = formats.encode(made, [part], tensors, preset)
-    data = formats.encode(made, [part], tensors, preset, "open")
+    data = formats.encode(made, [part], tensors, preset, layout="open")
     with Reader(plain) as before, Reader(data, verify="all") as after:
         assert after.manifest.content_digest == before.manifest.content_digest
         assert all(same(after.tensor(name), before.tensor(name)) for name in before.manifest.tensors)
@@ -173,7 +173,7 @@ def test_xarray_and_netcdf_tools_see_the_axes(tmp_path):
                 assert np.allclose(found["sources"].values, reader.tensor("sources"), atol=1e-6)
                 assert same(found["labels"].values, reader.tensor("labels"))
         with h5netcdf.File(path) as file:
-            assert all(axis.size == file[name].shape[n] for name in file for n, axis in enumerate(file[name].dims))
+            assert {name: values.dimensions for name, values in file.variables.items()} == axes_of(path.read_bytes())
     path.write_bytes(images())
     with h5netcdf.File(path) as file, pytest.raises(ValueError, match="phony"):
         file["sources"].dimensions  # noqa: B018
