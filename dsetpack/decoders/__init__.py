@@ -9,12 +9,15 @@ from dsetpack.decoders.base import Decoder
 from dsetpack.formats.by_name import by_name
 from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.formats.kinds import KindConfig, kind_config
+from dsetpack.torch_settings import lasting
 
 __all__ = ["Decoder", "decoder"]
 
 
 def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int, int, int], classes: int) -> Decoder:
     """Make a decoder with the values that training starts from; load a stored bank with ``load_state_dict``.
+
+    It is float32 on the CPU, whatever torch's default dtype and device are.
 
     Args:
         kind: name of the kind, such as ``haba``.
@@ -35,5 +38,6 @@ def decoder(kind: str, config: KindConfig | Mapping[str, Any], image: tuple[int,
     known = by_name(__name__, "DECODER")
     if kind not in known:
         raise DsetpackError(f"kind {kind!r} has no decoder: {__name__}.{kind} is missing")
-    made: Decoder = known[kind](config, image, classes)
-    return made
+    with lasting():
+        made: Decoder = known[kind](config, image, classes)
+    return made.float()  # a kind of the user's own may have followed torch's default dtype

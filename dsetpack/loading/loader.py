@@ -144,7 +144,8 @@ class PackLoader:
             yield decode(self.pack, schedule.batch(run.epoch, run.start, number), schedule.sampling.seed, run.epoch)
 
     def _elsewhere(self, run: PairIterator) -> Iterator[Batch]:
-        batches, self._latest = iter(self._start(run.epoch, run.start)), run
+        with torch.device("cpu"):  # the DataLoader draws a seed on torch's default device
+            batches, self._latest = iter(self._start(run.epoch, run.start)), run
         for _ in range(self.sampler.schedule.count(run.start)):
             if self._latest is not run:
                 raise DsetpackError("a later iteration of this loader has begun: its workers serve one at a time")
@@ -161,7 +162,7 @@ class PackLoader:
                 num_workers=self.num_workers,
                 persistent_workers=True,
                 pin_memory=self.device.type == "cuda",
-                generator=torch.Generator(),  # otherwise each epoch would draw from the user's random stream
+                generator=torch.Generator("cpu"),  # otherwise each epoch would draw from the user's random stream
                 **self._options,  # type: ignore[arg-type]
             )
         self._tasks.epoch, self._tasks.start = epoch, start

@@ -19,11 +19,11 @@ from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.parts import drawing, part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.loading.device import usable
-from dsetpack.loading.plain import plain_torch
 from dsetpack.pack.contents import MemoryContents
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part, drawn_labels
 from dsetpack.spaces import Space, space_from_card
+from dsetpack.torch_settings import lasting
 
 
 def open_pack(
@@ -137,7 +137,7 @@ class FileContents:
     @property
     def labels(self) -> Tensor:
         """The label of every pair, without reading images."""
-        with self._lock, plain_torch(reading=True):
+        with self._lock, lasting():
             if isinstance(reader := self._source, Reader):
                 labels = [_labels_of(reader, number, self._card) for number in range(len(self.sizes))]
                 return torch.cat([y.repeat_interleave(k, 0) for y, (_, k) in zip(labels, self.sizes, strict=True)])
@@ -147,7 +147,7 @@ class FileContents:
         with self._lock:
             if isinstance(self._source, MemoryContents):
                 return self._source
-            with plain_torch(reading=True):
+            with lasting():
                 reader, self._source = self._source, _read(self._source, self._card)
             reader.close()
             return self._source
