@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Never
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -66,6 +66,7 @@ class PackLoader:
         prefetch_factor: int = 2,
         multiprocessing_context: str | None = None,
     ) -> None:
+        pack = loaded(pack)
         self.sampler = PairSampler(
             pack.table,
             batch_size,
@@ -75,7 +76,6 @@ class PackLoader:
             world=world,
             drop_last=drop_last,
         )
-        pack = loaded(pack)
         self.device = pack.device if device is None else usable(device)
         self.batch_size, self.drop_last = self.sampler.batch_size, self.sampler.drop_last
         self.transform = transform
@@ -102,6 +102,18 @@ class PackLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         return self._deliver(iter(self.sampler))
+
+    @property
+    def dataset(self) -> Never:
+        """There is none, since whole batches are decoded; code that takes loaders apart learns what to do instead.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            "a PackLoader has no dataset: to skip batches, use its state_dict and load_state_dict; for code that needs "
+            "a torch DataLoader, use DataLoader(pack.dataset(), batch_sampler=pack.sampler(batch_size))"
+        )
 
     @property
     def epoch(self) -> int:
