@@ -25,8 +25,8 @@ class ConvBank(nn.Module):
     def __init__(self, weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
         super().__init__()
         bound = 1 / math.sqrt(math.prod(weight[2:]))
-        self.weight = nn.Parameter(torch.empty(weight, dtype=torch.float32).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(bias, dtype=torch.float32).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(weight).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(bias).uniform_(-bound, bound))
 
 
 class ConvBanks(nn.ModuleList):

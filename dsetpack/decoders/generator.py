@@ -23,10 +23,10 @@ class Norm(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.ones(width, dtype=torch.float32))
-        self.bias = nn.Parameter(torch.zeros(width, dtype=torch.float32))
-        self.register_buffer("running_mean", torch.zeros(width, dtype=torch.float32))
-        self.register_buffer("running_var", torch.ones(width, dtype=torch.float32))
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("running_mean", torch.zeros(width))
+        self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [B, width, ...]."""
@@ -42,10 +42,9 @@ class Block(nn.Module):
         super().__init__()
         self.conv: nn.Module
         if layer == "conv":
-            self.conv = nn.Conv2d(width, width, 3, padding=1, dtype=torch.float32)
+            self.conv = nn.Conv2d(width, width, 3, padding=1)
         else:
-            kernel = 4 if layer == "up4" else 3
-            self.conv = nn.ConvTranspose2d(width, width, kernel, stride=2, padding=1, dtype=torch.float32)
+            self.conv = nn.ConvTranspose2d(width, width, 4 if layer == "up4" else 3, stride=2, padding=1)
         self.norm = Norm(width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -64,10 +63,10 @@ class GeneratorDecoder(Decoder):
 
     def __init__(self, config: GeneratorConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
-        self.fc = nn.Linear(config.noise, 16 * config.width, dtype=torch.float32)
+        self.fc = nn.Linear(config.noise, 16 * config.width)
         self.fc_norm = Norm(16 * config.width)
         self.blocks = nn.ModuleList(Block(layer, config.width) for layer in config.layers(image))
-        self.out = nn.Conv2d(config.width, image[0], 3, padding=1, dtype=torch.float32)
+        self.out = nn.Conv2d(config.width, image[0], 3, padding=1)
         self.eval()
 
     @override

@@ -28,8 +28,8 @@ class HabaDecoder(Decoder):
     def __init__(self, config: HabaConfig, image: tuple[int, int, int], classes: int) -> None:
         super().__init__(config, image, classes)
         shapes = config.bank_shapes(image, classes)
-        self.sigma = nn.Parameter(torch.ones(shapes["sigma"], dtype=torch.float32))
-        self.mu = nn.Parameter(torch.zeros(shapes["mu"], dtype=torch.float32))
+        self.sigma = nn.Parameter(torch.ones(shapes["sigma"]))
+        self.mu = nn.Parameter(torch.zeros(shapes["mu"]))
         self.encoder = ConvBanks(shapes, "encoder")
         self.decoder = ConvBanks(shapes, "decoder")
         cut = config.patches()

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dsetpack.decoders import Decoder, decoder
-from dsetpack.formats import Limits, PartEntry, Reader
+from dsetpack.decoders import Decoder, finished
+from dsetpack.formats import Limits, Reader
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.keys import TrustedKey
@@ -179,7 +179,7 @@ def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, .
     sources, _ = tensors.pop("sources", None), tensors.pop("labels", None)
     bank = (entry.kind, repr(config), *(entry.tensors[role] for role in sorted(tensors)))
     if bank not in banks:
-        banks[bank] = _decoder(entry, config, card, tensors)
+        banks[bank] = finished(entry.kind, config, card.shape, len(card.classes), tensors)
     return Part(
         kind=entry.kind,
         config=config,
@@ -190,12 +190,6 @@ def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, .
         name=entry.name,
         class_decoders=entry.class_decoders,
     )
-
-
-def _decoder(entry: PartEntry, config: Any, card: Card, tensors: dict[str, Tensor]) -> Decoder:
-    made = decoder(entry.kind, config, card.shape, len(card.classes))
-    made.load_state_dict(tensors)
-    return made.requires_grad_(False).eval()
 
 
 def _read_space(reader: Reader, card: Card) -> Space:
