@@ -8,6 +8,7 @@ before it is asked for. RESULT becomes an .npz of every array that the reader fi
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-PLUGINS = "hdf5plugin==7.1.0"
+H5PY, PLUGINS = "h5py==3.16.0", "hdf5plugin==7.1.0"
 LONGEST = 300
 """Characters of a message that are kept."""
 
@@ -48,7 +49,9 @@ def h5py(path: Path) -> Arrays:
 
 
 def pytables(path: Path) -> Arrays:
-    import hdf5plugin  # noqa: F401
+    import hdf5plugin
+
+    os.environ["HDF5_PLUGIN_PATH"] = hdf5plugin.PLUGIN_PATH
     import tables
 
     with tables.open_file(path) as file:
@@ -83,17 +86,6 @@ def kerchunk(path: Path) -> Arrays:
     return {name: np.asarray(array[...]) for name, array in group.arrays()}
 
 
-def virtualizarr(path: Path) -> Arrays:
-    from obspec_utils.registry import ObjectStoreRegistry
-    from obstore.store import LocalStore
-    from virtualizarr import open_virtual_dataset
-    from virtualizarr.parsers import HDFParser
-
-    registry = ObjectStoreRegistry({"file://": LocalStore()})
-    data = open_virtual_dataset(f"file://{path}", registry=registry, parser=HDFParser())
-    raise RuntimeError(f"opens, as references to {len(data.variables)} arrays")
-
-
 def pyfive(path: Path) -> Arrays:
     import pyfive
 
@@ -110,21 +102,25 @@ def datasets(path: Path) -> Arrays:
 
 
 READERS = {
-    "h5py": HdfReader("h5py, HDF5 2.0", "`import hdf5plugin`", ("h5py==3.16.0", PLUGINS), h5py),
+    "h5py": HdfReader("h5py, HDF5 2.0", "`import hdf5plugin`", (H5PY, PLUGINS), h5py),
     "h5py-oldest": HdfReader(
         "h5py, HDF5 1.12", "`import hdf5plugin`", ("h5py==3.8.0", "hdf5plugin==4.1.3", "numpy==1.26.4"), h5py
     ),
-    "pytables": HdfReader("PyTables", "`import hdf5plugin`", ("tables==3.11.1", PLUGINS), pytables),
+    "pytables": HdfReader("PyTables", "`HDF5_PLUGIN_PATH`", ("tables==3.11.1", PLUGINS), pytables),
     "h5netcdf": HdfReader(
         "xarray by h5netcdf",
         '`engine="h5netcdf", phony_dims="sort"`',
-        ("xarray==2026.4.0", "h5netcdf==1.8.1", PLUGINS),
+        ("xarray==2026.9.0", "h5netcdf==1.8.2", PLUGINS),
         h5netcdf,
     ),
-    "netcdf4": HdfReader("netCDF4-python", "its wheel has the filter", ("netCDF4==1.7.5",), netcdf4),
-    "kerchunk": HdfReader("kerchunk, then zarr", "no filter needed", ("kerchunk==0.2.10", "h5py", "zarr"), kerchunk),
-    "pyfive": HdfReader("pyfive", "", ("pyfive==1.3.0", "zstandard"), pyfive),
-    "datasets": HdfReader("Hugging Face datasets", '`load_dataset("hdf5")`', ("datasets==5.2.0", "h5py", PLUGINS), datasets),
+    "netcdf4": HdfReader("netCDF4-python", "its wheel has the filter", ("netCDF4==1.7.5.1.post1",), netcdf4),
+    "kerchunk": HdfReader(
+        "kerchunk, then zarr", "no filter needed", ("kerchunk==0.2.10", H5PY, "zarr==3.1.6"), kerchunk
+    ),
+    "pyfive": HdfReader("pyfive", "", ("pyfive==1.3.0", "zstandard==0.25.0"), pyfive),
+    "datasets": HdfReader(
+        "Hugging Face datasets", '`load_dataset("hdf5")`', ("datasets==5.2.0", H5PY, PLUGINS), datasets
+    ),
 }
 """The readers by name."""
 
