@@ -1,4 +1,4 @@
-"""Render the tables of README.md and docs/results.md from ``benchmarks/results``.
+"""Render the tables of README.md and docs/ from ``benchmarks/results``.
 
     python benchmarks/tables/render.py [--check]
 
@@ -16,13 +16,15 @@ import click
 
 from benchmarks.tables.accuracy import ablations, continual, cross, fashion, methods, paper
 from benchmarks.tables.cost import container, decode, objectives, onnx_decode, replay_cost, runtime
+from benchmarks.tables.others import readers
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "format.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ACCURACY = (fashion, methods, ablations, cross, paper, continual)
 COST = (objectives, container, decode, runtime, onnx_decode, replay_cost)
-TABLES: dict[str, Callable[[], str]] = {make.__name__: make for make in (*ACCURACY, *COST)}
+OTHERS = (readers,)
+TABLES: dict[str, Callable[[], str]] = {make.__name__: make for make in (*ACCURACY, *COST, *OTHERS)}
 
 
 def rendered(text: str) -> str:
@@ -33,7 +35,7 @@ def rendered(text: str) -> str:
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if a page is not current.")
 def main(check: bool) -> None:
-    """Render the tables of README.md and docs/results.md from benchmarks/results."""
+    """Render the tables of README.md and docs/ from benchmarks/results."""
     stale = False
     for page in PAGES:
         old = page.read_text(encoding="utf-8")

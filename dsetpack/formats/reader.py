@@ -217,8 +217,7 @@ def _open(
     _check_trust(header, digest, keys)
     size = src.size()
     if size != header.file_length:
-        change = f"{header.file_length - size} are missing" if size < header.file_length else "bytes were appended"
-        raise IntegrityError(f"{size} bytes found, {header.file_length} expected: {change}")
+        raise IntegrityError(f"{size} bytes found, {header.file_length} expected: {_change(src, header, size)}")
     if max(header.manifest_plain, header.manifest_stored) > limits.manifest:
         declared = max(header.manifest_plain, header.manifest_stored)
         raise LimitError(f"a manifest of {declared} bytes; the limit is {limits.manifest}")
@@ -228,6 +227,16 @@ def _open(
     parsed = manifest.parse(_manifest_bytes(block, header), limits)
     index.check(parsed, header, limits)
     return header, parsed
+
+
+def _change(src: Source, header: Header, size: int) -> str:
+    """What happened to a file of the wrong size: HDF5 tools write the new size into the superblock, others do not."""
+    superblock = src.read(header.user_block, 48)
+    first = 28 if superblock[8:9] > b"\1" else 40  # of the end of the file, by the superblock's version
+    if superblock[first : first + 8] == size.to_bytes(8, "little"):
+        return "another HDF5 tool changed it; take the original, and change cards by 'dsetpack edit'"
+    missing = header.file_length - size
+    return f"{missing} are missing" if missing > 0 else "bytes were appended"
 
 
 def _check_spelling(digest: str | None) -> None:

@@ -93,12 +93,30 @@ def test_plain_h5py_says_what_is_missing():
 
 
 def test_a_file_changed_by_an_hdf5_tool_says_so(tmp_path):
-    path = tmp_path / "x.dpk"
-    path.write_bytes(images(encoding="int8"))
+    """An attribute, another dataset, the HDF5 part written anew in either layout; but bytes at the end are appended."""
+    path, good = tmp_path / "x.dpk", images(encoding="int8")
+
+    def told(data):
+        with pytest.raises(IntegrityError) as caught:
+            formats.verify(data)
+        return str(caught.value)
+
+    path.write_bytes(good)
     with h5py.File(path, "r+") as file:
         file["labels"].attrs["note"] = "hello"
-    with pytest.raises(IntegrityError, match=r"bytes were appended|are missing|bytes outside the chunks were changed"):
-        formats.verify(path)
+    assert "another HDF5 tool changed it" in told(path)
+    path.write_bytes(good)
+    with h5py.File(path, "r+") as file:
+        file["more"] = np.arange(3)
+    assert "another HDF5 tool changed it" in told(path)
+    block = Reader(good).header.user_block
+    for version in ("earliest", "latest"):
+        with h5py.File(path, "w", userblock_size=block, libver=version) as file:
+            file["labels"] = np.arange(7)
+        path.write_bytes(good[:block] + path.read_bytes()[block:])
+        assert "another HDF5 tool changed it" in told(path)
+    assert "bytes were appended" in told(good + b"more")
+    assert "are missing" in told(good[:-1])
 
 
 class Watch:
