@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# h5py (HDF5): a data set without data has an offset if its file has a user block.
+# h5py: a data set without data has an offset if its file has a user block.
 #
 # Expected: get_offset() of a contiguous data set without storage is None, as it is in a file without a user block.
 # Happens: behind a user block of 1024 bytes it is 1023, inside that block: HDF5 adds the block's size to "undefined",
