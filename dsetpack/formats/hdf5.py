@@ -18,6 +18,12 @@ STAND_IN = 65015
 SHUFFLE_FILTER = 2
 NO_LIBRARY = 3
 """The exit status of ``hdf5_view`` if h5py is missing."""
+SCALE = b"DIMENSION_SCALE"
+"""The class of a dataset that stands for an axis (HDF5 Dimension Scale Specification)."""
+SCALE_TYPE = ">f4"
+"""The type that netCDF gives to dimensions; none of its values exists."""
+REFERENCES, USES = "DIMENSION_LIST", "REFERENCE_LIST"
+"""The attributes that tie the two: of a dataset, the scale of each axis; of a scale, the axes that it stands for."""
 _NUMBERS = itertools.count()
 """Numbers for the files in memory, one per file."""
 
@@ -32,6 +38,8 @@ class StoredDataset:
     codecs: tuple[ByteCodec, ...]
     chunks: tuple[bytes, ...]
     attributes: dict[str, float] = field(default_factory=dict)
+    axes: tuple[str, ...] = ()
+    """The names of the axes; all datasets of a file have them, or none. Axes of one name have one length."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,7 @@ def _build(datasets: Mapping[str, StoredDataset]) -> Image:
     name = b"dsetpack%d" % next(_NUMBERS)  # HDF5 takes two open files in memory with one name for the same file
     with h5py.File(h5py.h5f.create(name, h5py.h5f.ACC_TRUNC, creation, access)) as file:
         offsets = {key: _write(file, key, datasets[key]) for key in sorted(datasets)}
+        _name_axes(file, {key: datasets[key].axes for key in sorted(datasets) if datasets[key].axes})
         compressed = [key for key, dataset in datasets.items() if any(c.name == "zstd" for c in dataset.codecs)]
         headers = [h5py.h5o.get_info(file[key].id).addr for key in compressed]
         file.flush()
@@ -94,3 +103,65 @@ def _write(file: Any, name: str, dataset: StoredDataset) -> tuple[int, ...]:
         made.attrs.create(key, value, dtype="<f4")
     infos = [made.id.get_chunk_info(n) for n in range(len(dataset.chunks))]
     return tuple(info.byte_offset for info in infos)
+
+
+def scale_name(length: int) -> bytes:
+    """What netCDF-4 calls a dataset that stands for a dimension of this length and has no values."""
+    return b"This is a netCDF dimension but not a netCDF variable.%10d" % length
+
+
+def scale_chunk(length: int) -> tuple[int]:
+    """The chunk shape of a scale, of which no chunk exists: HDF5 has none of 4 GiB."""
+    return (min(length, 1 << 20),)
+
+
+def reference_type() -> np.dtype[Any]:
+    """The type of one element of a dataset's ``DIMENSION_LIST``: references to scales."""
+    import h5py
+
+    found: np.dtype[Any] = h5py.vlen_dtype(h5py.ref_dtype)
+    return found
+
+
+def use_type() -> np.dtype[Any]:
+    """The type of one element of a scale's ``REFERENCE_LIST``: a dataset and the number of an axis."""
+    import h5py
+
+    return np.dtype([("dataset", h5py.ref_dtype), ("dimension", "<i4")])
+
+
+def _name_axes(file: Any, axes: Mapping[str, tuple[str, ...]]) -> None:
+    """Make a scale for each name, and tie it to the axes of that name.
+
+    ``h5ds.attach_scale`` would do that too, but it writes each attribute anew for every axis, and the old ones remain
+    in the file.
+    """
+    import h5py
+
+    lengths = {name: n for key, names in axes.items() for name, n in zip(names, file[key].shape, strict=True)}
+    scales = {name: _write_scale(file, name, lengths[name]) for name in sorted(lengths)}
+    uses: dict[str, list[tuple[Any, int]]] = {name: [] for name in scales}
+    for key, names in axes.items():
+        references = np.empty(len(names), object)
+        for at, name in enumerate(names):
+            references[at] = np.array([scales[name].ref], h5py.ref_dtype)
+            uses[name].append((file[key].ref, at))
+        file[key].attrs.create(REFERENCES, references, dtype=reference_type())
+    for name, scale in scales.items():
+        scale.attrs.create(USES, np.array(uses[name], use_type()), dtype=use_type())
+
+
+def _write_scale(file: Any, name: str, length: int) -> Any:
+    """Create a dataset without data that stands for an axis.
+
+    It is chunked, and has no chunk: behind a user block, HDF5 gives data that a contiguous one does not have a place.
+    """
+    import h5py
+
+    creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    creation.set_obj_track_times(False)
+    creation.set_chunk(scale_chunk(length))
+    stored_type, space = h5py.h5t.py_create(np.dtype(SCALE_TYPE)), h5py.h5s.create_simple((length,))
+    made = h5py.h5d.create(file.id, name.encode(), stored_type, space, creation)
+    h5py.h5ds.set_scale(made, scale_name(length))
+    return h5py.Dataset(made)

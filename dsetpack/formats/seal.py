@@ -12,6 +12,7 @@ from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card
 from dsetpack.formats.errors import IntegrityError, LimitError, at
 from dsetpack.formats.header import Header
+from dsetpack.formats.layout import Layout, known, laid_out_again
 from dsetpack.formats.limits import Limits
 from dsetpack.formats.manifest import Manifest
 from dsetpack.formats.reader import Reader
@@ -43,22 +44,31 @@ def seal(manifest: Manifest, image: bytes) -> bytes:
     return (header.pack() + frame).ljust(user_block, b"\0") + data
 
 
-def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect: str | None = None) -> int:
+def recard(
+    where: Readable,
+    card: Card,
+    path: str | os.PathLike[str],
+    *,
+    expect: str | None = None,
+    layout: Layout | None = None,
+) -> int:
     """Write a copy of a pack file with another card; stored tensors, and so the ``content_digest``, stay the same.
 
-    The copy is not signed: a signature holds only for the digest, and so the card, that it was made for.
+    The copy is not signed, unless nothing has changed: a signature holds only for the digest, and so the card, that it
+    was made for.
 
     Args:
         where: the pack to copy; every byte of it is checked, and every value against the new card.
         card: the new card; it must fit the existing parts and tensors.
         path: the new file, which may be the old one.
         expect: the ``digest`` of the pack that the card was made for; None accepts any pack.
+        layout: the copy's layout, ``plain`` or ``open``, as for ``write``; None leaves the HDF5 part as it is.
 
     Returns:
         the new file's size in bytes.
 
     Raises:
-        DsetpackError: if the old file is damaged, or if the card does not fit it.
+        DsetpackError: if the old file is damaged, if the card does not fit it, or if there is no such layout.
         IntegrityError: if it has another digest than expected.
         OSError: if the new file cannot be written.
     """
@@ -68,9 +78,14 @@ def recard(where: Readable, card: Card, path: str | os.PathLike[str], *, expect:
                 f"{reader.name}: it was replaced by another file: digest {reader.digest} found, {expect} expected"
             )
         manifest = reader.manifest.model_copy(update={"card": card})
-        image = b"".join(reader.blocks())[reader.header.user_block :]
+        whole = b"".join(reader.blocks())
+        image = whole[reader.header.user_block :]
+        if layout is not None:
+            manifest, image = laid_out_again(manifest, image, known(layout))
         with at(f"{reader.name} under the new card"):
             data = seal(manifest, image)
+        if data[headers.SIZE :] == whole[headers.SIZE :]:
+            data = whole  # nothing has changed, so a signature holds
         check_contents(reader, manifest)
     Reader(data, verify="all").close()  # another program may have laid out its HDF5 part differently
     write_atomically(path, data)

@@ -14,12 +14,12 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dsetpack.formats import hdf5, index
+from dsetpack.formats import hdf5
+from dsetpack.formats import layout as layouts
 from dsetpack.formats.atomic import write_atomically
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.compression import SMALL_BYTES, Compress, Compressed, sampled, smallest
 from dsetpack.formats.encodings import ArrayCodec, Encoding, spell
-from dsetpack.formats.encodings.quantize import Quantize
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.manifest import ITEMSIZE, Chunk, DatasetEntry, DType, Manifest, PartEntry, TensorEntry
 from dsetpack.formats.parts import check_values
@@ -44,6 +44,7 @@ def write(
     parts: Iterable[PartEntry],
     tensors: Mapping[str, Array],
     encoding: EncodingChoice = "exact",
+    layout: layouts.Layout = "plain",
 ) -> int:
     """Write a pack file in one step: a crash leaves the old file or the new one, never part of one.
 
@@ -52,15 +53,17 @@ def write(
         card, parts: what the file says; parts name their tensors by role.
         tensors: arrays by name, with dtypes that the format knows.
         encoding: a preset (``exact``, ``f16``, ``int8``, ``int4``), or choices by tensor name or role.
+        layout: ``plain``, or ``open``: every axis has a name for other HDF5 tools, for 4 to 10 kB.
 
     Returns:
         The file's size in bytes.
 
     Raises:
-        FormatError: if parts, card and tensors do not fit each other, or if an encoding does not fit a tensor.
+        FormatError: if parts, card and tensors do not fit each other, if an encoding does not fit a tensor, or if
+            there is no such layout.
         OSError: if the file cannot be written.
     """
-    data = encode(card, parts, tensors, encoding)
+    data = encode(card, parts, tensors, encoding, layout=layout)
     write_atomically(path, data)
     return len(data)
 
@@ -71,11 +74,13 @@ def encode(
     tensors: Mapping[str, Array],
     encoding: EncodingChoice = "exact",
     reuse: Reuse | None = None,
+    layout: layouts.Layout = "plain",
 ) -> bytes:
     """The bytes that ``write`` writes; see there.
 
     ``reuse`` has what was computed for files with some of the same tensors, and then what was for this one.
     """
+    layout = layouts.known(layout)
     parts, once = tuple(parts), plain if reuse is None else reuse.once
     roles = _roles(card, parts)
     check_keys(encoding, list(tensors), list(roles.values()))
@@ -87,7 +92,8 @@ def encode(
     datasets = _compress(stored, groups, entries, once)
     if reuse is not None:
         reuse.forget()
-    return _assemble(card, parts, entries, datasets)
+    image = layouts.laid_out(datasets, parts, entries, layout)
+    return _assemble(card, parts, entries, datasets, image)
 
 
 def _native(values: Array) -> Array:
@@ -183,14 +189,6 @@ def _place(
     return placed
 
 
-def _attributes(group: list[str], entries: Mapping[str, TensorEntry]) -> dict[str, float]:
-    """The attributes of the netCDF convention, for other tools, if one scale serves the whole dataset."""
-    steps = [s for name in group for s in index.array_codecs(entries[name])]
-    if len(group) == 1 and steps and isinstance(steps[0], Quantize) and not isinstance(steps[0].scale, str | None):
-        return {"scale_factor": float(steps[0].scale), "add_offset": float(steps[0].offset)}  # type: ignore[arg-type]
-    return {}
-
-
 @dataclass(frozen=True, eq=False)
 class _Plain:
     """The values of a dataset, and how many rows of them are a chunk."""
@@ -233,15 +231,18 @@ def _compress(
             shape, dtype = cut.values.shape, cut.values.dtype
             way = (cut.rows, compress.__name__)
             codecs, chunks = once([cut.values], way, partial(cut.compressed, compress, pool, work))
-            attributes = _attributes(groups[name], entries)
+            attributes = layouts.attributes([entries[t] for t in groups[name]])
             datasets[name] = hdf5.StoredDataset(dtype.name, shape, (cut.rows, *shape[1:]), codecs, chunks, attributes)
     return datasets
 
 
 def _assemble(
-    card: Card, parts: tuple[PartEntry, ...], entries: dict[str, TensorEntry], datasets: dict[str, hdf5.StoredDataset]
+    card: Card,
+    parts: tuple[PartEntry, ...],
+    entries: dict[str, TensorEntry],
+    datasets: dict[str, hdf5.StoredDataset],
+    image: hdf5.Image,
 ) -> bytes:
-    image = hdf5.build(datasets)
     with at("the pack"):
         manifest = Manifest(
             card=card,

@@ -12,6 +12,7 @@ from dsetpack import cards
 from dsetpack.cards.croissant import CONTEXT, SUFFIX, created
 from dsetpack.formats.card import Card, Provenance
 from tests.support.card_cases import with_card
+from tests.support.format_packs import images
 from tests.support.make_cards import DAY, FOLDER, PACKS
 
 
@@ -79,6 +80,27 @@ def test_croissant_names_data_sets_that_hdf5_tools_find(name):
                 assert data.dtype == row[f"parts/{role}_type"]
                 assert shape is None or data.shape == (part.sources, *shape)
     assert named == (0 if name == "kind-generator" else 2 * len(found.parts))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "stored", "step"),
+    [
+        ("int8", "uint8", 'quantize {"bits": 8,'),
+        ("int4", "uint8", 'quantize {"bits": 4,'),
+        ({"sources": {"name": "cast", "configuration": {"dtype": "float16"}}}, "float16", 'cast {"dtype": "float16"}'),
+        ({"sources": {"name": "cast", "configuration": {"dtype": "bfloat16"}}}, "uint16", 'cast {"dtype": "bfloat16"}'),
+    ],
+)
+def test_croissant_says_how_values_are_stored(encoding, stored, step, tmp_path):
+    """Codes and bfloat16 have the type that they have in HDF5, and no column is a float that is none."""
+    path = tmp_path / "x.dpk"
+    path.write_bytes(images(encoding=encoding))
+    document = cards.croissant(cards.facts(path))
+    (parts,) = (record for record in document["recordSet"] if record["@id"] == "parts")
+    (row,) = parts["data"]
+    assert row["parts/source_type"] == stored
+    assert row["parts/source_encoding"].startswith(step)
+    assert "sc:Float" not in json.dumps(document)
 
 
 def test_a_preview_is_a_record_set_of_pictures_and_labels():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import h5py
 import pytest
 import torch
 
@@ -57,12 +58,42 @@ def test_what_is_so_already_is_not_written(pack):
     assert pack.read_bytes() == before
 
 
+def test_axes_get_names_and_lose_them(pack, tmp_path):
+    before, named = Reader(pack), tmp_path / "named.dpk"
+    said = run("edit", pack, "--layout", "Open", "--title", "Coats", "-o", named)
+    after = Reader(named)
+    assert said == f"{named}: title, layout changed; digest {after.digest}, before {before.digest}\n"
+    assert after.manifest.content_digest == before.manifest.content_digest
+    with h5py.File(named) as file:
+        assert [axis.values()[0].name for axis in file["sources"].dims] == ["/source", "/channel", "/height", "/width"]
+    assert run("verify", named) == f"{named}: sound, not signed\n"
+    run("edit", named, "--title", before.manifest.card.title)
+    with h5py.File(named) as file:  # other texts leave the names
+        assert file["labels"].dims[0].values()[0].name == "/source"
+    again = run("edit", named, "--layout", "open")
+    assert again == f"{named}: the same as {named}, which is so already; digest {Reader(named).digest}\n"
+    run("edit", named, "--layout", "plain")
+    assert Reader(named).manifest.content_digest == before.manifest.content_digest
+    with h5py.File(named) as file:
+        assert set(file) == set(before.manifest.datasets)
+
+
+def test_a_layout_that_a_file_has_leaves_its_signature(pack):
+    pytest.importorskip("cryptography", reason="signatures need dsetpack[sign]")
+    run("keygen", pack.with_name("key"))
+    run("edit", pack, "--layout", "plain")  # as this version of HDF5 lays it out
+    run("sign", pack, "--key", pack.with_name("key"))
+    before = pack.read_bytes()
+    assert "not signed" not in run("edit", pack, "--layout", "plain")
+    assert pack.read_bytes() == before
+
+
 def test_a_signature_is_dropped_and_that_is_said(pack):
     pytest.importorskip("cryptography", reason="signatures need dsetpack[sign]")
     identity = run("keygen", pack.with_name("key")).split("key id: ")[1].strip()
     run("sign", pack, "--key", pack.with_name("key"))
     said = run("edit", pack, "--title", "Coats")
-    assert f"not signed: the signature by key {identity} was for the card as it was" in said
+    assert f"not signed: the signature by key {identity} was for the file as it was" in said
     assert signer(Reader(pack).header) is None
 
 
@@ -72,6 +103,7 @@ def test_a_signature_is_dropped_and_that_is_said(pack):
         (("--title", ""), 1, "title: an empty text"),
         (("--url", "example.org"), 1, "an address that starts with https:// or http:// expected"),
         (("--title", "\udcff"), 1, "surrogates not allowed"),
+        (("--layout", "netcdf"), 2, "'netcdf' is not one of 'plain', 'open'"),
         (("--shape", "3,8,8"), 2, "No such option"),
         (("--space", "raw"), 2, "No such option"),
         (("--labels", "soft"), 2, "No such option"),

@@ -155,6 +155,21 @@ def test_opening_reads_no_tensor_and_pickling_leaves_the_file(tmp_path):
     assert torch.equal(copy.deepcopy(opened).decode([3])[0], pack.decode([3])[0])
 
 
+def test_a_pack_with_named_axes_is_the_same_pack(tmp_path):
+    path, pack = tmp_path / "a.dpk", make_pack()
+    assert pack.save(path, layout="open") == path.stat().st_size
+    assert path.read_bytes() == pack.to_bytes(layout="open")
+    dsetpack.verify(path)
+    opened, plain = dsetpack.open(path), dsetpack.open(pack.to_bytes())
+    assert Reader(path).manifest.content_digest == Reader(pack.to_bytes()).manifest.content_digest
+    assert torch.equal(opened.decode([3])[0], pack.decode([3])[0])
+    assert opened.digest != plain.digest
+    assert opened.to_bytes() == pack.to_bytes()
+    with pytest.raises(FormatError, match="layout 'hdf5': one of plain, open expected"):
+        pack.save(path, layout="hdf5")
+    assert path.read_bytes() == pack.to_bytes(layout="open")
+
+
 def test_open_from_bytes_and_file_object(tmp_path):
     data = make_pack().to_bytes()
     expected = dsetpack.open(data).decode([2])[0]

@@ -37,7 +37,7 @@ FUTURE = {"native", "testing"}
 
 COUNTS = {
     "version": 1, "torch_settings": 1,
-    "formats": 47,
+    "formats": 48,
     "files": 11, "order": 8, "decoders": 8, "spaces": 7, "cards": 7, "recipes": 4,
     "loading": 7,
     "training": 4,

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import zstandard
 
+from tests.support.attacks.attack_axes import axes
 from tests.support.attacks.attack_views import views
 from tests.support.attacks.dpk_draft import ZSTD, Draft, Json, canonical, draft, entry, frame
 from tests.support.paths import ATTACKS
@@ -515,7 +516,7 @@ def contents() -> Iterator[tuple[str, bytes, str, str]]:
 
 def attacks() -> list[Attack]:
     """All attacks."""
-    groups = {"open": (headers, frames, texts, keys, index, scales, parts), "read": (contents,), "view": (views,)}
+    groups = {"open": (headers, frames, texts, keys, index, scales, parts), "read": (contents,), "view": (views, axes)}
     made = [
         Attack(name, data, stage, error, match)
         for stage, all_of in groups.items()
