@@ -1,24 +1,30 @@
 """Decode time per image of an exported pack: ``OnnxPack``, compared with torch and with one call per image.
 
-    python benchmarks/measure/onnx_decode.py [--device cuda] [--threads 1] [--encoding int8]
+    python benchmarks/measure/onnx_decode.py [--device cuda] [--threads 1] [--encoding int8] [--before REVISION]
 
-All three decode random pairs of the same pack (256 sources), from pair numbers to images and labels:
+All decode random pairs of the same pack (256 sources), from pair numbers to images and labels:
 
 - onnx: ``OnnxPack.decode``, which calls onnxruntime once per batch.
+- portable: the same with the model in its portable form.
+- before: the same with the model that a revision of this repository exports, if one is named.
 - torch: ``Pack.decode``.
 - loop: the same model, called once per image without ``OnnxPack``; images and labels are then concatenated.
 
 torch and onnxruntime use the same number of threads.
 
 The JSON file holds, for every decoder (``rows``), the seconds per image in each way, how many times as long as
-``onnx`` the other two take, the bytes of the model, and the bytes of the pack's stored tensors (uncompressed). Times
+``onnx`` the others take, the bytes of the model, and the bytes of the pack's stored tensors (uncompressed). Times
 are medians of calls that were taken in turns; ratios are medians over the rounds.
 """
 
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,6 +38,7 @@ from rich.table import Table
 
 from benchmarks.cases.decoders import CASES, IMAGES
 from benchmarks.common import RESULTS, environment, interleaved, options, ratio, start, summary, write_json
+from benchmarks.measure.revisions import checked_out
 from dsetpack import Card, Pack, Part
 from dsetpack.decoders import decoder
 from dsetpack.formats import Reader
@@ -41,6 +48,12 @@ from dsetpack.onnx.exporter import model
 from dsetpack.order import philox
 
 SOURCES = 256
+EXPORT = """
+import sys
+from dsetpack.onnx.exporter import model
+sys.stdout.buffer.write(model(sys.stdin.buffer.read()))
+"""
+"""A pack's bytes become those of a model, by whichever revision is on the path."""
 
 
 def random_pack(kind: str, config: dict[str, Any], image: str) -> Pack:
@@ -73,13 +86,25 @@ def one_image(data: bytes, providers: list[str]) -> Callable[[int], list[np.ndar
     return decode
 
 
-def measure(pack: Pack, encoding: str, batch: int, repeats: int, device: torch.device) -> dict[str, Any]:
+def exported_by(folder: Path, file: bytes) -> bytes:
+    """The model that the revision in a folder makes of a pack."""
+    command = [sys.executable, "-P", "-c", EXPORT]
+    surroundings = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run(command, cwd=folder, env=surroundings, check=True, input=file, stdout=subprocess.PIPE).stdout
+
+
+def measure(
+    pack: Pack, encoding: str, batch: int, repeats: int, device: torch.device, before: Path | None
+) -> dict[str, Any]:
     """Seconds per image in each way, how many times as long as ``onnx`` the others take, and the size of the model."""
     file = pack.to_bytes(encoding)
-    data = model(file)
+    data = {"onnx": model(file), "portable": model(file, portable=True)}
+    if before is not None:
+        data["before"] = exported_by(before, file)
     providers = [f"{'CUDA' if device.type == 'cuda' else 'CPU'}ExecutionProvider"]
-    exported = OnnxPack(data, providers, threads=torch.get_num_threads())
-    alone = one_image(data, providers)
+    threads = torch.get_num_threads()
+    exported = {name: OnnxPack(made, providers, threads=threads) for name, made in data.items()}
+    alone = one_image(data["onnx"], providers)
     here = pack.to(device)
     rng = np.random.default_rng(0)
 
@@ -89,14 +114,18 @@ def measure(pack: Pack, encoding: str, batch: int, repeats: int, device: torch.d
     def loop() -> object:
         return [np.concatenate(both) for both in zip(*(alone(pair) for pair in pairs()), strict=True)]
 
-    functions = {"onnx": lambda: exported.decode(pairs()), "torch": lambda: here.decode(pairs()), "loop": loop}
+    def decoding(one: OnnxPack | Pack) -> Callable[[], object]:
+        return lambda: one.decode(pairs())
+
+    functions = {name: decoding(one) for name, one in (exported | {"torch": here}).items()} | {"loop": loop}
     with torch.no_grad():
         taken = interleaved(functions, repeats, device, seconds=30)
     datasets = Reader(file).manifest.datasets.values()
     return {
         "seconds_per_image": {name: summary([t / batch for t in times]) for name, times in taken.items()},
-        "times_longer_than_onnx": {name: ratio(taken[name], taken["onnx"]) for name in ("torch", "loop")},
-        "model_bytes": len(data),
+        "times_longer_than_onnx": {name: ratio(taken[name], taken["onnx"]) for name in taken if name != "onnx"},
+        "model_bytes": len(data["onnx"]),
+        "portable_bytes": len(data["portable"]),
         "stored_bytes": sum(math.prod(d.shape) * ITEMSIZE[d.dtype] for d in datasets),
     }
 
@@ -105,13 +134,14 @@ def table(rows: dict[str, Any], title: str) -> Table:
     """The rows for the terminal."""
     made = Table(title=title, caption="microseconds per image (median); ×: how many times as long as onnx")
     made.add_column("kind", no_wrap=True)
-    for heading in ("onnx", "torch", "×", "loop", "×", "model bytes", "÷ stored"):
+    others = next(iter(rows.values()))["times_longer_than_onnx"] if rows else ()
+    for heading in ("onnx", *(cell for name in others for cell in (name, "×")), "model bytes", "÷ stored"):
         made.add_column(heading, justify="right", no_wrap=True)
     for label, row in rows.items():
         times, longer = row["seconds_per_image"], row["times_longer_than_onnx"]
         cells = [f"{times['onnx'].median * 1e6:.1f}"]
-        for name in ("torch", "loop"):
-            cells += [f"{times[name].median * 1e6:.1f}", f"{longer[name]:.1f}"]
+        for name in others:
+            cells += [f"{times[name].median * 1e6:.1f}", f"{longer[name]:.2f}"]
         made.add_row(label, *cells, f"{row['model_bytes']:,}", f"{row['model_bytes'] / row['stored_bytes']:.3f}")
     return made
 
@@ -122,6 +152,7 @@ def table(rows: dict[str, Any], title: str) -> Table:
 @click.option("--batch", type=click.IntRange(1), default=256, show_default=True, help="Images in a batch.")
 @click.option("--encoding", default="int8", show_default=True, help="Encoding of the pack's tensors.")
 @click.option("--only", help="Measure only the decoders whose label contains this.")
+@click.option("--before", help="A revision of this repository, whose models are timed, too.")
 def main(
     device: str,
     threads: int | None,
@@ -131,23 +162,24 @@ def main(
     batch: int,
     encoding: str,
     only: str | None,
+    before: str | None,
 ) -> None:
     """Measure the decode time per image of exported packs, in onnxruntime and in torch."""
     chosen = start(device, threads)
     console = Console()
     if not console.is_terminal:
-        console = Console(width=110)
+        console = Console(width=130)
     runtime = "onnxruntime-gpu" if chosen.type == "cuda" else "onnxruntime"
     environs = environment(chosen) | {name: version(name) for name in (runtime, "onnx")}
     result: dict[str, Any] = {
-        "benchmark": "onnx_decode", "batch": batch, "encoding": encoding, "environment": environs
+        "benchmark": "onnx_decode", "batch": batch, "encoding": encoding, "before": before, "environment": environs
     }  # fmt: skip
     rows: dict[str, Any] = {}
-    with console.status("") as status:
+    with console.status("") as status, checked_out(before) if before else nullcontext() as folder:
         for label, kind, config in CASES:
             if only is None or only in label:
                 status.update(label)
-                rows[label] = measure(random_pack(kind, config, image), encoding, batch, repeats, chosen)
+                rows[label] = measure(random_pack(kind, config, image), encoding, batch, repeats, chosen, folder)
     console.print(table(rows, f"Exported {image} images, {encoding}, batch {batch}, {environs['device']}"))
     path = out or RESULTS / f"onnx_decode-{chosen.type}.json"
     write_json(path, result | {"rows": rows})

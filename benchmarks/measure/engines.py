@@ -1,0 +1,220 @@
+"""What inference engines make of exported packs, compared with torch.
+
+    python benchmarks/measure/engines.py [--only openvino] [--quick] [--folder FOLDER]
+
+Each engine of ``cases/engines.py`` is installed with pinned versions in an environment of its own, and runs each pack
+of ``cases/engine_packs.py`` in every encoding, in the default form and the portable one, in a process of its own: so an
+engine that goes down takes only one model along. FOLDER keeps environments and what was measured: a run that is
+interrupted goes on where it was, and a model that has not changed is not measured again.
+
+A cell is one batch of one model: ``right`` (within 1e-5 of the range of the images that torch makes, with the same
+labels), ``right anew`` (the model had to be loaded again for this size of the batch), ``refused`` (an error),
+``crashed``, ``slow`` (no end in ten minutes) or ``wrong``. Of numbers that do not exist, ``right`` says that they give
+an image of the pack.
+
+``results/engines-cpu/ENGINE.json`` holds the cells of each engine. If one is worse than recorded there, the command
+says so, keeps the file and exits with status 1; ``--accept`` records it all the same. ``--quick`` measures a few packs
+and records nothing. With results from elsewhere or of another commit the environment is that of the last run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from benchmarks.cases import engine_packs, engines
+from benchmarks.cases.engines import ENGINES, TOLERANCE, Engine
+from benchmarks.common import RESULTS, environment, short_hash, write_json
+
+FORMS = {"default": False, "portable": True}
+ORDER = ("right", "right anew", "refused", "crashed", "slow", "wrong")
+"""Outcomes from best to worst. Wrong images without an error are worse than none."""
+OUTSIDE_ORDER = ("refused", "right", "right anew", "crashed", "slow", "wrong")
+"""The same for numbers that do not exist."""
+LONGEST = 600
+"""Seconds for one model."""
+Cells = dict[str, dict[str, dict[str, Any]]]
+"""What was found, by model and batch."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One pack, in one encoding and form."""
+
+    pack: str
+    encoding: str
+    form: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.pack}; {self.encoding}; {self.form}"
+
+    def files(self) -> tuple[bytes, bytes]:
+        """The ONNX file, and the .npz with batches."""
+        from dsetpack.onnx.exporter import model
+
+        pack, batches = _stored(self.pack, self.encoding)
+        return model(pack, portable=FORMS[self.form]), batches
+
+
+@cache
+def _stored(pack: str, encoding: str) -> tuple[bytes, bytes]:
+    """The bytes of a pack's file, and the .npz with its batches, decoded by torch from that file."""
+    import io
+
+    import dsetpack
+
+    data = engine_packs.pack(pack).to_bytes(encoding)
+    arrays = {
+        f"{batch}/{name}": values
+        for batch, of_batch in engine_packs.batches(dsetpack.open(data))
+        for name, values in of_batch.items()
+    }
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return data, buffer.getvalue()
+
+
+def models(quick: bool) -> Iterator[Model]:
+    """What every engine is given."""
+    for pack in engine_packs.QUICK if quick else engine_packs.NAMES:
+        for encoding in ("int8",) if quick else engine_packs.ENCODINGS:
+            for form in FORMS:
+                yield Model(pack, encoding, form)
+
+
+def installed(engine: Engine, folder: Path) -> Path:
+    """The Python of an engine's environment, which is made if it is not there."""
+    place = folder / "environments" / short_hash([sys.version, *engine.requirements])
+    python, done = place / "bin" / "python", place / "complete"
+    if not done.exists():
+        click.echo(f"installing {', '.join(engine.requirements)}", err=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *engine.requirements], check=True)
+        done.touch()
+    return python
+
+
+def cells_of(name: str, model: Model, python: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """The cells of one model in one engine, by batch; measured unless they are in the folder."""
+    engine = ENGINES[name]
+    onnx, batches = model.files()
+    code = [inspect.getsource(part) for part in (engine.load, engines.answers, engines.difference, engines.changed)]
+    contents = [hashlib.sha256(data).hexdigest() for data in (onnx, batches)]
+    kept = folder / "cells" / name / f"{short_hash([*engine.requirements, engine.fixed, *code, *contents])}.json"
+    if kept.exists():
+        found: dict[str, dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
+        return found
+    found = measured(name, onnx, batches, python)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    partial = kept.with_suffix(".part")
+    partial.write_text(json.dumps(found), encoding="utf-8")
+    partial.replace(kept)
+    return found
+
+
+def measured(name: str, onnx: bytes, batches: bytes, python: Path) -> dict[str, dict[str, Any]]:
+    """Run one model in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="dsetpack-engine-") as place:
+        folder = Path(place)
+        (folder / "model.onnx").write_bytes(onnx)
+        (folder / "batches.npz").write_bytes(batches)
+        results = folder / "results"
+        command = [python, "-P", engines.__file__, name, folder / "model.onnx", folder / "batches.npz", results]
+        alone = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        ended = "slow"
+        try:
+            done = subprocess.run(command, cwd=folder, env=alone, capture_output=True, timeout=LONGEST, check=False)
+            ended = "crashed"
+            if done.returncode > 0:
+                raise click.ClickException(f"{name}: {done.stderr.decode(errors='replace').strip()[-2000:]}")
+        except subprocess.TimeoutExpired:
+            pass
+        lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    answers = {answer.pop("batch"): outcome(answer) for answer in map(json.loads, lines)}
+    names = [*map(str, engine_packs.BATCHES), engine_packs.OUTSIDE]
+    return {batch: answers.get(batch, {"outcome": ended}) for batch in names}
+
+
+def outcome(answer: dict[str, Any]) -> dict[str, Any]:
+    """The cell of an engine's answer."""
+    if "error" not in answer:
+        return {"outcome": "refused", "message": answer["message"]}
+    error = answer["error"]
+    if error is None or error > TOLERANCE:
+        return {"outcome": "wrong", "error": error} | ({"message": answer["message"]} if "message" in answer else {})
+    return {"outcome": "right anew" if answer["anew"] else "right", "error": error}
+
+
+def worse(recorded: Cells, found: Cells) -> Iterator[str]:
+    """A line for each cell that is worse than the recorded one."""
+    for model, batches in found.items():
+        for batch, cell in batches.items():
+            old = recorded.get(model, {}).get(batch)
+            order = OUTSIDE_ORDER if batch == engine_packs.OUTSIDE else ORDER
+            if old is not None and order.index(cell["outcome"]) > order.index(old["outcome"]):
+                yield f"{model}; {batch}: {old['outcome']} -> {cell['outcome']} {cell.get('message', '')}".rstrip()
+
+
+def recorded(path: Path) -> Cells:
+    """The cells of a results file; none if there is no file."""
+    return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
+
+
+def counts(cells: Cells) -> str:
+    """How often each outcome was found, for the terminal."""
+    found = [cell["outcome"] for of in cells.values() for batch, cell in of.items() if batch != engine_packs.OUTSIDE]
+    return ", ".join(f"{found.count(kind)} {kind}" for kind in ORDER if kind in found)
+
+
+@click.command()
+@click.option("--only", multiple=True, type=click.Choice(list(ENGINES)), help="Only these engines.")
+@click.option("--quick", is_flag=True, help="A few packs, and nothing is recorded.")
+@click.option("--accept", is_flag=True, help="Record cells that got worse.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path.home() / ".cache" / "dsetpack-engines",
+    help="Environments of the engines (GB), and what was measured.",
+)
+@click.option(
+    "--results",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=RESULTS / "engines-cpu",
+    help="Folder of the JSON files.",
+)
+def main(only: tuple[str, ...], quick: bool, accept: bool, folder: Path, results: Path) -> None:
+    """Run exported packs in inference engines, and compare with what is recorded."""
+    lost = 0
+    for name in only or ENGINES:
+        python = installed(ENGINES[name], folder.absolute())
+        cells = {model.name: cells_of(name, model, python, folder) for model in models(quick)}
+        click.echo(f"{name}: {counts(cells)}")
+        path = results / f"{name}.json"
+        for line in (found := list(worse(recorded(path), cells))):
+            click.echo(f"  worse: {line}")
+        lost += len(found)
+        if not quick and (accept or not found):
+            pins = ENGINES[name].requirements
+            content = {"engine": name, "environment": environment(torch.device("cpu")), "packages": pins}
+            write_json(path, content | {"cells": cells})
+    if lost and not accept:
+        raise click.ClickException(f"{lost} cells are worse than recorded; --accept records them")
+
+
+if __name__ == "__main__":
+    main()
