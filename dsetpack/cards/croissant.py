@@ -157,7 +157,7 @@ def _table(preview: Preview) -> Json:
         "@type": "cr:FileObject",
         "@id": PREVIEW,
         "name": text.line(preview.name),
-        "description": f"{preview.images:,} images of the pack, as 8-bit PNG, and their labels.",
+        "description": f"{plural(preview.images, 'image')} of the pack as 8-bit PNG, with labels.",
         "contentUrl": quote(preview.name),
         "contentSize": f"{preview.size} B",
         "encodingFormat": PARQUET,

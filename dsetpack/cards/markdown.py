@@ -168,7 +168,7 @@ def _tables(found: Facts, repository: str | None, preview: Preview | None) -> li
     """What people get who use ``datasets``, or how they get something."""
     if preview is not None:
         loaded = "`datasets.load_dataset`" if repository is None else f'`datasets.load_dataset("{repository}")`'
-        shown = f"{preview.images:,} of {found.images:,} images" if found.images else f"{preview.images:,} images"
+        shown = f"{preview.images:,} of {found.images:,} images" if found.images else plural(preview.images, "image")
         shown = "all images" if preview.images == found.images else shown
         kept = f"8-bit PNG with labels ({text.code(preview.name)}), clipped to [0, 1]"
         return ["", f"{loaded} and the Hub's viewer read a preview: {shown} as {kept}. Only the pack has exact values."]

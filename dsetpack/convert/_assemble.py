@@ -16,7 +16,7 @@ from dsetpack.convert._files import sha256
 from dsetpack.convert._labels import labels_of, plain_labels
 from dsetpack.convert._protocols import method_of, release_training
 from dsetpack.convert.base import LABEL_RULES, Found, Given
-from dsetpack.decoders import decoder
+from dsetpack.decoders import decoder, finished
 from dsetpack.files.classes import few
 from dsetpack.formats.alpha import without_alpha
 from dsetpack.formats.axes import Axes
@@ -78,14 +78,15 @@ def assemble(found: Found, given: Given, layout: str) -> Pack:
 
 
 def _pack(found: Found, card: Card, sources: Tensor, labels: Tensor, space: Space) -> Pack:
-    bank = decoder(found.kind, found.config, card.shape, len(card.classes))
+    size, classes = card.shape, len(card.classes)
     try:
-        bank.load_state_dict({role: values.float() for role, values in found.bank.items()})
+        bank = finished(found.kind, found.config, size, classes, found.bank)
     except RuntimeError as error:
         shapes = {role: list(values.shape) for role, values in found.bank.items()}
-        expected = {role: list(values.shape) for role, values in bank.state_dict().items()}
+        wanted = decoder(found.kind, found.config, size, classes).state_dict()
+        expected = {role: list(values.shape) for role, values in wanted.items()}
         raise FormatError(f"the decoders' tensors {shapes} do not fit {found.kind}; expected {expected}") from error
-    part = Part(found.kind, found.config, bank.requires_grad_(False).eval(), sources, labels)
+    part = Part(found.kind, found.config, bank, sources, labels)
     return Pack(card, [part], space)
 
 

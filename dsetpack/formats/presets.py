@@ -2,10 +2,11 @@
 
     exact   every bit is kept (images that came from 8-bit pixels are stored as such)
     f16     floats as binary16; labels and whitening matrices exact
-    int8    sources and banks as 8-bit codes (sources: one scale; banks: one per decoder), soft labels as binary16
+    int8    sources and banks as 8-bit codes (sources: one scale; banks: one per decoder), soft labels exact
     int4    the same in 4 bits, with one scale per channel for sources
 
-Only float32 tensors change; other dtypes are kept as they are.
+Many HDF5 tools cannot read 16-bit floats, so only ``f16`` and encodings given by hand write them. Only float32 tensors
+change; other dtypes are kept as they are.
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ unless ``"default"`` gives their choice. A choice is a preset, an array codec, i
 PIXELS = Quantize(bits=8, scale=float(np.float32(1 / 255)), offset=0.0)
 WIDEST = 1e38
 """Larger values are kept exactly: rounding them up, or the span between them, may exceed float32."""
-SMALL, TINY = 32, 128
-"""Bank tensors with fewer than 32 elements per decoder keep 16 bits: codes would save less than their scales cost.
-Those with up to 128 elements in all stay exact: a dataset of 16-bit values would cost more than it saves."""
+SMALL = 32
+"""Bank tensors with fewer than 32 elements per decoder stay exact: codes would save less than their scales cost."""
 
 
 def choose(encoding: EncodingChoice, name: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
@@ -88,10 +88,8 @@ def _preset(preset: str, role: str, values: NDArray[Any]) -> ArrayCodec | None:
         return None
     if preset == "f16":
         return None if role == "labels" else _half(values)
-    if role == "labels":
-        return _half(values)
-    if role != "sources" and values.size < SMALL * max((1, *values.shape[:1])):
-        return _half(values) if values.size > TINY else None
+    if role == "labels" or (role != "sources" and values.size < SMALL * max((1, *values.shape[:1]))):
+        return None
     return _integers(8 if preset == "int8" else 4, role, values)
 
 
@@ -114,7 +112,7 @@ def _half(values: NDArray[Any]) -> ArrayCodec | None:
 
 def _integers(bits: int, role: str, values: NDArray[Any]) -> ArrayCodec | None:
     if not bool((np.abs(values) <= WIDEST).all()):  # also for NaN and infinity
-        return _half(values)
+        return None
     if role != "sources":
         return Quantize(bits=bits, block=(1, *values.shape[1:]))
     if bits == 8 or values.ndim < 3:

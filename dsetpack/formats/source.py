@@ -125,7 +125,8 @@ class PathSource(Source):
 class UrlSource(Source):
     """A file behind an fsspec URL; every read is one range request. A forked process makes a connection of its own.
 
-    The bytes of the first read are kept: for a small pack that is the whole file, and no other request follows.
+    The bytes of the first read are kept: for a small pack that is the whole file, and no other request follows. So is
+    the whole file, if the server does not know ranges.
     """
 
     def __init__(self, url: str) -> None:
@@ -144,7 +145,7 @@ class UrlSource(Source):
 
     @override
     def size(self) -> int:
-        size = self._ask(lambda: self._fs.info(self._path)["size"])
+        size = self._ask(lambda: self._fs.size(self._path))  # info() of fsspec's caches would list the folder
         if not isinstance(size, int):
             raise DsetpackError("the server does not give the file's size")
         return size
@@ -155,13 +156,20 @@ class UrlSource(Source):
             return self._head[offset : offset + length]
         data: bytes = self._ask(lambda: self._fs.cat_file(self._path, start=offset, end=offset + length))
         if len(data) > length:
-            raise IntegrityError(
-                f"the server ignores range requests ({len(data)} bytes sent, {length} asked for); "
-                "download the file and open it by path"
-            )
+            self._keep_whole(data, length)
+            return data[offset : offset + length]
         if offset == 0 and not self._head:
             self._head = data
         return data
+
+    def _keep_whole(self, data: bytes, length: int) -> None:
+        """Keep what a server sent that ignores ranges, if it is the whole file."""
+        if len(data) != (size := self.size()):
+            raise IntegrityError(
+                f"the server ignores range requests ({len(data)} bytes sent, {length} asked for, and the file has "
+                f"{size}); download the file and open it by path"
+            )
+        self._head = data
 
     def _ask(self, request: Any) -> Any:
         if self._process != os.getpid():

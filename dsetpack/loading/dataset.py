@@ -74,7 +74,7 @@ class PackDataset(Dataset[Sample]):
         if isinstance(self._epoch, Tensor):
             self._epoch.fill_(number)
         else:
-            self._epoch = shared(torch.tensor(number))
+            self._epoch = shared(torch.tensor(number, device="cpu"))
 
     def __len__(self) -> int:
         return len(self.pack)

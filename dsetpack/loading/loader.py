@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Never
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -66,6 +66,7 @@ class PackLoader:
         prefetch_factor: int = 2,
         multiprocessing_context: str | None = None,
     ) -> None:
+        pack = loaded(pack)
         self.sampler = PairSampler(
             pack.table,
             batch_size,
@@ -75,7 +76,6 @@ class PackLoader:
             world=world,
             drop_last=drop_last,
         )
-        pack = loaded(pack)
         self.device = pack.device if device is None else usable(device)
         self.batch_size, self.drop_last = self.sampler.batch_size, self.sampler.drop_last
         self.transform = transform
@@ -102,6 +102,18 @@ class PackLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         return self._deliver(iter(self.sampler))
+
+    @property
+    def dataset(self) -> Never:
+        """There is none, since whole batches are decoded; code that takes loaders apart learns what to do instead.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            "a PackLoader has no dataset: to skip batches, use its state_dict and load_state_dict; for code that needs "
+            "a torch DataLoader, use DataLoader(pack.dataset(), batch_sampler=pack.sampler(batch_size))"
+        )
 
     @property
     def epoch(self) -> int:
@@ -144,7 +156,8 @@ class PackLoader:
             yield decode(self.pack, schedule.batch(run.epoch, run.start, number), schedule.sampling.seed, run.epoch)
 
     def _elsewhere(self, run: PairIterator) -> Iterator[Batch]:
-        batches, self._latest = iter(self._start(run.epoch, run.start)), run
+        with torch.device("cpu"):  # the DataLoader draws a seed on torch's default device
+            batches, self._latest = iter(self._start(run.epoch, run.start)), run
         for _ in range(self.sampler.schedule.count(run.start)):
             if self._latest is not run:
                 raise DsetpackError("a later iteration of this loader has begun: its workers serve one at a time")
@@ -161,7 +174,7 @@ class PackLoader:
                 num_workers=self.num_workers,
                 persistent_workers=True,
                 pin_memory=self.device.type == "cuda",
-                generator=torch.Generator(),  # otherwise each epoch would draw from the user's random stream
+                generator=torch.Generator("cpu"),  # otherwise each epoch would draw from the user's random stream
                 **self._options,  # type: ignore[arg-type]
             )
         self._tasks.epoch, self._tasks.start = epoch, start

@@ -26,6 +26,8 @@ from typing import Any, cast
 import torch
 from torch.utils.data import get_worker_info
 
+from dsetpack.torch_settings import as_lasting
+
 _OWNER, _EPOCH, _POSITION, _MAIN = range(4)
 _WORKERS = 1024
 _COUNT = (1 << 31) - 1
@@ -35,7 +37,7 @@ class EpochBoard:
     """The starting points of one dataset object's iterations, for its process and that process's workers."""
 
     def __init__(self) -> None:
-        self._board = shared(torch.zeros(_MAIN + 1 + _WORKERS, dtype=torch.int64))
+        self._board = shared(torch.zeros(_MAIN + 1 + _WORKERS, dtype=torch.int64, device="cpu"))
         self._board[_OWNER] = os.getpid()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -120,6 +122,7 @@ class EpochBoard:
 
 def shared(tensor: torch.Tensor) -> torch.Tensor:
     """Move the tensor into shared memory, or leave it alone if there is none (in a locked-down container)."""
+    tensor = as_lasting(tensor)  # it is written to later, in any mode
     with contextlib.suppress(RuntimeError):
         cast(Any, tensor).share_memory_()  # torch leaves this method untyped
     return tensor

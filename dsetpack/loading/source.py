@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from dsetpack.formats.card import Card
-from dsetpack.formats.errors import DsetpackError
+from dsetpack.formats.errors import DsetpackError, FormatError
 from dsetpack.order.pairs import PairTable
 
 PairIds = Sequence[int] | NDArray[np.integer[Any]] | Tensor
@@ -50,7 +50,16 @@ class PairSource(Protocol):
 
 
 def loaded(pack: PairSource) -> PairSource:
-    """Read the pack's tensors into memory: forked workers must not share an open file or connection."""
+    """Read the pack's tensors into memory: forked workers must not share an open file or connection.
+
+    Raises:
+        FormatError: if this is no pack.
+    """
+    if not all(hasattr(pack, name) for name in ("table", "card", "decode")):
+        raise FormatError(
+            f"found a {type(pack).__name__} where a pack was expected, such as dsetpack.open(file) or a memory's pack; "
+            "if a framework made this object anew, give it pack.loader(...) instead"
+        )
     _ = pack.device  # a pack opened from a file reads its tensors when they are first needed
     return pack
 

@@ -29,10 +29,16 @@ class Schedule:
         sampling: seed, rule, rank, world size and what happens to the last step.
 
     Raises:
-        FormatError: if the batch size is less than 1.
+        FormatError: if the table is none, or if the batch size is less than 1.
     """
 
     def __init__(self, table: PairTable, batch_size: int, sampling: Sampling) -> None:
+        if not isinstance(table, PairTable):
+            raise FormatError(
+                f"found a {type(table).__name__} where a pack's table was expected (pack.table). If a framework makes "
+                "samplers anew, pairs, seed or rule would be lost: give it pack.loader(...), which shares an epoch "
+                "between processes by itself, or, for Lightning, Trainer(use_distributed_sampler=False)"
+            )
         self.table, self.sampling = table, sampling
         self.batch_size = operator.index(batch_size)
         self.length = epoch_length(table, sampling.rule)

@@ -93,7 +93,7 @@ def as_images(images: NDArray[Any] | Tensor) -> Tensor:
     Raises:
         FormatError: if the shape or dtype does not fit.
     """
-    x = torch.as_tensor(images)
+    x = images if isinstance(images, Tensor) else torch.from_numpy(images)
     if x.ndim == 3:
         x = x[:, None]
     if x.ndim != 4 or not len(x):

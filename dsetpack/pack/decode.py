@@ -36,7 +36,7 @@ def decode_pairs(
     """
     device = parts[0].labels.device
     if not len(pair_ids):
-        return torch.empty(0, *parts[0].decoder.image, device=device), parts[0].labels[:0]
+        return torch.empty(0, *parts[0].decoder.image, dtype=torch.float32, device=device), parts[0].labels[:0]
     runs = _runs(parts, where.part_ids)
     decoded = [_decode_run(run, space, pair_ids, where, draw) for run in runs]
     positions = [own for run in runs for _, own in run]
@@ -59,10 +59,13 @@ def _runs(parts: tuple[Part, ...], part_ids: Int64s) -> list[Run]:
 def _decode_run(
     run: Run, space: Space, pair_ids: NDArray[np.integer[Any]], where: Located, draw: tuple[int, int]
 ) -> tuple[Tensor, Tensor]:
-    part, positions = run[0][0], np.concatenate([own for _, own in run])
+    part, positions = run[0]
     device = part.labels.device
     source_ids = [torch.from_numpy(where.source_ids[own]).to(device) for _, own in run]
-    labels = torch.cat([some.labels[ids] for (some, _), ids in zip(run, source_ids, strict=True)])
+    labels = part.labels[source_ids[0]]
+    if len(run) > 1:  # for one part, the usual case, joining would cost as much as a small decode
+        positions = np.concatenate([own for _, own in run])
+        labels = torch.cat([some.labels[ids] for (some, _), ids in zip(run, source_ids, strict=True)])
     slot_ids = torch.from_numpy(where.slot_ids[positions])
     if part.sources is None:
         sources = _drawn(part, pair_ids[positions], labels, draw)

@@ -11,19 +11,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from dsetpack.decoders import Decoder, decoder
-from dsetpack.formats import Limits, PartEntry, Reader
+from dsetpack.decoders import Decoder, finished
+from dsetpack.formats import Limits, Reader
 from dsetpack.formats.card import Card, ZcaSpace
 from dsetpack.formats.errors import FormatError, at
 from dsetpack.formats.keys import TrustedKey
 from dsetpack.formats.parts import drawing, part_config, part_size
 from dsetpack.formats.source import Readable
 from dsetpack.loading.device import usable
-from dsetpack.loading.plain import plain_torch
 from dsetpack.pack.contents import MemoryContents
 from dsetpack.pack.pack import Pack
 from dsetpack.pack.part import Part, drawn_labels
 from dsetpack.spaces import Space, space_from_card
+from dsetpack.torch_settings import lasting
 
 
 def open_pack(
@@ -137,7 +137,7 @@ class FileContents:
     @property
     def labels(self) -> Tensor:
         """The label of every pair, without reading images."""
-        with self._lock, plain_torch(reading=True):
+        with self._lock, lasting():
             if isinstance(reader := self._source, Reader):
                 labels = [_labels_of(reader, number, self._card) for number in range(len(self.sizes))]
                 return torch.cat([y.repeat_interleave(k, 0) for y, (_, k) in zip(labels, self.sizes, strict=True)])
@@ -147,7 +147,7 @@ class FileContents:
         with self._lock:
             if isinstance(self._source, MemoryContents):
                 return self._source
-            with plain_torch(reading=True):
+            with lasting():
                 reader, self._source = self._source, _read(self._source, self._card)
             reader.close()
             return self._source
@@ -179,7 +179,7 @@ def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, .
     sources, _ = tensors.pop("sources", None), tensors.pop("labels", None)
     bank = (entry.kind, repr(config), *(entry.tensors[role] for role in sorted(tensors)))
     if bank not in banks:
-        banks[bank] = _decoder(entry, config, card, tensors)
+        banks[bank] = finished(entry.kind, config, card.shape, len(card.classes), tensors)
     return Part(
         kind=entry.kind,
         config=config,
@@ -190,12 +190,6 @@ def _read_part(reader: Reader, number: int, card: Card, banks: dict[tuple[str, .
         name=entry.name,
         class_decoders=entry.class_decoders,
     )
-
-
-def _decoder(entry: PartEntry, config: Any, card: Card, tensors: dict[str, Tensor]) -> Decoder:
-    made = decoder(entry.kind, config, card.shape, len(card.classes))
-    made.load_state_dict(tensors)
-    return made.requires_grad_(False).eval()
 
 
 def _read_space(reader: Reader, card: Card) -> Space:

@@ -22,7 +22,6 @@ from dsetpack.formats.writer import encode, write
 from dsetpack.loading.dataset import PackDataset, Sample
 from dsetpack.loading.device import usable
 from dsetpack.loading.loader import PackLoader
-from dsetpack.loading.plain import plain_torch
 from dsetpack.loading.source import PairIds, Transform
 from dsetpack.loading.stream import PackStream
 from dsetpack.order.pairs import PairTable
@@ -34,6 +33,7 @@ from dsetpack.pack.decode import decode_pairs
 from dsetpack.pack.part import Part
 from dsetpack.pack.stored import to_file
 from dsetpack.spaces import Space, as_space, same_space, space_from_card
+from dsetpack.torch_settings import lasting
 from dsetpack.training.augment import augmentation_of
 from dsetpack.training.train import Progress, Report, train
 
@@ -234,9 +234,7 @@ class Pack(Dataset[Sample]):
             raise IndexError(f"pair numbers must be a list, found shape {list(pair_ids.shape)}")
         where = self.table.locate(pair_ids)
         if self._decoded is None:
-            parts, space = self.parts, self.space
-            with plain_torch(self.device):
-                return decode_pairs(parts, space, pair_ids, where, (seed, epoch))
+            return decode_pairs(self.parts, self.space, pair_ids, where, (seed, epoch))
         images, labels = self._decoded
         on_device = torch.from_numpy(pair_ids.astype(np.int64)).to(self.device)  # uint8 would be a mask
         return images[on_device], labels[on_device]
@@ -303,7 +301,8 @@ class Pack(Dataset[Sample]):
         if device == self.device:
             return self
         banks = {id(part.decoder): part.decoder for part in self.parts}
-        moved_banks = {key: copy.deepcopy(bank).to(device) for key, bank in banks.items()}
+        with lasting():
+            moved_banks = {key: copy.deepcopy(bank).to(device) for key, bank in banks.items()}
         parts = tuple(part.to(device, moved_banks[id(part.decoder)]) for part in self.parts)
         decoded = None if self._decoded is None else (self._decoded[0].to(device), self._decoded[1].to(device))
         return Pack._of(self.card, MemoryContents(parts, self.space.to(device)), self.digest, self.origin, decoded)
@@ -315,9 +314,9 @@ class Pack(Dataset[Sample]):
         """
         moved = self.to(device or self.device)
         batches = np.array_split(np.arange(len(self)), max(1, -(-len(self) // BATCH)))
-        with torch.no_grad():
-            images = torch.cat([moved.decode(pair_ids)[0] for pair_ids in batches])
-        return Pack._of(self.card, moved._contents, self.digest, self.origin, (images, moved.labels))
+        with lasting():
+            decoded = torch.cat([moved.decode(pair_ids)[0] for pair_ids in batches]), moved.labels
+        return Pack._of(self.card, moved._contents, self.digest, self.origin, decoded)
 
     def train(
         self,

@@ -13,6 +13,7 @@ from dsetpack.formats.card import Card
 from dsetpack.formats.errors import FormatError
 from dsetpack.formats.kinds import KindConfig
 from dsetpack.formats.words import plural
+from dsetpack.torch_settings import as_lasting, exact, lasting
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +51,15 @@ class Part:
                 f"{plural(len(self.sources), 'source')} and {plural(len(self.labels), 'label')}; one label "
                 "per source expected"
             )
+        if self.sources is not None:
+            object.__setattr__(self, "sources", as_lasting(self.sources))
+        object.__setattr__(self, "labels", as_lasting(self.labels))
         if self.class_decoders is not None:
             if self.labels.ndim != 1:
                 raise FormatError("class_decoders needs hard labels")
-            object.__setattr__(self, "_allowed", torch.tensor(self.class_decoders, device=self.labels.device))
+            with lasting():
+                allowed = torch.tensor(self.class_decoders, device=self.labels.device)
+            object.__setattr__(self, "_allowed", allowed)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -78,7 +84,8 @@ class Part:
             source_ids: int64 [B], the sources to take; by default all, in order.
         """
         decoder_ids = slot_ids if self._allowed is None else self._allowed[labels, slot_ids.to(labels.device)]
-        images: Tensor = self.decoder(sources, decoder_ids, source_ids)
+        with exact(sources.device):
+            images: Tensor = self.decoder(sources, decoder_ids, source_ids)
         return images
 
     def to(self, device: torch.device | str, decoder: Decoder) -> Part:
@@ -99,4 +106,4 @@ class Part:
 
 def drawn_labels(card: Card, per_class: int) -> Tensor:
     """The labels of a generator's images in an epoch, int64: ``per_class`` images of each class in turn."""
-    return torch.arange(len(card.classes)).repeat_interleave(per_class)
+    return torch.arange(len(card.classes), device="cpu").repeat_interleave(per_class)

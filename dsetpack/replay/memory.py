@@ -155,7 +155,7 @@ class ReplayMemory:
     @property
     def task_of(self) -> Tensor:
         """The task of every image as an index into ``tasks``, without decoding: int64 [len]."""
-        return torch.cat([torch.full((len(part) * part.slots,), part.stage) for part in self.pack.parts])
+        return torch.cat([torch.full((len(part) * part.slots,), part.stage, device="cpu") for part in self.pack.parts])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """The number of sources per task and class; classes without sources are left out."""
@@ -441,7 +441,7 @@ class ReplayMemory:
         Raises:
             FormatError: if it does not.
         """
-        blank = Pack.from_arrays(torch.zeros(1, *data.shape), [0], classes=data.classes, axes="NCHW")
+        blank = Pack.from_arrays(torch.zeros(1, *data.shape, device="cpu"), [0], classes=data.classes, axes="NCHW")
         if (least := len(blank.to_bytes(self._encoding))) > self._budget:
             raise FormatError(
                 f"a budget of {self._budget:,} bytes does not hold a file, which takes at least {least:,}"

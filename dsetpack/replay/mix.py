@@ -68,8 +68,8 @@ class MixedLoader:
     ) -> None:
         if not isinstance(ratio, int | float | np.number) or not 0 < ratio < math.inf:
             raise FormatError(f"ratio is {ratio!r}; expected rehearsed samples for each new one, more than 0")
-        if memory is not None and not hasattr(memory, "table"):
-            raise FormatError(f"memory is a {type(memory).__name__}; a pack expected, such as ReplayMemory.pack")
+        if not hasattr(new, "__iter__"):
+            raise FormatError(f"new is a {type(new).__name__}; a loader of batches (x, y) expected")
         self.new, self.memory, self.ratio = new, None if memory is None else loaded(memory), float(ratio)
         table, rule = (PairTable([]), "product") if memory is None else (memory.table, memory.card.epoch_rule)
         self._plan = Schedule(table, 1, Sampling.of(seed=seed, rule=rule, rank=rank, world=world))

@@ -13,6 +13,7 @@ from dsetpack.formats.errors import FormatError
 from dsetpack.formats.words import plural
 from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import raw_batches
+from dsetpack.torch_settings import lasting
 
 
 class Normalized(Space):
@@ -20,8 +21,9 @@ class Normalized(Space):
 
     def __init__(self, model: NormalizedSpace, device: torch.device | str = "cpu") -> None:
         self._model = model
-        self._mean = torch.tensor(model.mean, device=device).view(1, -1, 1, 1)
-        self._std = torch.tensor(model.std, device=device).view(1, -1, 1, 1)
+        with lasting():
+            self._mean = torch.tensor(model.mean, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+            self._std = torch.tensor(model.std, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
     def __repr__(self) -> str:
         mean, std = (", ".join(f"{v:.4g}" for v in values) for values in (self._model.mean, self._model.std))

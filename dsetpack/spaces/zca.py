@@ -31,6 +31,7 @@ from dsetpack.formats.words import plural
 from dsetpack.spaces.base import Space, SpaceModel, float_images
 from dsetpack.spaces.images import data_digest, raw_batches
 from dsetpack.spaces.normalized import stds
+from dsetpack.torch_settings import as_lasting, exact, lasting
 
 Variant = Literal["kornia", "frepo"]
 Storage = Literal["embed", "refit"]
@@ -50,13 +51,15 @@ class Zca(Space):
 
     def __init__(self, model: ZcaSpace, mean: Tensor | None = None, matrix: Tensor | None = None) -> None:
         self._model = model
-        self._mean = mean
-        self._matrix = matrix
+        self._mean = None if mean is None else as_lasting(mean)
+        self._matrix = None if matrix is None else as_lasting(matrix)
         self._inverse: Tensor | None = None
-        device = None if mean is None else mean.device
-        shape = (1, -1, 1, 1)
-        self._shift = torch.tensor(model.channel_mean or (0.0,), device=device).view(shape)
-        self._scale = torch.tensor(model.channel_std or (1.0,), device=device).view(shape)
+        device = "cpu" if mean is None else mean.device
+        with lasting():
+            self._shift, self._scale = (
+                torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
+                for values in (model.channel_mean or (0.0,), model.channel_std or (1.0,))
+            )
 
     def __repr__(self) -> str:
         size = "to be refit" if self._mean is None else plural(len(self._mean), "value")
@@ -162,12 +165,14 @@ class Zca(Space):
     def apply(self, x: Tensor) -> Tensor:
         x, mean, matrix = self._match(x)
         standard = (x - self._shift.to(x.dtype)) / self._scale.to(x.dtype)
-        return ((standard.flatten(1) - mean) @ matrix).view_as(x)
+        with exact(x.device):
+            return ((standard.flatten(1) - mean) @ matrix).view_as(x)
 
     @override
     def invert(self, x: Tensor) -> Tensor:
         x, mean, _ = self._match(x)
-        standard = (x.flatten(1) @ self._inverted().to(x.dtype) + mean).view_as(x)
+        with exact(x.device):
+            standard = (x.flatten(1) @ self._inverted().to(x.dtype) + mean).view_as(x)
         return standard * self._scale.to(x.dtype) + self._shift.to(x.dtype)
 
     @override
@@ -207,12 +212,13 @@ class Zca(Space):
         """The inverse of the matrix as it was stored and rounded, computed once by LU in float64 and kept."""
         if self._inverse is None:
             _, matrix = self._need()
-            wide = matrix.double() if matrix.is_cuda else matrix.cpu().double()
-            with steps("invert ZCA"):
+            with steps("invert ZCA"), lasting():
+                wide = matrix.double() if matrix.is_cuda else matrix.cpu().double()
                 inverse, info = torch.linalg.inv_ex(wide)
+                inverse = inverse.to(matrix)
             if info.item() or not inverse.isfinite().all():
                 raise FormatError("the ZCA matrix cannot be inverted: it is damaged, or too coarsely quantized")
-            self._inverse = inverse.to(matrix)
+            self._inverse = inverse
         return self._inverse
 
     def __getstate__(self) -> dict[str, Any]:

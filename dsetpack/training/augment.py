@@ -95,7 +95,7 @@ class _Draw:
 
     def uniform(self, low: float, high: float) -> Tensor:
         """Draw [count] numbers from low to high, in the images' dtype."""
-        unit = torch.rand(self._count, generator=self._generator, device=self._generator.device)
+        unit = torch.rand(self._count, generator=self._generator, dtype=torch.float32, device=self._generator.device)
         return unit.to(self._like) * (high - low) + low
 
     def integer(self, low: int, high: int) -> Tensor:

@@ -52,7 +52,7 @@ def draw_mix(probability: float, x: Tensor, generator: torch.Generator) -> Mix |
         x: the batch.
         generator: the generator of all draws, on the CPU.
     """
-    if not probability or torch.rand((), generator=generator).item() >= probability:
+    if not probability or torch.rand((), generator=generator, dtype=torch.float32).item() >= probability:
         return None
     height, width = x.shape[2:]
     share = torch.rand((), generator=generator, dtype=torch.float64).item()

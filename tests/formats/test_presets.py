@@ -5,8 +5,9 @@ import pytest
 
 from dsetpack import formats
 from dsetpack.formats import FormatError, Reader, VersionError
+from dsetpack.formats.card import Labels
 from dsetpack.formats.encodings.quantize import Quantize
-from tests.support.format_packs import images, part_of, same
+from tests.support.format_packs import KINDS, images, part_of, same
 
 
 def test_pixels_are_stored_as_pixels():
@@ -42,6 +43,24 @@ def test_choices_by_name_role_group_and_default():
     assert steps["layers.1.bias"] == ["cast"]
     assert reader.stored("layers.1.bias").dtype == np.uint16
     assert steps["labels"] == []
+
+
+@pytest.mark.parametrize("preset", ["exact", "int8", "int4"])
+@pytest.mark.parametrize("kind", ["images", "upsample", "haba", "kfs", "generator"])
+@pytest.mark.parametrize("spoilt", [0.0, 1e5, 2e38, np.nan, np.inf])
+def test_only_f16_writes_floats_of_16_bits(preset, kind, spoilt):
+    """Many HDF5 tools cannot read them: not for soft labels, small banks of many decoders, or values of any size."""
+    config = KINDS[kind][1] | ({"decoders": 40} if "decoders" in KINDS[kind][1] else {})
+    made, part, tensors = part_of(kind, config=config)
+    if "labels" in tensors:
+        made = made.replace(labels=Labels(kind="soft"))
+        tensors["labels"] = np.full((len(tensors["labels"]), len(made.classes)), 0.1, np.float32)
+    for values in tensors.values():
+        if values.dtype == np.float32 and spoilt:
+            values.flat[0] = spoilt
+    made = made.replace(finite=bool(np.isfinite(spoilt)))
+    reader = Reader(formats.encode(made, [part], tensors, preset))
+    assert not {"float16", "uint16"} & {entry.dtype for entry in reader.manifest.datasets.values()}
 
 
 @pytest.mark.parametrize(

@@ -153,11 +153,31 @@ def test_a_small_pack_takes_one_range(serve):
 
 
 def test_http_without_ranges(serve, large):
+    """The whole file comes at once, and is kept."""
+    data, sources = large
+    server, url = serve(data, ranges=False)
+    with Reader(url, verify="all") as reader:
+        assert same(reader.tensor("sources"), sources)
+    assert [command for command, _ in server.requests].count("GET") == 1
+
+
+def test_http_without_ranges_and_not_the_whole_file(serve, large, monkeypatch):
     _, url = serve(large[0], ranges=False)
-    with pytest.raises(
-        DsetpackError, match=r"the server ignores range requests .* download the file and open it by path"
-    ):
+    monkeypatch.setattr("dsetpack.formats.source.UrlSource.size", lambda _: len(large[0]) + 1)
+    with pytest.raises(DsetpackError, match=r"the server ignores range requests .* download the file and open it"):
         Reader(url)
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+@pytest.mark.parametrize("cache", ["filecache", "simplecache", "blockcache"])
+def test_through_the_caches_of_fsspec(serve, large, tmp_path, monkeypatch, cache, ranges):
+    monkeypatch.setattr("fsspec.config.conf", {cache: {"cache_storage": str(tmp_path / "cache")}})
+    data, sources = large
+    _, url = serve(data, ranges=ranges)
+    for _ in range(2):  # the second time from the cache
+        with Reader(f"{cache}::{url}", verify="all") as reader:
+            assert same(reader.tensor("sources"), sources)
+    formats.verify(f"{cache}::{url}")
 
 
 def test_http_errors_name_the_address(serve, large):

@@ -11,11 +11,14 @@ pytest.importorskip("lightning", reason="needs lightning: .ci/integration instal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+import dsetpack
 from dsetpack import Pack
+from dsetpack.formats.errors import FormatError
 from dsetpack.integrations.lightning import ReplayDataModule
 from dsetpack.replay import ReplayMemory
 from dsetpack.trainers.data import load
 from dsetpack.trainers.networks import network
+from tests.support.paths import KFS
 
 
 class Learner(LightningModule):
@@ -151,3 +154,55 @@ def test_two_processes_share_new_data_and_rehearsal(data, memory, tmp_path):
         trainer(tmp_path, max_epochs=1, strategy="ddp_fork", devices=2).fit(
             Learner(), datamodule=ReplayDataModule(memory, pack.loader(8, seed=1))
         )
+
+
+class Alone(Learner):
+    """Trains on the loader that it makes, and writes the number of each pair that its process gets."""
+
+    def __init__(self, folder, loader):
+        super().__init__()
+        self.folder, self.loader = folder, loader
+
+    def train_dataloader(self):
+        return self.loader(dsetpack.open(KFS))
+
+    def predict_step(self, batch, index):
+        return batch[1]
+
+    def on_train_end(self):
+        pack = dsetpack.open(KFS)
+        every = pack.decode(range(len(pack)))[0]
+        found = [int((every == image).flatten(1).all(1).nonzero()[0, 0]) for x, _ in self.seen for image in x]
+        torch.save(found, self.folder / f"pairs-{self.global_rank}.pt")
+
+
+def with_sampler(pack):
+    return DataLoader(pack.dataset(), batch_sampler=pack.sampler(32, seed=1))
+
+
+LOADERS = {
+    "our loader": (lambda pack: pack.loader(32, seed=1), {}),
+    "a sampler that is left alone": (with_sampler, {"use_distributed_sampler": False}),
+}
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_two_processes_get_every_pair(tmp_path, name):
+    loader, options = LOADERS[name]
+    trainer(tmp_path, max_epochs=1, strategy="ddp_fork", devices=2, **options).fit(Alone(tmp_path, loader))
+    shares = [torch.load(tmp_path / f"pairs-{rank}.pt") for rank in range(2)]
+    assert sorted(shares[0] + shares[1]) == list(range(280))
+
+
+def test_a_sampler_that_lightning_makes_anew_is_refused(tmp_path):
+    """In several processes, and to predict: pairs, seed and rule would be lost."""
+    with pytest.raises(Exception, match="found a DistributedSampler where a pack.s table was expected"):
+        trainer(tmp_path, max_epochs=1, strategy="ddp_fork", devices=2).fit(Alone(tmp_path, with_sampler))
+    with pytest.raises(FormatError, match=r"found a SequentialSampler where a pack's table was expected"):
+        trainer(tmp_path).predict(Alone(tmp_path, None), with_sampler(dsetpack.open(KFS)))
+
+
+def test_predictions_in_the_order_of_the_pack(tmp_path):
+    pack = dsetpack.open(KFS)
+    found = trainer(tmp_path).predict(Alone(tmp_path, None), DataLoader(pack, batch_size=32))
+    assert torch.equal(torch.cat(found), pack.labels)

@@ -1,6 +1,7 @@
 """``PackDataset`` under stock loaders: the drop-in contract."""
 
 import copy
+import io
 import pickle
 import warnings
 import weakref
@@ -11,9 +12,11 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader, DistributedSampler, Subset, default_collate
 from torchdata.stateful_dataloader import StatefulDataLoader
 
+import dsetpack
 from dsetpack.formats.errors import FormatError
 from dsetpack.loading.dataset import PackDataset
 from tests.support.fake_pack import FakePack, epochs_of, pairs_of
+from tests.support.paths import KFS
 from tests.support.slow_order import flat
 
 CONTEXTS = ["fork", pytest.param("spawn", marks=pytest.mark.slow), pytest.param("forkserver", marks=pytest.mark.slow)]
@@ -171,3 +174,10 @@ def test_stateful_loader_resumes(workers):
     second = loader()
     second.load_state_dict(state)
     assert begun + [pairs_of(x) for x, _ in second] == whole
+
+
+def test_one_item_of_a_batch_is_saved_alone():
+    batch = dsetpack.open(KFS).__getitems__(list(range(64)))
+    file = io.BytesIO()
+    torch.save(batch[0][0], file)
+    assert len(file.getvalue()) < 10_000

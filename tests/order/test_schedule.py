@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from dsetpack.formats.errors import FormatError
 from dsetpack.order.pairs import PairTable
+from dsetpack.order.sampler import PairSampler
 from dsetpack.order.sampling import Sampling
 from dsetpack.order.schedule import Schedule
 
@@ -54,3 +55,11 @@ def test_a_state_says_where_all_ranks_are():
             schedule.after(0, consumed)
     with pytest.raises(FormatError, match="batch_size must be at least 1, found 0"):
         Schedule(PairTable([(5, 2)]), 0, Sampling.of())
+
+
+def test_what_a_framework_puts_in_place_of_a_table_is_refused():
+    for made in (Schedule, lambda table, size, sampling: PairSampler(table, size)):
+        with pytest.raises(
+            FormatError, match=r"found a range where .* pack.loader\(...\).*use_distributed_sampler=False"
+        ):
+            made(range(8), 2, Sampling.of())

@@ -59,6 +59,7 @@ def test_a_page_that_is_wrong_fails(tmp_path, monkeypatch):
         "```sh\ndsetpack distill --recipe x --root DATA --no-such-option\n```\n": Exception,
         "```python\nx = 1\n```\n\n```python\nprint(x)\n```\n": NameError,
         "```python\n# dsetpack/formats/kinds/kfs.py\n```\n": AssertionError,
+        "{0}```python\n1 / 0\n```\n{0}".format("<!-- not run: a -->\n```python\n```\n"): ZeroDivisionError,
     }
     for number, (text, error) in enumerate(wrong.items()):
         page = tmp_path / f"{number}.md"

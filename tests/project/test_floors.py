@@ -19,7 +19,7 @@ from dsetpack import cli
 from tests.support.paths import ROOT
 
 FLOORS = {
-    "version": 0, "data": 0,
+    "version": 0, "data": 0, "torch_settings": 0,
     "formats": 1,
     "files": 2, "order": 2, "decoders": 2, "spaces": 2, "cards": 2, "recipes": 2, "native": 2,
     "loading": 3,
@@ -36,10 +36,10 @@ FUTURE = {"native", "testing"}
 """Wings that have a floor and no module yet."""
 
 COUNTS = {
-    "version": 1,
+    "version": 1, "torch_settings": 1,
     "formats": 47,
     "files": 11, "order": 8, "decoders": 8, "spaces": 7, "cards": 7, "recipes": 4,
-    "loading": 8,
+    "loading": 7,
     "training": 4,
     "pack": 9,
     "": 1, "replay": 10, "unpack": 5, "diff": 1, "hub": 1,

@@ -34,7 +34,7 @@ from tests.support.paths import DOCS, KFS, ROOT
 
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 _BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<why>.+) -->\n)?```(?P<kind>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- not run: (?P<why>[^\n]+) -->\n)?```(?P<kind>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 _FILE = re.compile(r"# ((?:formats|dsetpack|trainers)/[\w/]+\.py|[\w-]+\.toml)\n")
 STEPS = 2
@@ -54,6 +54,11 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text(encoding="utf-8")
     found = [m for m in _BLOCK.finditer(text) if m["why"] is None and m["kind"] in ("python", "sh", "toml")]
     return [Block(m["kind"], m["code"], text.count("\n", 0, m.start("code")) + 1) for m in found]
+
+
+def excluded(page: Path) -> list[tuple[str, str]]:
+    """The blocks of a page that are not run, each as the reason and the code."""
+    return [(m["why"], m["code"]) for m in _BLOCK.finditer(page.read_text(encoding="utf-8")) if m["why"]]
 
 
 def prepare(folder: Path) -> None:
