@@ -180,7 +180,7 @@ ENGINES = {
     "openvino": Engine("OpenVINO, float32", ("openvino==2026.4.1",), openvino),
     "tract": Engine("tract", ("tract==0.23.9",), tract, fixed=True),
     "mnn": Engine("MNN", ("mnn==3.6.1",), mnn),
-    "opencv": Engine("OpenCV dnn", ("opencv-python-headless==5.0.0.93",), opencv, fixed=True),
+    "opencv": Engine("OpenCV dnn", ("opencv-python-headless==5.0.0.93",), opencv),
     "onnxslim": Engine("onnxslim, then onnxruntime", ("onnxslim==0.1.98", RUNTIME), onnxslim),
     "pre_process": Engine("quant_pre_process, then onnxruntime", (RUNTIME, "sympy==1.14.0"), pre_process),
     "reference": Engine("onnx.reference", (), reference),

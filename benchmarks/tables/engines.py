@@ -9,6 +9,9 @@ from benchmarks.cases.engine_outcomes import ORDER, OUTSIDE
 from benchmarks.cases.engines import ENGINES
 from benchmarks.tables.results import Json, rows_of, table
 
+OUTSIDE_WORDS = {"right": "nearest pair", "right anew": "nearest pair", "wrong": "another pair"}
+"""What outcomes mean for numbers that do not exist."""
+
 
 def engines() -> str:
     """What engines make of exported packs: a line for each engine and form, a column for what a graph has to do."""
@@ -46,7 +49,7 @@ def _line(row: Json, form: str) -> list[str]:
         for group in engine_packs.GROUPS
     ]  # fmt: skip
     outside = [batches[OUTSIDE]["outcome"] for batches in cells.values()]
-    return [*by_group, _tally(["image of the pack" if one.startswith("right") else one for one in outside])]
+    return [*by_group, _tally([OUTSIDE_WORDS.get(one, one) for one in outside])]
 
 
 def _tally(outcomes: list[str]) -> str:

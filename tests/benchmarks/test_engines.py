@@ -152,7 +152,7 @@ def test_the_table_says_what_is_recorded(monkeypatch):
     assert lines[2].startswith("| OpenVINO, float32 (`openvino==3`) | fast | 1 right, 1 wrong |")
     assert lines[2].endswith("| refused |")
     assert lines[3].startswith("| OpenVINO, float32 (`openvino==3`) | portable | right |")
-    assert lines[3].endswith("| image of the pack |")
+    assert lines[3].endswith("| nearest pair |")
     assert lines[-1] == "M, 2 cores; 2026-12-01, commit c."
 
 
