@@ -80,12 +80,16 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 
 def interleaved(
-    functions: Mapping[str, Callable[[], object]], repeats: int, device: torch.device, seconds: float = 60.0
+    functions: Mapping[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    seconds: float = 60.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time functions in turns, so that a busy machine slows all of them alike.
 
     Every function is called once before timing starts. Timing ends after ``repeats`` rounds, or after ``seconds`` if at
-    least three rounds are done by then.
+    least three rounds are done by then. ``clock`` may be ``time.process_time``, which counts no neighbours.
 
     Returns:
         The seconds of every call, by name. All lists have the same length; calls at the same position were timed one
@@ -99,7 +103,7 @@ def interleaved(
         if done >= 3 and time.perf_counter() - began > seconds:
             break
         for name, function in functions.items():
-            taken[name].append(_timed(function, device))
+            taken[name].append(_timed(function, device, clock))
     return taken
 
 
@@ -124,12 +128,12 @@ def short_hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _timed(function: Callable[[], object], device: torch.device) -> float:
+def _timed(function: Callable[[], object], device: torch.device, clock: Callable[[], float]) -> float:
     _wait(device)
-    began = time.perf_counter()
+    began = clock()
     result = function()
     _wait(device)
-    taken = time.perf_counter() - began
+    taken = clock() - began
     del result  # freed after the clock has stopped
     return taken
 

@@ -1,4 +1,4 @@
-"""The packs of ``measure/engines.py``: every decoder kind in every form that its graph can take, in every encoding."""
+"""The packs of ``measure/engines.py``: every decoder kind, small, in every encoding."""
 
 from __future__ import annotations
 
@@ -9,22 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.cases.engine_outcomes import OUTSIDE
 from dsetpack import Card, Pack, Part, Zca, decoders, order
-from dsetpack.formats.card import Labels, NormalizedSpace, SpaceModel
+from dsetpack.formats.card import Labels, NormalizedSpace
 
 Shape = tuple[int, int, int]
 Arrays = dict[str, np.ndarray]
 ENCODINGS = ("exact", "f16", "int8", "int4")
 BATCHES = (1, 2, 7, 300)
-OUTSIDE = "outside"
-"""The name of the batch with numbers that do not exist."""
 SOURCES, SEED, EPOCH = 11, 5, 2
 CLASSES = ("a", "b", "c")
 LISTS = ((2, 0), (1, 2), (0, 1))
 """Two of three decoders for each class."""
 SPACE = NormalizedSpace(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
 COLOUR: Shape = (3, 8, 8)
-KFS = {"decoders": 3, "channels": [4, 3]}
 
 
 @dataclass(frozen=True)
@@ -47,49 +45,28 @@ class Case:
     zca: bool = False
 
 
-PLAIN, DRAWN, ONE, SEVERAL, PARTS = "images, upsample", "generator", "one network", "several networks", "several parts"
-GROUPS = (PLAIN, DRAWN, ONE, SEVERAL, PARTS)
-"""What a graph has to do: nothing but choose, make images from noise, run one network, choose networks, or parts."""
+PLAIN, DRAWN, ONE, SEVERAL = "images, upsample", "generator", "one network", "several networks"
+GROUPS = (PLAIN, DRAWN, ONE, SEVERAL)
+"""What a graph has to do: nothing but choose, make images from noise, run one network, or choose networks."""
 CASES = {
-    "images": Case(PLAIN, "images", {}, (3, 6, 5)),
-    "images, soft labels": Case(PLAIN, "images", {}, soft=True),
-    "upsample 2, ZCA": Case(PLAIN, "upsample", {"factor": 2}, zca=True),
-    "upsample 3, padded": Case(PLAIN, "upsample", {"factor": 3}, (3, 8, 10)),
-    "generator 14": Case(DRAWN, "generator", {"width": 4, "noise": 9}, (3, 14, 14)),
-    "generator 32": Case(DRAWN, "generator", {"width": 4, "noise": 6}, (3, 32, 32)),
-    "haba depth 0": Case(ONE, "haba", {"decoders": 3, "depth": 0}),
-    "haba shared": Case(ONE, "haba", {"decoders": 3, "shared": True}),
-    "kfs one decoder": Case(ONE, "kfs", {"decoders": 1, "channels": [4, 3]}),
-    "kfs": Case(SEVERAL, "kfs", KFS | {"channels": [4, 3, 2]}, (3, 13, 18)),
-    "kfs kernel 4": Case(SEVERAL, "kfs", KFS | {"kernel": 4}, (3, 9, 7)),
-    "kfs, lists": Case(SEVERAL, "kfs", KFS, lists=LISTS),
+    "images, soft labels": Case(PLAIN, "images", {}, (3, 6, 5), soft=True),
+    "upsample, ZCA": Case(PLAIN, "upsample", {"factor": 2}, zca=True),
+    "generator": Case(DRAWN, "generator", {"width": 4, "noise": 9}, (3, 14, 14)),
+    "haba, shared": Case(ONE, "haba", {"decoders": 3, "shared": True}),
     "haba": Case(SEVERAL, "haba", {"decoders": 3}),
-    "haba depth 2": Case(SEVERAL, "haba", {"decoders": 2, "depth": 2, "channels": 2}, (3, 9, 7)),
-    "haba released": Case(SEVERAL, "haba", {"decoders": 2, "form": "released", "channels": 4}, (3, 9, 7)),
-    "haba factor 2": Case(SEVERAL, "haba", {"decoders": 2, "factor": 2}),
+    "kfs, lists": Case(SEVERAL, "kfs", {"decoders": 3, "channels": [4, 3]}, (3, 9, 7), lists=LISTS),
 }
-MIXED = ("images", "generator 14", "kfs, lists", "upsample 3, padded", "haba factor 2")
-"""The cases that are the parts of the case "parts"; the third is there once more, with the same bank."""
-NAMES = (*CASES, "parts")
-QUICK = ("images", "generator 14", "haba shared", "kfs", "parts")
-"""One case of each group."""
-
-
-def group(name: str) -> str:
-    """The group of a case."""
-    return CASES[name].group if name in CASES else PARTS
 
 
 def pack(name: str) -> Pack:
     """The pack of a case, with random tensors."""
-    torch.manual_seed(NAMES.index(name))
-    if name not in CASES:
-        parts = [_part(CASES[part], COLOUR) for part in MIXED]
-        return Pack(_card(name, COLOUR), [*parts, _part(CASES[MIXED[2]], COLOUR, like=parts[2])])
     case = CASES[name]
+    torch.manual_seed(list(CASES).index(name))
     zca = Zca.fit(torch.rand(40, *case.shape)) if case.zca else None
-    card = _card(name, case.shape, case.soft, SPACE if zca is None else zca.model)
-    return Pack(card, [_part(case, case.shape)], zca)
+    labels = Labels(kind="soft" if case.soft else "hard")
+    space = SPACE if zca is None else zca.model
+    card = Card(title=name, classes=CLASSES, shape=case.shape, per_class=4, space=space, labels=labels)
+    return Pack(card, [_part(case)], zca)
 
 
 def batches(made: Pack) -> Iterator[tuple[str, Arrays]]:
@@ -108,16 +85,10 @@ def batches(made: Pack) -> Iterator[tuple[str, Arrays]]:
         yield name, {"index": index, **drawn, "image": images[near], "label": labels[near]}
 
 
-def _card(name: str, shape: Shape, soft: bool = False, space: SpaceModel = SPACE) -> Card:
-    labels = Labels(kind="soft" if soft else "hard")
-    return Card(title=name, classes=CLASSES, shape=shape, per_class=4, space=space, labels=labels)
-
-
-def _part(case: Case, shape: Shape, like: Part | None = None) -> Part:
-    """A part of random values, with a bank of its own or that of another part."""
-    bank = decoders.decoder(case.kind, case.config, shape, len(CLASSES)) if like is None else like.decoder
-    bank = bank.requires_grad_(False)
-    for role, values in bank.state_dict().items() if like is None else ():
+def _part(case: Case) -> Part:
+    """A part of random values."""
+    bank = decoders.decoder(case.kind, case.config, case.shape, len(CLASSES)).requires_grad_(False)
+    for role, values in bank.state_dict().items():
         values.normal_().mul_(0.5)
         if role.endswith("running_var"):
             values.abs_().add_(0.5)

@@ -91,7 +91,7 @@ def iree(path: Path) -> Run:
     )
     context = iree.runtime.SystemContext(config=iree.runtime.Config("local-task"))
     context.add_vm_module(iree.runtime.VmModule.copy_buffer(context.instance, code))
-    function = next(iter(context.modules.values()))[graph_name(path)]
+    function = context.modules.module[graph_name(path)]
     return lambda feed: [np.asarray(found) for found in function(*feed.values())]
 
 
@@ -131,8 +131,9 @@ def mnn(path: Path) -> Run:
     import MNN.expr
 
     converted, names = path.with_suffix(".mnn"), [name for name, _ in inputs(path)]
-    converter = Path(sys.executable).parent / "mnnconvert"
-    told([str(converter), "-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(converted), "--bizCode", "x"])
+    # What mnnconvert does, but without its ``pip install`` and its statistics, both at every call.
+    converter = [sys.executable, "-c", "import sys, _tools; _tools.mnnconvert(['mnnconvert', *sys.argv[1:]])"]
+    told([*converter, "-f", "ONNX", "--modelFile", str(path), "--MNNModel", str(converted), "--bizCode", "x"])
     net = MNN.nn.load_module_from_file(str(converted), names, OUTPUTS)
 
     def given(values: np.ndarray) -> Any:
@@ -142,7 +143,10 @@ def mnn(path: Path) -> Run:
         return MNN.expr.const(values.ravel().tolist(), list(values.shape), MNN.expr.NCHW, kind)
 
     def run(feed: Arrays) -> list[np.ndarray]:
-        found = [MNN.expr.convert(value, MNN.expr.NCHW) for value in net.forward(list(map(given, feed.values())))]
+        outputs = net.forward(list(map(given, feed.values())))
+        if len(outputs) != len(OUTPUTS):
+            raise RuntimeError(f"{len(outputs)} outputs come back, and no exception")
+        found = [MNN.expr.convert(value, MNN.expr.NCHW) for value in outputs]
         return [np.array(value.read()).reshape(value.shape) for value in found]
 
     return run
@@ -152,53 +156,16 @@ def tract(path: Path) -> Run:
     import tract
 
     model = tract.onnx().load(path)
-    for number, (_, (kind, rest)) in enumerate(inputs(path)):
-        model.set_input_fact(number, ",".join(["N", *map(str, rest), {"int64": "i64", "float32": "f32"}[kind]]))
+    for number, (_, (kind, shape)) in enumerate(inputs(path)):
+        model.set_input_fact(number, ",".join([*map(str, shape), {"int64": "i64", "float32": "f32"}[kind]]))
     runnable = model.into_model().into_runnable()
     return lambda feed: [found.to_numpy() for found in runnable.run(list(feed.values()))]
-
-
-def tinygrad(path: Path) -> Run:
-    import os
-
-    os.environ |= {"CC": str(clang(path.parent)), "CACHELEVEL": "0", "DEV": "CPU"}
-    from tinygrad import Tensor
-    from tinygrad.nn.onnx import OnnxRunner
-
-    net = OnnxRunner(path)
-
-    def run(feed: Arrays) -> list[np.ndarray]:
-        found = net({name: Tensor(values) for name, values in feed.items()})
-        return [found[name].numpy() for name in OUTPUTS]
-
-    return run
 
 
 def onnxslim(path: Path) -> Run:
     import onnxslim
 
     return changed(path, lambda target: onnxslim.slim(str(path), str(target)))
-
-
-def onnxsim(path: Path) -> Run:
-    import onnx
-    import onnxsim
-
-    return changed(path, lambda target: onnx.save(onnxsim.simplify(str(path))[0], target))
-
-
-def onnxoptimizer(path: Path) -> Run:
-    import onnx
-    import onnxoptimizer
-
-    return changed(path, lambda target: onnx.save(onnxoptimizer.optimize(onnx.load(path)), target))
-
-
-def onnxscript(path: Path) -> Run:
-    import onnx
-    import onnxscript.optimizer
-
-    return changed(path, lambda target: onnx.save(onnxscript.optimizer.optimize(onnx.load(path)), target))
 
 
 def pre_process(path: Path) -> Run:
@@ -211,20 +178,16 @@ ENGINES = {
     "onnxruntime": Engine("onnxruntime", (RUNTIME,), onnxruntime),
     "onnxruntime-oldest": Engine("onnxruntime", ("onnxruntime==1.20.1",), onnxruntime),
     "openvino": Engine("OpenVINO, float32", ("openvino==2026.4.1",), openvino),
-    "iree": Engine("IREE", ("iree-base-compiler==3.13.0", "iree-base-runtime==3.13.0"), iree),
-    "tract": Engine("tract", ("tract==0.23.9",), tract),
-    "tvm": Engine("TVM", ("apache-tvm==0.27.0",), tvm),
+    "tract": Engine("tract", ("tract==0.23.9",), tract, fixed=True),
     "mnn": Engine("MNN", ("mnn==3.6.1",), mnn),
-    "opencv": Engine("OpenCV dnn", ("opencv-python-headless==5.0.0.93",), opencv, fixed=True),
-    "tinygrad": Engine("tinygrad", ("tinygrad==0.14.0", "ziglang==0.15.2"), tinygrad),
-    "reference": Engine("onnx.reference", (), reference),
+    "opencv": Engine("OpenCV dnn", ("opencv-python-headless==5.0.0.93",), opencv),
     "onnxslim": Engine("onnxslim, then onnxruntime", ("onnxslim==0.1.98", RUNTIME), onnxslim),
-    "onnxsim": Engine("onnxsim, then onnxruntime", ("onnxsim==0.8.1", RUNTIME), onnxsim),
-    "onnxoptimizer": Engine("onnxoptimizer, then onnxruntime", ("onnxoptimizer==0.4.2", RUNTIME), onnxoptimizer),
-    "onnxscript": Engine("onnxscript's optimizer, then onnxruntime", ("onnxscript==0.7.2", RUNTIME), onnxscript),
     "pre_process": Engine("quant_pre_process, then onnxruntime", (RUNTIME, "sympy==1.14.0"), pre_process),
+    "reference": Engine("onnx.reference", (), reference),
+    "tvm": Engine("TVM", ("apache-tvm==0.27.0",), tvm),
+    "iree": Engine("IREE", ("iree-base-compiler==3.13.0", "iree-base-runtime==3.13.0"), iree),
 }
-"""The engines by name, and behind them the tools."""
+"""The engines and tools by name; the slow ones come last."""
 
 
 def changed(path: Path, change: Callable[[Path], object]) -> Run:
@@ -242,13 +205,13 @@ def told(command: list[str]) -> None:
 
 
 def inputs(path: Path) -> list[tuple[str, tuple[str, list[int]]]]:
-    """Names of a model's inputs, their types, and their shapes without the first axis."""
+    """Names, types and shapes of a model's inputs; 0 for an axis of any length."""
     import onnx
 
     def described(value: Any) -> tuple[str, list[int]]:
         tensor = value.type.tensor_type
         kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-        return kind, [axis.dim_value for axis in tensor.shape.dim[1:]]
+        return kind, [axis.dim_value for axis in tensor.shape.dim]
 
     return [(value.name, described(value)) for value in onnx.load(path).graph.input]
 
@@ -270,20 +233,6 @@ def with_size(path: Path, size: int) -> Path:
     target = path.with_suffix(f".{size}.onnx")
     onnx.save(model, target)
     return target
-
-
-def clang(folder: Path) -> Path:
-    """The C compiler of ziglang, under the name of a system that it knows."""
-    script = folder / "clang"
-    script.write_text(
-        f"#!{sys.executable}\n"
-        "import subprocess, sys\n"
-        "given = [word.replace('-none-unknown-elf', '-linux-gnu') for word in sys.argv[1:]]\n"
-        "command = [sys.executable, '-m', 'ziglang', 'cc', *given, '-g0']\n"
-        "sys.exit(subprocess.run(command).returncode)\n"
-    )
-    script.chmod(0o755)
-    return script
 
 
 def answers(engine: Engine, path: Path, batches: dict[str, Arrays]) -> Iterator[dict[str, Any]]:

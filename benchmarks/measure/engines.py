@@ -1,34 +1,36 @@
 """What inference engines make of exported packs, compared with torch.
 
-    python benchmarks/measure/engines.py [--only openvino] [--quick] [--folder FOLDER]
+    python benchmarks/measure/engines.py [--only openvino] [--folder FOLDER]
 
 Each engine of ``cases/engines.py`` is installed with pinned versions in an environment of its own, and runs each pack
-of ``cases/engine_packs.py`` in every encoding, in the default form and the portable one, in a process of its own: so an
+of ``cases/engine_packs.py`` in every encoding, in the fast form and the portable one, in a process of its own: so an
 engine that goes down takes only one model along. FOLDER keeps environments and what was measured: a run that is
 interrupted goes on where it was, and a model that has not changed is not measured again.
 
 A cell is one batch of one model: ``right`` (within 1e-5 of the range of the images that torch makes, with the same
 labels), ``right anew`` (the model had to be loaded again for this size of the batch), ``refused`` (an error),
-``crashed``, ``slow`` (no end in ten minutes) or ``wrong``. Of numbers that do not exist, ``right`` says that they give
+``crashed``, ``slow`` (no end in two minutes) or ``wrong``. Of numbers that do not exist, ``right`` says that they give
 an image of the pack.
 
 ``results/engines-cpu/ENGINE.json`` holds the cells of each engine. If one is worse than recorded there, the command
-says so, keeps the file and exits with status 1; ``--accept`` records it all the same. ``--quick`` measures a few packs
-and records nothing. With results from elsewhere or of another commit the environment is that of the last run.
+names it, keeps the file and exits with status 1; ``--accept`` records it all the same. The command renders the table of
+``docs/engines.md`` at the end.
 """
 
 from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -36,19 +38,17 @@ import click
 import numpy as np
 import torch
 
+import dsetpack
 from benchmarks.cases import engine_packs, engines
-from benchmarks.cases.engines import ENGINES, TOLERANCE, Engine
+from benchmarks.cases.engine_outcomes import OUTSIDE, Cells, counts, outcome, worse
+from benchmarks.cases.engines import ENGINES, Engine
 from benchmarks.common import RESULTS, environment, short_hash, write_json
+from benchmarks.tables import render
+from dsetpack.onnx import exporter
 
-FORMS = {"default": False, "portable": True}
-ORDER = ("right", "right anew", "refused", "crashed", "slow", "wrong")
-"""Outcomes from best to worst. Wrong images without an error are worse than none."""
-OUTSIDE_ORDER = ("refused", "right", "right anew", "crashed", "slow", "wrong")
-"""The same for numbers that do not exist."""
-LONGEST = 600
+FORMS = {"fast": False, "portable": True}
+LONGEST = 120
 """Seconds for one model."""
-Cells = dict[str, dict[str, dict[str, Any]]]
-"""What was found, by model and batch."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,16 @@ class Model:
     def name(self) -> str:
         return f"{self.pack}; {self.encoding}; {self.form}"
 
+    @cache  # noqa: B019 - all of them are needed for every engine
     def files(self) -> tuple[bytes, bytes]:
         """The ONNX file, and the .npz with batches."""
-        from dsetpack.onnx.exporter import model
-
         pack, batches = _stored(self.pack, self.encoding)
-        return model(pack, portable=FORMS[self.form]), batches
+        return exporter.model(pack, portable=FORMS[self.form]), batches
 
 
 @cache
 def _stored(pack: str, encoding: str) -> tuple[bytes, bytes]:
     """The bytes of a pack's file, and the .npz with its batches, decoded by torch from that file."""
-    import io
-
-    import dsetpack
-
     data = engine_packs.pack(pack).to_bytes(encoding)
     arrays = {
         f"{batch}/{name}": values
@@ -89,12 +84,9 @@ def _stored(pack: str, encoding: str) -> tuple[bytes, bytes]:
     return data, buffer.getvalue()
 
 
-def models(quick: bool) -> Iterator[Model]:
+def models() -> list[Model]:
     """What every engine is given."""
-    for pack in engine_packs.QUICK if quick else engine_packs.NAMES:
-        for encoding in ("int8",) if quick else engine_packs.ENCODINGS:
-            for form in FORMS:
-                yield Model(pack, encoding, form)
+    return [Model(*three) for three in product(engine_packs.CASES, engine_packs.ENCODINGS, FORMS)]
 
 
 def installed(engine: Engine, folder: Path) -> Path:
@@ -107,6 +99,20 @@ def installed(engine: Engine, folder: Path) -> Path:
         subprocess.run([python, "-m", "pip", "install", "--quiet", *engine.requirements], check=True)
         done.touch()
     return python
+
+
+def measured_engine(name: str, python: Path, folder: Path) -> Cells:
+    """The cells of one engine, several models at a time, with a line for each as it comes."""
+    found: Cells = {}
+    asked = models()
+    for model in asked:
+        model.files()  # here, as random packs are made by torch's one generator
+    with ThreadPool(os.cpu_count()) as pool:
+        work = pool.imap(lambda model: cells_of(name, model, python, folder), asked)
+        for number, (model, cells) in enumerate(zip(asked, work, strict=True), start=1):
+            found[model.name] = cells
+            click.echo(f"{name} {number}/{len(asked)} {model.name}: {counts({model.name: cells})}", err=True)
+    return found
 
 
 def cells_of(name: str, model: Model, python: Path, folder: Path) -> dict[str, dict[str, Any]]:
@@ -146,28 +152,8 @@ def measured(name: str, onnx: bytes, batches: bytes, python: Path) -> dict[str, 
             pass
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
     answers = {answer.pop("batch"): outcome(answer) for answer in map(json.loads, lines)}
-    names = [*map(str, engine_packs.BATCHES), engine_packs.OUTSIDE]
+    names = [*map(str, engine_packs.BATCHES), OUTSIDE]
     return {batch: answers.get(batch, {"outcome": ended}) for batch in names}
-
-
-def outcome(answer: dict[str, Any]) -> dict[str, Any]:
-    """The cell of an engine's answer."""
-    if "error" not in answer:
-        return {"outcome": "refused", "message": answer["message"]}
-    error = answer["error"]
-    if error is None or error > TOLERANCE:
-        return {"outcome": "wrong", "error": error} | ({"message": answer["message"]} if "message" in answer else {})
-    return {"outcome": "right anew" if answer["anew"] else "right", "error": error}
-
-
-def worse(recorded: Cells, found: Cells) -> Iterator[str]:
-    """A line for each cell that is worse than the recorded one."""
-    for model, batches in found.items():
-        for batch, cell in batches.items():
-            old = recorded.get(model, {}).get(batch)
-            order = OUTSIDE_ORDER if batch == engine_packs.OUTSIDE else ORDER
-            if old is not None and order.index(cell["outcome"]) > order.index(old["outcome"]):
-                yield f"{model}; {batch}: {old['outcome']} -> {cell['outcome']} {cell.get('message', '')}".rstrip()
 
 
 def recorded(path: Path) -> Cells:
@@ -175,15 +161,8 @@ def recorded(path: Path) -> Cells:
     return json.loads(path.read_text(encoding="utf-8"))["cells"] if path.exists() else {}
 
 
-def counts(cells: Cells) -> str:
-    """How often each outcome was found, for the terminal."""
-    found = [cell["outcome"] for of in cells.values() for batch, cell in of.items() if batch != engine_packs.OUTSIDE]
-    return ", ".join(f"{found.count(kind)} {kind}" for kind in ORDER if kind in found)
-
-
 @click.command()
 @click.option("--only", multiple=True, type=click.Choice(list(ENGINES)), help="Only these engines.")
-@click.option("--quick", is_flag=True, help="A few packs, and nothing is recorded.")
 @click.option("--accept", is_flag=True, help="Record cells that got worse.")
 @click.option(
     "--folder",
@@ -197,21 +176,21 @@ def counts(cells: Cells) -> str:
     default=RESULTS / "engines-cpu",
     help="Folder of the JSON files.",
 )
-def main(only: tuple[str, ...], quick: bool, accept: bool, folder: Path, results: Path) -> None:
+def main(only: tuple[str, ...], accept: bool, folder: Path, results: Path) -> None:
     """Run exported packs in inference engines, and compare with what is recorded."""
     lost = 0
     for name in only or ENGINES:
-        python = installed(ENGINES[name], folder.absolute())
-        cells = {model.name: cells_of(name, model, python, folder) for model in models(quick)}
+        cells = measured_engine(name, installed(ENGINES[name], folder.absolute()), folder)
         click.echo(f"{name}: {counts(cells)}")
         path = results / f"{name}.json"
         for line in (found := list(worse(recorded(path), cells))):
             click.echo(f"  worse: {line}")
         lost += len(found)
-        if not quick and (accept or not found):
+        if accept or not found:
             pins = ENGINES[name].requirements
             content = {"engine": name, "environment": environment(torch.device("cpu")), "packages": pins}
             write_json(path, content | {"cells": cells})
+    render.write()
     if lost and not accept:
         raise click.ClickException(f"{lost} cells are worse than recorded; --accept records them")
 

@@ -6,11 +6,12 @@ All decode random pairs of the same pack (256 sources), from pair numbers to ima
 
 - onnx: ``OnnxPack.decode``, which calls onnxruntime once per batch.
 - portable: the same with the model in its portable form.
-- before: the same with the model that a revision of this repository exports, if one is named.
 - torch: ``Pack.decode``.
 - loop: the same model, called once per image without ``OnnxPack``; images and labels are then concatenated.
 
-torch and onnxruntime use the same number of threads.
+torch and onnxruntime use the same number of threads. With ``--before``, ``onnx`` is compared with the model that a
+revision of this repository exports from the same file, and with nothing else; ``onnx_decode_before-cpu.json`` has that,
+in processor time, as differences are small.
 
 The JSON file holds, for every decoder (``rows``), the seconds per image in each way, how many times as long as
 ``onnx`` the others take, the bytes of the model, and the bytes of the pack's stored tensors (uncompressed). Times
@@ -23,6 +24,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from importlib.metadata import version
@@ -98,8 +100,10 @@ def measure(
 ) -> dict[str, Any]:
     """Seconds per image in each way, how many times as long as ``onnx`` the others take, and the size of the model."""
     file = pack.to_bytes(encoding)
-    data = {"onnx": model(file), "portable": model(file, portable=True)}
-    if before is not None:
+    data = {"onnx": model(file)}
+    if before is None:
+        data["portable"] = model(file, portable=True)
+    else:
         data["before"] = exported_by(before, file)
     providers = [f"{'CUDA' if device.type == 'cuda' else 'CPU'}ExecutionProvider"]
     threads = torch.get_num_threads()
@@ -117,15 +121,18 @@ def measure(
     def decoding(one: OnnxPack | Pack) -> Callable[[], object]:
         return lambda: one.decode(pairs())
 
-    functions = {name: decoding(one) for name, one in (exported | {"torch": here}).items()} | {"loop": loop}
+    functions = {name: decoding(one) for name, one in exported.items()}
+    if before is None:
+        functions |= {"torch": decoding(here), "loop": loop}
+    clock = time.perf_counter if before is None else time.process_time
     with torch.no_grad():
-        taken = interleaved(functions, repeats, device, seconds=30)
+        taken = interleaved(functions, repeats, device, seconds=30, clock=clock)
     datasets = Reader(file).manifest.datasets.values()
     return {
         "seconds_per_image": {name: summary([t / batch for t in times]) for name, times in taken.items()},
         "times_longer_than_onnx": {name: ratio(taken[name], taken["onnx"]) for name in taken if name != "onnx"},
         "model_bytes": len(data["onnx"]),
-        "portable_bytes": len(data["portable"]),
+        **{f"{name}_bytes": len(made) for name, made in data.items() if name != "onnx"},
         "stored_bytes": sum(math.prod(d.shape) * ITEMSIZE[d.dtype] for d in datasets),
     }
 
@@ -152,7 +159,7 @@ def table(rows: dict[str, Any], title: str) -> Table:
 @click.option("--batch", type=click.IntRange(1), default=256, show_default=True, help="Images in a batch.")
 @click.option("--encoding", default="int8", show_default=True, help="Encoding of the pack's tensors.")
 @click.option("--only", help="Measure only the decoders whose label contains this.")
-@click.option("--before", help="A revision of this repository, whose models are timed, too.")
+@click.option("--before", help="A revision of this repository, whose models are timed instead of the other ways.")
 def main(
     device: str,
     threads: int | None,
@@ -175,14 +182,14 @@ def main(
         "benchmark": "onnx_decode", "batch": batch, "encoding": encoding, "before": before, "environment": environs
     }  # fmt: skip
     rows: dict[str, Any] = {}
+    path = out or RESULTS / f"onnx_decode{'_before' if before else ''}-{chosen.type}.json"
     with console.status("") as status, checked_out(before) if before else nullcontext() as folder:
         for label, kind, config in CASES:
             if only is None or only in label:
                 status.update(label)
                 rows[label] = measure(random_pack(kind, config, image), encoding, batch, repeats, chosen, folder)
+                write_json(path, result | {"rows": rows})
     console.print(table(rows, f"Exported {image} images, {encoding}, batch {batch}, {environs['device']}"))
-    path = out or RESULTS / f"onnx_decode-{chosen.type}.json"
-    write_json(path, result | {"rows": rows})
     console.print(f"written: {path}")
 
 

@@ -3,8 +3,8 @@
     python benchmarks/measure/readers.py [--only h5py] [--folder FOLDER] [--accept]
 
 Each reader of ``cases/readers.py`` is installed with pinned versions in an environment of its own, and reads each pack
-in a process of its own. A cell is ``right`` (every array has the bits that dsetpack finds stored), ``refused`` (an
-error), ``crashed`` or ``wrong``. FOLDER keeps the environments.
+in a process of its own. A cell is ``right`` (every array has the bits that dsetpack finds stored), ``widened`` (the
+same values in a wider type), ``refused`` (an error), ``crashed`` or ``wrong``. FOLDER keeps the environments.
 
 ``results/readers-cpu.json`` holds the cells, saved after each reader. If one is worse than recorded there, the command
 says so, keeps what was recorded and exits with status 1; ``--accept`` records it all the same.
@@ -41,7 +41,7 @@ PACKS = {
     "several chunks": GOLDEN / "chunks-several.dpk",
 }
 """What packs hold: the columns of the table."""
-ORDER = ("right", "refused", "crashed", "wrong")
+ORDER = ("right", "widened", "refused", "crashed", "wrong")
 """Outcomes from best to worst. Wrong values without an error are worse than none."""
 LONGEST = 120
 """Seconds for one pack."""
@@ -78,13 +78,15 @@ def cell(name: str, pack: Path, python: Path) -> dict[str, str]:
 
 def compared(found: dict[str, Any], pack: Path) -> dict[str, str]:
     """The cell of arrays that were read: bits, shapes and types as dsetpack finds them stored."""
+    outcomes = {"right": ""}
     with Reader(pack) as reader:
         for name, entry in reader.manifest.datasets.items():
             if name not in found:
                 return {"outcome": "refused", "message": f"no array {name}"}
-            if not _same(found[name], _stored(reader, name)):
-                return {"outcome": "wrong", "message": f"{name}: {found[name].dtype} for {entry.dtype}"}
-    return {"outcome": "right"}
+            outcome = _outcome(found[name], _stored(reader, name))
+            outcomes[outcome] = f"{name}: {found[name].dtype} for {entry.dtype}"
+    worst = max(outcomes, key=ORDER.index)
+    return {"outcome": worst} | ({"message": outcomes[worst]} if worst != "right" else {})
 
 
 def _stored(reader: Reader, dataset: str) -> Any:
@@ -96,10 +98,10 @@ def _stored(reader: Reader, dataset: str) -> Any:
     return np.concatenate([reader.stored(name).ravel() for name in own])
 
 
-def _same(found: Any, expected: Any) -> bool:
-    return bool(
-        found.dtype == expected.dtype and found.shape == expected.shape and found.tobytes() == expected.tobytes()
-    )
+def _outcome(found: Any, expected: Any) -> str:
+    if found.dtype == expected.dtype and found.shape == expected.shape and found.tobytes() == expected.tobytes():
+        return "right"
+    return "widened" if np.array_equal(found, expected) and found.dtype.itemsize > expected.itemsize else "wrong"
 
 
 def worse(recorded: Cells, found: Cells) -> Iterator[str]:

@@ -16,14 +16,16 @@ import click
 
 from benchmarks.tables.accuracy import ablations, continual, cross, fashion, methods, paper
 from benchmarks.tables.cost import container, decode, objectives, onnx_decode, replay_cost, runtime
-from benchmarks.tables.others import readers
+from benchmarks.tables.engines import engines
+from benchmarks.tables.readers import readers
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "format.md")
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", DOCS / "results.md", DOCS / "engines.md", DOCS / "format.md")
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 ACCURACY = (fashion, methods, ablations, cross, paper, continual)
 COST = (objectives, container, decode, runtime, onnx_decode, replay_cost)
-OTHERS = (readers,)
+OTHERS = (engines, readers)
 TABLES: dict[str, Callable[[], str]] = {make.__name__: make for make in (*ACCURACY, *COST, *OTHERS)}
 
 
@@ -32,21 +34,28 @@ def rendered(text: str) -> str:
     return MARKED.sub(lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text)
 
 
+def stale() -> dict[Path, str]:
+    """The pages that are not current, and what they should say."""
+    pages = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    return {page: new for page, old in pages.items() if (new := rendered(old)) != old}
+
+
+def write() -> None:
+    """Render all pages."""
+    for page, text in stale().items():
+        page.write_text(text, encoding="utf-8")
+
+
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit with status 1 if a page is not current.")
 def main(check: bool) -> None:
     """Render the tables of README.md and docs/ from benchmarks/results."""
-    stale = False
-    for page in PAGES:
-        old = page.read_text(encoding="utf-8")
-        new = rendered(old)
-        if old == new:
-            continue
-        stale = True
-        if not check:
-            page.write_text(new, encoding="utf-8")
+    pages = list(stale())
+    if not check:
+        write()
+    for page in pages:
         click.echo(f"{page.relative_to(ROOT)}: {'not current' if check else 'rendered'}")
-    sys.exit(1 if check and stale else 0)
+    sys.exit(1 if check and pages else 0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def test_every_bit_shape_and_type_counts():
         changed[-1] += 1
         wrong = stored | {name: changed.reshape(stored[name].shape)}
         assert readers.compared(wrong, pack)["outcome"] == "wrong"
-        assert readers.compared(stored | {name: stored[name].astype(np.float64)}, pack)["outcome"] == "wrong"
+        assert readers.compared(stored | {name: stored[name].astype(np.float64)}, pack)["outcome"] == "widened"
         assert readers.compared({}, pack)["outcome"] == "refused"
 
 

@@ -36,7 +36,11 @@ def _version(name: str) -> str:
 
 def _said(found: dict[str, dict[str, str]]) -> str:
     """What a reader says of the packs that it does not read, each message once."""
-    messages = {
-        cell.get("message", cell["outcome"]): pack for pack, cell in found.items() if cell["outcome"] != "right"
-    }
-    return "; ".join(f"`{message.replace('`', chr(39))}` ({pack})" for message, pack in messages.items())
+    messages: dict[str, list[str]] = {}
+    for pack, cell in found.items():
+        if cell["outcome"] != "right":
+            messages.setdefault(cell.get("message", cell["outcome"]), []).append(pack)
+    return "; ".join(
+        f"`{message.replace('`', chr(39))}` ({'all' if len(packs) == len(found) else ', '.join(packs)})"
+        for message, packs in messages.items()
+    )
