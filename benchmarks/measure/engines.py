@@ -25,7 +25,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from functools import cache
@@ -41,8 +40,9 @@ import torch
 import dsetpack
 from benchmarks.cases import engine_packs, engines
 from benchmarks.cases.engine_outcomes import OUTSIDE, Cells, counts, outcome, worse
-from benchmarks.cases.engines import ENGINES, Engine
+from benchmarks.cases.engines import ENGINES
 from benchmarks.common import RESULTS, environment, short_hash, write_json
+from benchmarks.environments import python_of
 from benchmarks.tables import render
 from dsetpack.onnx import exporter
 
@@ -87,18 +87,6 @@ def _stored(pack: str, encoding: str) -> tuple[bytes, bytes]:
 def models() -> list[Model]:
     """What every engine is given."""
     return [Model(*three) for three in product(engine_packs.CASES, engine_packs.ENCODINGS, FORMS)]
-
-
-def installed(engine: Engine, folder: Path) -> Path:
-    """The Python of an engine's environment, which is made if it is not there."""
-    place = folder / "environments" / short_hash([sys.version, *engine.requirements])
-    python, done = place / "bin" / "python", place / "complete"
-    if not done.exists():
-        click.echo(f"installing {', '.join(engine.requirements)}", err=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *engine.requirements], check=True)
-        done.touch()
-    return python
 
 
 def measured_engine(name: str, python: Path, folder: Path) -> Cells:
@@ -180,7 +168,8 @@ def main(only: tuple[str, ...], accept: bool, folder: Path, results: Path) -> No
     """Run exported packs in inference engines, and compare with what is recorded."""
     lost = 0
     for name in only or ENGINES:
-        cells = measured_engine(name, installed(ENGINES[name], folder.absolute()), folder)
+        python = python_of(ENGINES[name].requirements, folder.absolute() / "environments")
+        cells = measured_engine(name, python, folder)
         click.echo(f"{name}: {counts(cells)}")
         path = results / f"{name}.json"
         for line in (found := list(worse(recorded(path), cells))):

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +26,8 @@ import torch
 
 from benchmarks.cases import readers
 from benchmarks.cases.readers import READERS
-from benchmarks.common import RESULTS, environment, short_hash, write_json
+from benchmarks.common import RESULTS, environment, write_json
+from benchmarks.environments import python_of
 from dsetpack.formats import Reader
 
 ROOT = Path(__file__).parents[2]
@@ -47,18 +47,6 @@ LONGEST = 120
 """Seconds for one pack."""
 Cells = dict[str, dict[str, dict[str, str]]]
 """What was found, by reader and pack."""
-
-
-def installed(requirements: tuple[str, ...], folder: Path) -> Path:
-    """The Python of an environment with these packages, which is made if it is not there."""
-    place = folder / short_hash([sys.version, *requirements])
-    python, done = place / "bin" / "python", place / "complete"
-    if not done.exists():
-        click.echo(f"installing {', '.join(requirements)}", err=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", place], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
-        done.touch()
-    return python
 
 
 def cell(name: str, pack: Path, python: Path) -> dict[str, str]:
@@ -128,7 +116,7 @@ def main(only: tuple[str, ...], accept: bool, folder: Path, out: Path) -> None:
     kept: Cells = json.loads(out.read_text(encoding="utf-8"))["cells"] if out.exists() else {}
     lost = 0
     for name in only or READERS:
-        python = installed(READERS[name].requirements, folder.absolute())
+        python = python_of(READERS[name].requirements, folder.absolute())
         cells = {pack: cell(name, path, python) for pack, path in PACKS.items()}
         click.echo(f"{name}: " + ", ".join(f"{pack} {found['outcome']}" for pack, found in cells.items()))
         for line in (found := list(worse(kept, {name: cells}))):

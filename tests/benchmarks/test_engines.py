@@ -98,7 +98,7 @@ def test_a_model_is_loaded_anew_where_another_size_fails():
 def one_engine(tmp_path, monkeypatch):
     """The command with one model and an engine that needs no environment; returns a function that runs it."""
     given = {"found": cells("right", "refused")}
-    monkeypatch.setattr(command, "installed", lambda engine, folder: Path("python"))
+    monkeypatch.setattr(command, "python_of", lambda engine, folder: Path("python"))
     monkeypatch.setattr(command, "measured_engine", lambda *_: given["found"])
     monkeypatch.setattr(command.render, "write", lambda: None)
 
