@@ -53,7 +53,7 @@ def loaded(pack: PairSource) -> PairSource:
     """Read the pack's tensors into memory: forked workers must not share an open file or connection.
 
     Raises:
-        FormatError: if this is no pack.
+        FormatError: if ``pack`` is not a pack, nor anything else that decodes pairs.
     """
     if not all(hasattr(pack, name) for name in ("table", "card", "decode")):
         raise FormatError(

@@ -29,7 +29,7 @@ class Schedule:
         sampling: seed, rule, rank, world size and what happens to the last step.
 
     Raises:
-        FormatError: if the table is none, or if the batch size is less than 1.
+        FormatError: if ``table`` is not a ``PairTable``, or if the batch size is less than 1.
     """
 
     def __init__(self, table: PairTable, batch_size: int, sampling: Sampling) -> None:
